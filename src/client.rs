@@ -1,0 +1,1 @@
+//! Connect, handshake, typed calls, streams; starts the daemon when a verb needs one.

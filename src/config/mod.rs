@@ -1,0 +1,1 @@
+//! Ecosystem files: text → tree with places → `Vec<AppSpec>` or all problems, cited.

@@ -1,0 +1,1 @@
+//! The parent that outlives the daemon and keeps its descriptors.

@@ -1,0 +1,1 @@
+//! Pure: tails and the merging of log files.

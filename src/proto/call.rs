@@ -1,0 +1,341 @@
+//! Calls, their answers, and refusals.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::proto::view::State;
+use crate::spec::{AppSpec, Env, Stamp};
+
+/// Everything a client can ask. The wire's `method` is the variant's name in snake case.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// The first message of every connection.
+    Hello(Hello),
+    /// Is somebody there.
+    Ping,
+    /// Make these apps run as declared; answered with [`Applied`].
+    Apply(Box<Apply>),
+    /// Start what is stopped; answered with [`Outcome`].
+    Start(Act),
+    /// Stop; answered with [`Outcome`].
+    Stop(Act),
+    /// Stop and start, also what is stopped; answered with [`Outcome`].
+    Restart(Act),
+    /// Stop and forget; answered with [`Outcome`].
+    Delete(Act),
+    /// The published view; answered with [`View`].
+    View(ViewCall),
+    /// The stream of changes: an empty answer, then `event` notifications without end.
+    Events(EventsCall),
+    /// Stop all apps, answer with [`Outcome`], then leave.
+    Kill,
+}
+
+/// The first message of every connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The client's [`crate::proto::PROTOCOL`].
+    pub protocol: u32,
+    /// The client's release, for people.
+    pub version: String,
+    /// The verb that the user typed, for `events`.
+    #[serde(default)]
+    pub verb: String,
+}
+
+/// The answer to [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelloAnswer {
+    /// The daemon's protocol.
+    pub protocol: u32,
+    /// The daemon's release.
+    pub version: String,
+}
+
+/// The answer to `ping`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonAnswer {
+    /// The daemon's release.
+    pub version: String,
+    /// The daemon's pid.
+    pub pid: u32,
+    /// The guardian's pid.
+    pub guardian: u32,
+}
+
+/// Make these apps run as declared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Apply {
+    /// The apps, names unique within their namespaces.
+    pub apps: Vec<StartApp>,
+    /// The environment of the calling shell, already without what is never inherited.
+    pub inherited: Env,
+    /// What happens to apps that are as declared and run.
+    #[serde(default)]
+    pub unchanged: Unchanged,
+    /// Answer with the plan, change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Delete apps of the same file that it no longer declares.
+    #[serde(default)]
+    pub prune: bool,
+    /// Take over names that another file or folder owns.
+    #[serde(default)]
+    pub force: bool,
+    /// Existing apps take the caller's environment, too.
+    #[serde(default)]
+    pub update_env: bool,
+    /// Answer when the plan is accepted, not when the apps are ready.
+    #[serde(default)]
+    pub no_wait: bool,
+}
+
+/// One app of an [`Apply`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StartApp {
+    /// What it is.
+    pub spec: AppSpec,
+    /// The state of its script file, where it has one; a difference counts as a change.
+    #[serde(default)]
+    pub stamp: Option<Stamp>,
+}
+
+/// What happens to apps that are as declared and run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unchanged {
+    /// They are left alone.
+    #[default]
+    Leave,
+    /// They are restarted.
+    Restart,
+}
+
+/// An action on what targets name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Act {
+    /// What is meant; every one must match something.
+    pub targets: Vec<Target>,
+    /// The caller's environment, where `--update-env` asks for it.
+    #[serde(default)]
+    pub update_env: Option<Env>,
+    /// Answer at once.
+    #[serde(default)]
+    pub no_wait: bool,
+}
+
+/// What a user can point at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// `all`, `/regex/` over names, a name, a namespace or an id, tried in this order.
+    Word(String),
+    /// The apps of a config file: those declared in it by `names`, by the file's own account.
+    File {
+        /// The file, absolute.
+        path: PathBuf,
+        /// The names it declares.
+        names: Vec<String>,
+    },
+    /// The apps that execute this script, absolute.
+    Script(PathBuf),
+}
+
+/// The answer to [`Apply`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Applied {
+    /// What was (or would be) done, app by app.
+    pub plan: Vec<PlanStep>,
+    /// How it went; empty for a dry run.
+    pub results: Vec<SlotResult>,
+}
+
+/// What is done to one app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanStep {
+    /// The app.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// What is done.
+    pub action: PlanAction,
+}
+
+/// What is done to one app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum PlanAction {
+    /// It is new and starts.
+    Create,
+    /// It is new and only registered (`autostart = false`).
+    Register,
+    /// It was stopped and starts.
+    Start,
+    /// It differs and is restarted with its new values.
+    Change {
+        /// What differs, by key.
+        what: Vec<String>,
+    },
+    /// Only the number of instances differs.
+    Scale {
+        /// How many there were.
+        from: u16,
+        /// How many there will be.
+        to: u16,
+    },
+    /// It is as declared and is restarted because the verb says so.
+    Restart,
+    /// It is as declared, runs, and is left alone.
+    Leave {
+        /// Since when its oldest instance runs, in milliseconds of the epoch.
+        since: Option<u64>,
+    },
+    /// Its file does not declare it any more; it stays.
+    Keep,
+    /// Its file does not declare it any more; it is deleted (`--prune`).
+    Delete,
+}
+
+/// The answer to actions: one result an instance.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// In the order of ids.
+    pub results: Vec<SlotResult>,
+}
+
+/// How it went for one instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlotResult {
+    /// Its id.
+    pub id: u32,
+    /// Its app.
+    pub name: String,
+    /// Its index within the app.
+    pub instance: u16,
+    /// How it went.
+    pub answer: Answer,
+}
+
+/// How it went for one instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Answer {
+    /// What was asked holds.
+    Done {
+        /// The state it is in.
+        state: State,
+    },
+    /// It cannot hold (now).
+    Failed {
+        /// Why, as a sentence fragment.
+        reason: String,
+        /// The last lines of its standard error, where there are any.
+        #[serde(default)]
+        stderr: Vec<String>,
+        /// What happens next by itself, if anything.
+        #[serde(default)]
+        next: Option<String>,
+    },
+    /// The time limit passed; it goes on.
+    Pending {
+        /// The state it is in.
+        state: State,
+    },
+    /// Another request wanted something else meanwhile.
+    Superseded,
+}
+
+/// A step towards the answer of a call still open (`progress` notification).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Its id.
+    pub id: u32,
+    /// Its app.
+    pub name: String,
+    /// Its index within the app.
+    pub instance: u16,
+    /// The state it reached.
+    pub state: State,
+    /// How many instances of this call have their answer.
+    pub done: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
+/// Asks for the view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewCall {
+    /// How much of it.
+    #[serde(default)]
+    pub detail: ViewDetail,
+}
+
+/// How much of the view is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ViewDetail {
+    /// What a table shows.
+    #[default]
+    Brief,
+    /// Specs, environments (redacted) and exit histories, too.
+    Full,
+}
+
+/// Asks for the stream of changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsCall {
+    /// How many past events come first (the daemon keeps the last 1,000).
+    #[serde(default)]
+    pub history: u32,
+}
+
+/// Why a call was not carried out at all. Travels as JSON-RPC `error.data`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Refusal {
+    /// The protocol versions do not fit.
+    #[error("the daemon speaks protocol {daemon}, this client {client}")]
+    Protocol {
+        /// The daemon's.
+        daemon: u32,
+        /// The client's.
+        client: u32,
+    },
+    /// The first message was not `hello`.
+    #[error("the first message must be `hello` with a protocol version")]
+    HelloFirst,
+    /// A message that is no call of this protocol.
+    #[error("not understood: {why}")]
+    BadRequest {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A message longer than the limit.
+    #[error("a message may have {limit} bytes at most")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A target that matches nothing. Nothing was done.
+    #[error("no app, namespace or id matches `{target}`")]
+    UnknownTarget {
+        /// As the user wrote it.
+        target: String,
+        /// Names that look alike.
+        similar: Vec<String>,
+    },
+    /// A name that belongs to another file or folder. Nothing was done.
+    #[error("the name `{name}` belongs to {owner}")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Who owns it.
+        owner: String,
+        /// Who asked.
+        asked_by: String,
+    },
+    /// The daemon is leaving.
+    #[error("the daemon is shutting down")]
+    Leaving,
+}

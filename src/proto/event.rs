@@ -1,0 +1,122 @@
+//! The stream of changes (`rsx events`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::ExitStatus;
+
+/// One change, as `rsx events --json` prints it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts up by one with every event of this daemon.
+    pub seq: u64,
+    /// When, in milliseconds of the epoch.
+    pub time: u64,
+    /// The app, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// The id of the instance, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    /// The index of the instance within its app, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<u16>,
+    /// The user id behind the change; none when the daemon decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// The verb behind the change; none when the daemon decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verb: Option<String>,
+    /// What happened.
+    pub event: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EventKind {
+    /// The app was declared.
+    Created,
+    /// The app's declaration was changed.
+    Changed {
+        /// What differs, by key.
+        what: Vec<String>,
+    },
+    /// A process was spawned.
+    Started {
+        /// Its pid.
+        pid: u32,
+        /// Its run.
+        run: u64,
+    },
+    /// It is ready.
+    Online {
+        /// Its run.
+        run: u64,
+        /// Milliseconds from spawn to ready.
+        after: u64,
+        /// What told so: `listening`, `notified`, `alive`.
+        by: String,
+    },
+    /// It could not be started.
+    SpawnFailed {
+        /// The step and its error.
+        reason: String,
+    },
+    /// It was asked to end.
+    Stopping {
+        /// Its run.
+        run: u64,
+        /// The first signal.
+        signal: String,
+    },
+    /// It did not end in time and was killed.
+    Killed {
+        /// Its run.
+        run: u64,
+    },
+    /// Its main process ended.
+    Exited {
+        /// Its run.
+        run: u64,
+        /// Its pid.
+        pid: u32,
+        /// Code or signal.
+        status: ExitStatus,
+        /// Milliseconds it had lived.
+        uptime: u64,
+        /// Whether it had been asked to.
+        asked: bool,
+        /// Whether others of its tree were left and are being ended.
+        left: bool,
+    },
+    /// It will be started again.
+    Waiting {
+        /// Milliseconds until then.
+        delay: u64,
+        /// Why it ended.
+        reason: String,
+    },
+    /// It was given up.
+    Errored {
+        /// Why.
+        reason: String,
+        /// Milliseconds until it is tried again, if ever.
+        retry: Option<u64>,
+    },
+    /// It is stopped, and nothing of its tree is left.
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+    /// The app or instance was deleted.
+    Deleted,
+    /// The daemon is up.
+    DaemonReady {
+        /// Its pid.
+        pid: u32,
+        /// How often the guardian has restarted it.
+        restarts: u32,
+    },
+    /// The daemon is stopping all apps and leaves.
+    DaemonLeaving,
+}

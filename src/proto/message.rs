@@ -1,0 +1,289 @@
+//! The JSON-RPC 2.0 envelope round calls, answers and notifications (<https://www.jsonrpc.org/specification>).
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::proto::{Act, Apply, Call, EventsCall, Hello, Refusal, ViewCall};
+
+/// A line is no message of this protocol.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// It is no JSON, or not of the expected form.
+    #[error("not a JSON-RPC 2.0 message: {0}")]
+    Form(#[from] serde_json::Error),
+    /// It has neither `result`, `error` nor `method`.
+    #[error("not a JSON-RPC 2.0 message: neither result, error nor method")]
+    Empty,
+}
+
+/// A call as it arrived, with the id to answer to.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The caller's id, sent back as it came.
+    pub id: u64,
+    /// What is asked.
+    pub call: Call,
+}
+
+/// What a client can receive.
+#[derive(Debug)]
+pub enum Message {
+    /// The answer to the call with this id, still to be read by its type.
+    Result {
+        /// The call's id.
+        id: u64,
+        /// JSON text.
+        result: String,
+    },
+    /// The refusal of the call with this id (0 when the daemon could not read one).
+    Refused {
+        /// The call's id.
+        id: u64,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// `progress`, `event` …
+    Notification {
+        /// Its method.
+        method: String,
+        /// JSON text.
+        params: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct RawCall<'a> {
+    jsonrpc: &'a str,
+    #[serde(default)]
+    id: Option<u64>,
+    method: &'a str,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RawMessage<'a> {
+    #[serde(default)]
+    id: Option<u64>,
+    #[serde(default)]
+    method: Option<&'a str>,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<RawError>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawError {
+    code: i32,
+    message: String,
+    #[serde(default)]
+    data: Option<Refusal>,
+}
+
+#[derive(Serialize)]
+struct OutCall<'a, P: Serialize> {
+    jsonrpc: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    method: &'a str,
+    params: P,
+}
+
+#[derive(Serialize)]
+struct OutResult<'a, R: Serialize> {
+    jsonrpc: &'static str,
+    id: u64,
+    result: &'a R,
+}
+
+#[derive(Serialize)]
+struct OutError {
+    jsonrpc: &'static str,
+    id: u64,
+    error: RawError,
+}
+
+/// Reads a call from one line.
+///
+/// # Errors
+///
+/// The id as far as it could be read (else 0), and [`Refusal::BadRequest`] with the reason.
+pub fn read_call(line: &[u8]) -> Result<Incoming, (u64, Refusal)> {
+    let bad = |why: String| Refusal::BadRequest { why };
+    let raw: RawCall<'_> = serde_json::from_slice(line).map_err(|e| (0, bad(e.to_string())))?;
+    let Some(id) = raw.id else {
+        return Err((0, bad("a call needs a numeric `id`".into())));
+    };
+    if raw.jsonrpc != "2.0" {
+        return Err((id, bad(format!("`jsonrpc` must be \"2.0\", not \"{}\"", raw.jsonrpc))));
+    }
+    let params = raw.params.map_or("{}", RawValue::get);
+    let call = match raw.method {
+        "hello" => typed::<Hello>(params).map(Call::Hello),
+        "ping" => Ok(Call::Ping),
+        "apply" => typed::<Apply>(params).map(|apply| Call::Apply(Box::new(apply))),
+        "start" => typed::<Act>(params).map(Call::Start),
+        "stop" => typed::<Act>(params).map(Call::Stop),
+        "restart" => typed::<Act>(params).map(Call::Restart),
+        "delete" => typed::<Act>(params).map(Call::Delete),
+        "view" => typed::<ViewCall>(params).map(Call::View),
+        "events" => typed::<EventsCall>(params).map(Call::Events),
+        "kill" => Ok(Call::Kill),
+        other => return Err((id, bad(format!("unknown method `{other}`")))),
+    };
+    match call {
+        Ok(call) => Ok(Incoming { id, call }),
+        Err(error) => Err((id, bad(format!("params of `{}`: {error}", raw.method)))),
+    }
+}
+
+/// Writes a call as one line, newline included.
+pub fn write_call(id: u64, call: &Call) -> Vec<u8> {
+    match call {
+        Call::Hello(params) => out_call(id, "hello", params),
+        Call::Ping => out_call(id, "ping", ()),
+        Call::Apply(params) => out_call(id, "apply", params),
+        Call::Start(params) => out_call(id, "start", params),
+        Call::Stop(params) => out_call(id, "stop", params),
+        Call::Restart(params) => out_call(id, "restart", params),
+        Call::Delete(params) => out_call(id, "delete", params),
+        Call::View(params) => out_call(id, "view", params),
+        Call::Events(params) => out_call(id, "events", params),
+        Call::Kill => out_call(id, "kill", ()),
+    }
+}
+
+/// Writes the answer to a call as one line.
+pub fn write_result<R: Serialize>(id: u64, result: &R) -> Vec<u8> {
+    line(&OutResult { jsonrpc: "2.0", id, result })
+}
+
+/// Writes a refusal as one line. Codes are JSON-RPC's where they fit, else -32000 and down by kind.
+pub fn write_refusal(id: u64, refusal: &Refusal) -> Vec<u8> {
+    let code = match refusal {
+        Refusal::BadRequest { .. } => -32600,
+        Refusal::TooLarge { .. } => -32001,
+        Refusal::HelloFirst => -32002,
+        Refusal::Protocol { .. } => -32003,
+        Refusal::UnknownTarget { .. } => -32004,
+        Refusal::NameTaken { .. } => -32005,
+        Refusal::Leaving => -32006,
+    };
+    line(&OutError {
+        jsonrpc: "2.0",
+        id,
+        error: RawError { code, message: refusal.to_string(), data: Some(refusal.clone()) },
+    })
+}
+
+/// Writes a notification as one line.
+pub fn write_notification<P: Serialize>(method: &str, params: &P) -> Vec<u8> {
+    line(&OutCall { jsonrpc: "2.0", id: None, method, params })
+}
+
+impl Message {
+    /// Reads what a daemon sent from one line.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError`] if the line is no JSON-RPC message.
+    pub fn read(text: &[u8]) -> Result<Message, MessageError> {
+        let raw: RawMessage<'_> = serde_json::from_slice(text)?;
+        let get = |value: Option<&RawValue>| value.map_or_else(|| "null".to_owned(), |v| v.get().to_owned());
+        match (raw.method, raw.error, raw.result) {
+            (Some(method), _, _) => Ok(Message::Notification { method: method.to_owned(), params: get(raw.params) }),
+            (None, Some(error), _) => Ok(Message::Refused {
+                id: raw.id.unwrap_or(0),
+                refusal: error.data.unwrap_or(Refusal::BadRequest { why: error.message }),
+            }),
+            (None, None, Some(result)) => {
+                Ok(Message::Result { id: raw.id.unwrap_or(0), result: result.get().to_owned() })
+            }
+            (None, None, None) => Err(MessageError::Empty),
+        }
+    }
+}
+
+fn typed<T: DeserializeOwned>(params: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(if params == "null" { "{}" } else { params })
+}
+
+fn out_call<P: Serialize>(id: u64, method: &str, params: P) -> Vec<u8> {
+    line(&OutCall { jsonrpc: "2.0", id: Some(id), method, params })
+}
+
+fn line<T: Serialize>(message: &T) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec(message).expect("messages are plain data: strings as keys, no failing impl");
+    bytes.push(b'\n');
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::proto::{Target, ViewDetail};
+
+    #[track_caller]
+    fn round_trip(call: &Call) {
+        let bytes = write_call(7, call);
+        let incoming = read_call(&bytes[..bytes.len() - 1]).unwrap();
+        assert_eq!((incoming.id, &incoming.call), (7, call));
+    }
+
+    #[test]
+    fn every_call_survives_the_wire() {
+        let act = || Act { targets: vec![Target::Word("all".into())], update_env: None, no_wait: false };
+        for call in [
+            Call::Hello(Hello { protocol: 1, version: "0.1.0".into(), verb: "ls".into() }),
+            Call::Ping,
+            Call::Start(act()),
+            Call::Stop(act()),
+            Call::Restart(act()),
+            Call::Delete(act()),
+            Call::View(ViewCall { detail: ViewDetail::Full }),
+            Call::Events(EventsCall { history: 3 }),
+            Call::Kill,
+        ] {
+            round_trip(&call);
+        }
+    }
+
+    #[test]
+    fn a_bad_call_is_refused_with_its_id_and_the_reason() {
+        let (id, refusal) = read_call(br#"{"jsonrpc":"2.0","id":3,"method":"dance"}"#).unwrap_err();
+        assert_eq!((id, refusal.to_string()), (3, "not understood: unknown method `dance`".into()));
+        let (id, refusal) =
+            read_call(br#"{"jsonrpc":"2.0","id":4,"method":"stop","params":{"targets":1}}"#).unwrap_err();
+        assert_eq!(id, 4);
+        assert!(refusal.to_string().contains("params of `stop`"), "{refusal}");
+        assert_eq!(read_call(b"hello").unwrap_err().0, 0);
+    }
+
+    #[test]
+    fn a_refusal_reaches_the_client_as_it_is() {
+        let refusal = Refusal::UnknownTarget { target: "apo".into(), similar: vec!["api".into()] };
+        let Message::Refused { id: 9, refusal: got } = Message::read(&write_refusal(9, &refusal)).unwrap() else {
+            panic!("not a refusal");
+        };
+        assert_eq!(got, refusal);
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read_call(&bytes);
+            let _ = Message::read(&bytes);
+        }
+
+        #[test]
+        fn any_target_survives(words in proptest::collection::vec(".*", 0..5)) {
+            round_trip(&Call::Stop(Act { targets: words.into_iter().map(Target::Word).collect(), update_env: None, no_wait: false }));
+        }
+    }
+}

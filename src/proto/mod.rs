@@ -1,0 +1,34 @@
+//! What client and daemon say to each other: JSON-RPC 2.0, one message a line, over a UNIX socket.
+//!
+//! The first message of a connection is `hello` with the protocol version; anything else is refused. A call is answered
+//! once; until then the daemon may send `progress` notifications. `events` turns the connection into a stream of
+//! `event` notifications. `docs/PROTOCOL.md` shows how to drive it with socat.
+//!
+//! This layer has no behaviour beyond reading and writing these messages.
+
+mod call;
+mod event;
+mod frame;
+mod view;
+
+pub use call::{
+    Act, Answer, Applied, Apply, Call, DaemonAnswer, EventsCall, Hello, HelloAnswer, Outcome, PlanAction, PlanStep,
+    Progress, Refusal, SlotResult, StartApp, Target, Unchanged, ViewCall, ViewDetail,
+};
+pub use event::{Event, EventKind};
+pub use frame::{FrameError, LineCodec};
+pub use view::{AppView, DaemonView, ExitView, SlotView, State, View};
+
+mod message;
+pub use message::{
+    Incoming, Message, MessageError, read_call, write_call, write_notification, write_refusal, write_result,
+};
+
+/// The version of this protocol. A daemon answers clients of this version and of the one before it.
+pub const PROTOCOL: u32 = 1;
+
+/// The longest message in bytes, either way. Checked before anything is allocated for it.
+pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;
+
+/// The longest message in bytes before `hello` has been accepted.
+pub const MAX_HELLO: usize = 4 * 1024;

@@ -1,0 +1,165 @@
+//! What readers get: plain data, published by the engine, never locked.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{AppSpec, Env, ExitStatus};
+
+/// The whole state of a daemon at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// Counts up with every change.
+    pub generation: u64,
+    /// The daemon itself.
+    pub daemon: DaemonView,
+    /// All apps, in the order of their first id.
+    pub apps: Vec<AppView>,
+}
+
+/// The daemon itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DaemonView {
+    /// Its release.
+    pub version: String,
+    /// Its pid.
+    pub pid: u32,
+    /// The guardian's pid; 0 when it is gone.
+    pub guardian: u32,
+    /// When it started, in milliseconds of the epoch.
+    pub started: u64,
+}
+
+/// One app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppView {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The `version` of the `package.json` beside it, where there is one.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The user whose rights it has.
+    pub user: String,
+    /// Its spec, with redacted environment; only in a full view.
+    #[serde(default)]
+    pub spec: Option<AppSpec>,
+    /// The inherited environment, redacted; only in a full view.
+    #[serde(default)]
+    pub inherited: Option<Env>,
+    /// Its instances by index.
+    pub slots: Vec<SlotView>,
+}
+
+/// One instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlotView {
+    /// Its id, the number that targets use.
+    pub id: u32,
+    /// Its index within the app.
+    pub instance: u16,
+    /// Its state in PM2's words.
+    pub state: State,
+    /// Counts the processes of this daemon; 0 before the first one.
+    pub run: u64,
+    /// The main process; none when nothing runs.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// When the current process started, in milliseconds of the epoch.
+    #[serde(default)]
+    pub started: Option<u64>,
+    /// When it was started by a request for the last time, in milliseconds of the epoch.
+    pub created: u64,
+    /// How often it was restarted, by itself or by request.
+    pub restarts: u32,
+    /// How many of the last ten minutes' lives were shorter than `min_uptime`.
+    pub unstable: u32,
+    /// When it is tried again, in milliseconds of the epoch.
+    #[serde(default)]
+    pub next_attempt: Option<u64>,
+    /// Why it is errored or waits.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// CPU time of its tree, in percent of one core.
+    pub cpu: f32,
+    /// Resident memory of its tree in bytes.
+    pub memory: u64,
+    /// Where its standard output is written.
+    #[serde(default)]
+    pub out_file: Option<PathBuf>,
+    /// Where its standard error is written.
+    #[serde(default)]
+    pub error_file: Option<PathBuf>,
+    /// The last exit.
+    #[serde(default)]
+    pub last_exit: Option<ExitView>,
+    /// The last exits, newest first; only in a full view.
+    #[serde(default)]
+    pub history: Vec<ExitView>,
+}
+
+/// How one run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExitView {
+    /// The run.
+    pub run: u64,
+    /// The main process it was.
+    pub pid: u32,
+    /// When, in milliseconds of the epoch.
+    pub time: u64,
+    /// How long it had lived, in milliseconds.
+    pub uptime: u64,
+    /// Code or signal; none when it could not be started.
+    #[serde(default)]
+    pub status: Option<ExitStatus>,
+    /// In words: `exit code 1`, `SIGKILL after kill_timeout`, `stopped by request`.
+    pub reason: String,
+    /// The last lines of its standard error; only in a full view.
+    #[serde(default)]
+    pub stderr: Vec<String>,
+}
+
+/// The state of an instance in the words of PM2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum State {
+    /// Runs and is ready.
+    #[serde(rename = "online")]
+    Online,
+    /// Runs, not ready yet.
+    #[serde(rename = "launching")]
+    Launching,
+    /// Was asked to end.
+    #[serde(rename = "stopping")]
+    Stopping,
+    /// Does not run and is not meant to.
+    #[serde(rename = "stopped")]
+    Stopped,
+    /// Was given up.
+    #[serde(rename = "errored")]
+    Errored,
+    /// Does not run and will be started again soon.
+    #[serde(rename = "waiting restart")]
+    Waiting,
+}
+
+impl State {
+    /// PM2's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Online => "online",
+            State::Launching => "launching",
+            State::Stopping => "stopping",
+            State::Stopped => "stopped",
+            State::Errored => "errored",
+            State::Waiting => "waiting restart",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

@@ -1,0 +1,1 @@
+//! The static file server behind `script = "rsx:serve"`.

@@ -1,0 +1,450 @@
+//! What an app *is*: validated, every default filled in. The form that goes over the wire and that successors read.
+//!
+//! A spec is plain data. It holds what its owner declared, never what happens to it, and never the environment of the
+//! shell that started it (that travels beside it, see `proto::Apply`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The environment of a process: names and values, sorted.
+pub type Env = BTreeMap<String, String>;
+
+/// The namespace of an app that names none.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// An app as its owner declared it, with all defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppSpec {
+    /// Unique within its namespace; 1 to 200 bytes, no `/`, no control characters.
+    pub name: String,
+    /// The group it belongs to, a target of verbs.
+    pub namespace: String,
+    /// Who may change or replace it.
+    pub origin: Origin,
+    /// What is executed.
+    pub program: Program,
+    /// The working directory, absolute. Symbolic links are followed at start, not here.
+    pub cwd: PathBuf,
+    /// The variables that the owner declared, `env_NAME` already merged over `env`.
+    pub env: Env,
+    /// The chosen `env_NAME`, remembered for later starts.
+    #[serde(default)]
+    pub env_name: Option<String>,
+    /// How many slots the app has, at least 1.
+    pub instances: u16,
+    /// The variable that carries the slot's index.
+    pub instance_var: String,
+    /// Whether `start` runs it, or only registers it.
+    pub autostart: bool,
+    /// What happens when a run ends by itself.
+    pub restart: RestartSpec,
+    /// How a run is asked to end.
+    pub stop: StopSpec,
+    /// How long a verb waits for readiness before it says "still launching".
+    #[serde(with = "millis")]
+    pub listen_timeout: Duration,
+    /// Where its output goes.
+    pub logs: LogSpec,
+}
+
+/// Who owns an app: only the same origin may change it without `--force`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// An ecosystem file, absolute.
+    File(PathBuf),
+    /// The folder of a script, or the folder in which a command line was typed; absolute.
+    Folder(PathBuf),
+}
+
+/// What a run executes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Program {
+    /// `interpreter interpreter_args… script args…`
+    Script {
+        /// The script, absolute.
+        script: PathBuf,
+        /// A name looked up in the app's PATH, or an absolute path.
+        interpreter: String,
+        /// Arguments before the script.
+        interpreter_args: Vec<String>,
+        /// Arguments behind the script.
+        args: Vec<String>,
+    },
+    /// A program executed as it is: an absolute path, or a bare name looked up in the app's PATH.
+    Binary {
+        /// Absolute, or without any `/`.
+        path: PathBuf,
+        /// Its arguments.
+        args: Vec<String>,
+    },
+    /// A command line for `bash -c`, or `sh -c` where there is no bash.
+    CommandLine {
+        /// As the user wrote it.
+        line: String,
+    },
+    /// rsx's own static file server (`script = "rsx:serve"`).
+    Serve {
+        /// The arguments of `rsx serve`.
+        args: Vec<String>,
+    },
+}
+
+/// What happens when a run ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartSpec {
+    /// Which ends are followed by a restart.
+    pub policy: RestartPolicy,
+    /// Exit codes that mean "finished"; an end by a signal has no exit code.
+    pub stop_exit_codes: Vec<u8>,
+    /// A shorter life counts as unstable; also how long a silent app must live to count as ready.
+    #[serde(with = "millis")]
+    pub min_uptime: Duration,
+    /// How many unstable lives within ten minutes end in `errored`.
+    pub max_restarts: u32,
+    /// The pause before a restart.
+    pub delay: RestartDelay,
+    /// When an errored app is tried again; `None`: never.
+    #[serde(with = "optional_millis")]
+    pub retry_after: Option<Duration>,
+}
+
+/// Which ends of a run are followed by a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// Every end.
+    Always,
+    /// A non-zero exit code or a signal.
+    OnFailure,
+    /// None.
+    Never,
+}
+
+/// The pause before a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RestartDelay {
+    /// Always the same (`restart_delay`); zero restarts at once.
+    Fixed {
+        /// The pause.
+        #[serde(with = "millis")]
+        pause: Duration,
+    },
+    /// The first restart at once, then `first`, then ×1.5 with jitter, at most 15 s (`exp_backoff_restart_delay`).
+    Backoff {
+        /// The first pause that is not zero.
+        #[serde(with = "millis")]
+        first: Duration,
+    },
+}
+
+/// How a run is asked to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopSpec {
+    /// The first signal.
+    pub signal: Signal,
+    /// How long it may take before SIGKILL.
+    #[serde(with = "millis")]
+    pub kill_timeout: Duration,
+    /// Whether the whole tree is ended, or the main process only.
+    pub treekill: bool,
+}
+
+/// Where the output of an app goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSpec {
+    /// Standard output.
+    pub out: LogTarget,
+    /// Standard error.
+    pub error: LogTarget,
+    /// All instances share one file (`merge_logs`).
+    pub merge: bool,
+}
+
+/// One destination of output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogTarget {
+    /// `NAME-out.log` or `NAME-error.log` in the home's `logs`.
+    Default,
+    /// A path that the owner chose, absolute.
+    Path(PathBuf),
+    /// Nowhere (`/dev/null`, `disable_logs`).
+    Null,
+}
+
+/// The two output streams of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Error,
+}
+
+impl AppSpec {
+    /// The file that one stream of one instance is written to; `None`: nowhere. `logs` is the home's log folder.
+    ///
+    /// One fork instance: `NAME-out.log`; more: `NAME-out-N.log`, N being the instance. Apps outside the default
+    /// namespace carry theirs in front, so that two apps of one name never share a file.
+    pub fn log_path(&self, logs: &Path, stream: Stream, instance: u16) -> Option<PathBuf> {
+        let (target, word) = match stream {
+            Stream::Out => (&self.logs.out, "out"),
+            Stream::Error => (&self.logs.error, "error"),
+        };
+        let suffix = if self.instances == 1 || self.logs.merge { String::new() } else { format!("-{instance}") };
+        match target {
+            LogTarget::Null => None,
+            LogTarget::Default if self.namespace == DEFAULT_NAMESPACE => {
+                Some(logs.join(format!("{}-{word}{suffix}.log", self.name)))
+            }
+            LogTarget::Default => Some(logs.join(format!("{}.{}-{word}{suffix}.log", self.namespace, self.name))),
+            LogTarget::Path(path) if suffix.is_empty() => Some(path.clone()),
+            LogTarget::Path(path) => {
+                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+                let name = match path.extension() {
+                    Some(extension) => format!("{stem}{suffix}.{}", extension.to_string_lossy()),
+                    None => format!("{stem}{suffix}"),
+                };
+                Some(path.with_file_name(name))
+            }
+        }
+    }
+
+    /// The file that this app executes and whose change means new code; `None` for command lines and `rsx:serve`.
+    pub fn script_path(&self) -> Option<&Path> {
+        match &self.program {
+            Program::Script { script, .. } => Some(script),
+            Program::Binary { path, .. } if path.is_absolute() => Some(path),
+            Program::Binary { .. } | Program::CommandLine { .. } | Program::Serve { .. } => None,
+        }
+    }
+}
+
+/// What identifies one state of a script file; a difference counts as new code (stat(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The device.
+    pub device: u64,
+    /// The inode.
+    pub inode: u64,
+    /// The last modification, in nanoseconds since the epoch.
+    pub modified: i128,
+    /// The size in bytes.
+    pub size: u64,
+}
+
+/// How a process ended (wait(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitStatus {
+    /// By exit, with this code.
+    Code(u8),
+    /// By a signal. Never counted as exit code 0.
+    Signal {
+        /// Which.
+        signal: Signal,
+        /// Whether the kernel wrote a core dump.
+        core: bool,
+    },
+}
+
+impl ExitStatus {
+    /// Whether it is exit code 0.
+    pub fn is_success(self) -> bool {
+        self == ExitStatus::Code(0)
+    }
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExitStatus::Code(code) => write!(f, "exit code {code}"),
+            ExitStatus::Signal { signal, core: false } => write!(f, "{signal}"),
+            ExitStatus::Signal { signal, core: true } => write!(f, "{signal} (core dumped)"),
+        }
+    }
+}
+
+/// A signal by its number (signal(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Signal(i32);
+
+/// The text is no signal's name or number.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a signal")]
+pub struct NotASignal(pub String);
+
+impl Signal {
+    /// SIGTERM.
+    pub const TERM: Signal = Signal(libc::SIGTERM);
+    /// SIGKILL.
+    pub const KILL: Signal = Signal(libc::SIGKILL);
+    /// SIGINT.
+    pub const INT: Signal = Signal(libc::SIGINT);
+
+    /// The signal of this number, 1 to 64.
+    pub fn from_number(number: i32) -> Option<Signal> {
+        (1..=64).contains(&number).then_some(Signal(number))
+    }
+
+    /// Its number.
+    pub fn number(self) -> i32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match nix::sys::signal::Signal::try_from(self.0) {
+            Ok(signal) => f.write_str(signal.as_str()),
+            Err(_) => write!(f, "signal {}", self.0),
+        }
+    }
+}
+
+impl FromStr for Signal {
+    type Err = NotASignal;
+
+    /// Accepts `SIGTERM`, `term`, `TERM` and `15`.
+    fn from_str(text: &str) -> Result<Signal, NotASignal> {
+        let refused = || NotASignal(text.to_owned());
+        if let Ok(number) = text.strip_prefix("signal ").unwrap_or(text).parse() {
+            return Signal::from_number(number).ok_or_else(refused);
+        }
+        let upper = text.to_ascii_uppercase();
+        let name = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
+        let signal: nix::sys::signal::Signal = name.parse().map_err(|_| refused())?;
+        Ok(Signal(signal as i32))
+    }
+}
+
+impl From<Signal> for String {
+    fn from(signal: Signal) -> String {
+        signal.to_string()
+    }
+}
+
+impl TryFrom<String> for Signal {
+    type Error = NotASignal;
+
+    fn try_from(text: String) -> Result<Signal, NotASignal> {
+        text.parse()
+    }
+}
+
+/// Durations as whole milliseconds.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
+    }
+}
+
+/// Durations as whole milliseconds, or null.
+mod optional_millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
+    }
+}
+
+#[cfg(test)]
+impl AppSpec {
+    /// A spec for tests of every layer: one instance of a binary, all defaults.
+    pub(crate) fn sample(name: &str) -> AppSpec {
+        AppSpec {
+            name: name.into(),
+            namespace: DEFAULT_NAMESPACE.into(),
+            origin: Origin::Folder("/srv".into()),
+            program: Program::Binary { path: "/bin/true".into(), args: vec![] },
+            cwd: "/srv".into(),
+            env: Env::new(),
+            env_name: None,
+            instances: 1,
+            instance_var: "NODE_APP_INSTANCE".into(),
+            autostart: true,
+            restart: RestartSpec {
+                policy: RestartPolicy::Always,
+                stop_exit_codes: vec![],
+                min_uptime: Duration::from_secs(1),
+                max_restarts: 16,
+                delay: RestartDelay::Backoff { first: Duration::from_millis(100) },
+                retry_after: Some(Duration::from_secs(60)),
+            },
+            stop: StopSpec { signal: Signal::TERM, kill_timeout: Duration::from_secs(10), treekill: true },
+            listen_timeout: Duration::from_secs(60),
+            logs: LogSpec { out: LogTarget::Default, error: LogTarget::Default, merge: false },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(name: &str) -> AppSpec {
+        AppSpec::sample(name)
+    }
+
+    #[test]
+    fn signals_are_read_by_name_and_number() {
+        assert_eq!("SIGTERM".parse(), Ok(Signal::TERM));
+        assert_eq!("int".parse(), Ok(Signal::INT));
+        assert_eq!("9".parse(), Ok(Signal::KILL));
+        assert_eq!("34".parse::<Signal>().map(|s| s.to_string()), Ok("signal 34".into()));
+        assert!("SIGNOPE".parse::<Signal>().is_err());
+        assert!("0".parse::<Signal>().is_err());
+    }
+
+    #[test]
+    fn a_spec_survives_the_wire() {
+        let text = serde_json::to_string(&spec("api")).unwrap();
+        assert_eq!(serde_json::from_str::<AppSpec>(&text).unwrap(), spec("api"));
+    }
+
+    #[test]
+    fn log_files_are_numbered_when_there_are_several_instances() {
+        let logs = Path::new("/l");
+        let mut app = spec("api");
+        assert_eq!(app.log_path(logs, Stream::Out, 0).unwrap(), Path::new("/l/api-out.log"));
+        app.instances = 2;
+        assert_eq!(app.log_path(logs, Stream::Error, 1).unwrap(), Path::new("/l/api-error-1.log"));
+        app.logs.out = LogTarget::Path("/var/log/api.txt".into());
+        assert_eq!(app.log_path(logs, Stream::Out, 1).unwrap(), Path::new("/var/log/api-1.txt"));
+        app.logs.merge = true;
+        assert_eq!(app.log_path(logs, Stream::Out, 1).unwrap(), Path::new("/var/log/api.txt"));
+        app.logs.out = LogTarget::Null;
+        assert_eq!(app.log_path(logs, Stream::Out, 1), None);
+    }
+
+    #[test]
+    fn two_namespaces_never_share_a_log_file() {
+        let mut app = spec("api");
+        app.namespace = "blue".into();
+        assert_eq!(app.log_path(Path::new("/l"), Stream::Out, 0).unwrap(), Path::new("/l/blue.api-out.log"));
+    }
+}
