@@ -1,1 +1,5 @@
-//! Pure: tails and the merging of log files.
+//! Pure: what is kept of a stream's end.
+
+mod tail;
+
+pub use tail::Tail;

@@ -30,6 +30,7 @@ pub mod peer;
 pub mod poller;
 pub mod proc_table;
 pub mod process;
+pub mod readable;
 pub mod signals;
 pub mod spawn;
 pub mod system;
