@@ -23,6 +23,7 @@ mod render;
 mod resolve;
 mod settings;
 mod shape;
+mod template;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -38,6 +39,7 @@ pub use load::{ConfigError, SystemProbe, find_default, is_config_path, load, par
 pub use node::Span;
 pub use problem::{Problem, Report, Severity};
 pub use render::Colour;
+pub use template::{Template, template};
 
 /// The longest file that is read, in bytes.
 pub const MAX_FILE: usize = 4 * 1024 * 1024;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::tests::{Machine, app, loaded, messages, options, read_with};
-use crate::config::{Format, Options, Severity};
+use crate::config::{Format, Options, Severity, Template, template};
 use crate::spec::{LogTarget, Origin, Program, RestartDelay, RestartPolicy, Signal};
 
 fn words(text: &str) -> Vec<String> {
@@ -226,6 +226,26 @@ fn the_pm2_key_of_package_json_holds_apps() {
     let read = |text| crate::config::parse(text, &document, &options(), &Machine);
     assert_eq!(read(r#"{"name": "x", "pm2": {"apps": [{"script": "app.js"}]}}"#).unwrap().names, ["app"]);
     assert_eq!(read(r#"{"name": "x"}"#).unwrap_err().problems()[0].message, "the file has no key `pm2` with apps");
+}
+
+#[test]
+fn what_rsx_init_writes_loads_without_a_problem() {
+    for kind in [Template::Full, Template::Simple] {
+        let text = template(kind);
+        assert!(loaded(&text).warnings.is_empty(), "{text}");
+    }
+    // Every key of the tour holds what it says: uncommented, all of them load together but the contradictions.
+    let text = template(Template::Full);
+    let mut keys = String::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# ")) {
+        let is_key = line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        if is_key && !line.starts_with("restart_delay") && !line.starts_with("cwd") {
+            keys.push_str(line);
+            keys.push('\n');
+        }
+    }
+    assert!(keys.lines().count() > 25, "{keys}");
+    assert!(loaded(&format!("[[apps]]\nscript='app.js'\n{keys}")).warnings.is_empty(), "{keys}");
 }
 
 #[test]
