@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::tests::{Machine, app, loaded, messages, options, read_with};
-use crate::config::{Format, Options, Severity, Template, template};
+use crate::config::{Format, Options, Severity, Template, load, template};
 use crate::spec::{LogTarget, Origin, Program, RestartDelay, RestartPolicy, Signal};
 
 fn words(text: &str) -> Vec<String> {
@@ -246,6 +246,18 @@ fn what_rsx_init_writes_loads_without_a_problem() {
     }
     assert!(keys.lines().count() > 25, "{keys}");
     assert!(loaded(&format!("[[apps]]\nscript='app.js'\n{keys}")).warnings.is_empty(), "{keys}");
+}
+
+#[test]
+fn the_example_of_the_repository_loads() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("ecosystem.example.toml");
+    let loaded = load(&path, &options()).unwrap();
+    assert_eq!(loaded.apps.len(), 2);
+    assert!(loaded.warnings.is_empty());
+    for (app, port) in loaded.apps.iter().zip(["8080", "8081"]) {
+        assert_eq!(app.program, Program::Serve { args: vec!["examples/site".into()] });
+        assert_eq!(app.env["PORT"], port);
+    }
 }
 
 #[test]
