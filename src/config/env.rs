@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use crate::spec::Env;
 
-/// Variables of a session, of a service or of another process manager: they describe the shell, not the app.
+/// Variables of a login, of a service or of another process manager: they describe the shell, not the app.
 const NEVER: &[&str] =
     &["SHLVL", "PWD", "NOTIFY_SOCKET", "NODE_CHANNEL_FD", "NODE_UNIQUE_ID", "JOURNAL_STREAM", "INVOCATION_ID"];
 const NEVER_PREFIXES: &[&str] = &["SSH_", "SUDO_", "npm_", "LISTEN_", "RSX_"];
