@@ -273,6 +273,8 @@ def main():
     wanted = options.only.split(",")
     if unknown := set(wanted) - {"rsx", "pm2", "supervisord"}:
         parser.error(f"--only: unknown: {', '.join(sorted(unknown))}")
+    if options.write and (options.quick or len(set(wanted)) < 3):
+        parser.error("--write is for whole runs: neither with --quick nor with --only")
 
     # SIGTERM unwinds like Ctrl-C: what was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
