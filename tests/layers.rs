@@ -80,8 +80,9 @@ fn nobody_climbs_two_steps() {
     }
 }
 
+/// Cargo runs tests in the package's folder; a path fixed when they were built is wrong once the tree has moved.
 fn source_root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    PathBuf::from("src")
 }
 
 /// Every source file, relative to `src`, with its tokens; tests left out.

@@ -12,6 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// Cargo runs tests in the package's folder.
+const PAGE: &str = "docs/PROTOCOL.md";
+
 /// One message of the page: its direction and its text on one line.
 struct Shown {
     from_client: bool,
@@ -20,7 +23,7 @@ struct Shown {
 
 /// Messages begin with an arrow, or with `{` where a line is to be copied, and go on in indented lines.
 fn shown() -> Vec<Shown> {
-    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PROTOCOL.md")).unwrap();
+    let page = fs::read_to_string(PAGE).unwrap();
     let mut found: Vec<Shown> = Vec::new();
     let mut open = false;
     for line in page.lines() {
@@ -105,7 +108,7 @@ fn every_answer_of_the_page_is_as_the_daemon_writes_it() {
 
 #[test]
 fn the_table_of_refusals_has_the_codes_that_are_sent() {
-    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PROTOCOL.md")).unwrap();
+    let page = fs::read_to_string(PAGE).unwrap();
     for refusal in [
         Refusal::BadRequest { why: String::new() },
         Refusal::TooLarge { limit: 1 },
