@@ -24,7 +24,7 @@ pub enum Call {
     Restart(Act),
     /// Stop and forget; answered with [`Outcome`].
     Delete(Act),
-    /// The published view; answered with [`View`].
+    /// The published view; answered with [`View`](crate::proto::View).
     View(ViewCall),
     /// The stream of changes: an empty answer, then `event` notifications without end.
     Events(EventsCall),
