@@ -165,8 +165,10 @@ fn received(header: &libc::msghdr) -> Vec<OwnedFd> {
             #[allow(clippy::unnecessary_cast, reason = "the type of cmsg_len differs between libcs")]
             let count = (message.cmsg_len as usize).saturating_sub(head) / size_of::<RawFd>();
             for index in 0..count {
-                // SAFETY: the message holds `count` descriptors; they need not be aligned.
-                let number = unsafe { data.cast::<RawFd>().add(index).read_unaligned() };
+                // SAFETY: the message holds `count` descriptors, and `index` is below that.
+                let place = unsafe { data.cast::<RawFd>().add(index) };
+                // SAFETY: as above; they need not be aligned.
+                let number = unsafe { place.read_unaligned() };
                 // SAFETY: the kernel made this descriptor for us with this message, nobody else knows it.
                 fds.push(unsafe { OwnedFd::from_raw_fd(number) });
             }

@@ -93,11 +93,6 @@ impl PidFd {
     pub fn display_pid(&self) -> u32 {
         self.pid.unsigned_abs()
     }
-
-    /// Its number, for the files of /proc.
-    pub(super) fn pid(&self) -> libc::pid_t {
-        self.pid
-    }
 }
 
 impl AsFd for PidFd {

@@ -57,3 +57,17 @@ pub(crate) fn end_of(process: &Process) -> ExitStatus {
     assert_eq!(process.reap().unwrap(), Some(seen));
     seen
 }
+
+/// Reads, byte by byte, up to this line.
+#[track_caller]
+pub(crate) fn until_line(output: &mut File, wanted: &str) {
+    let mut line = String::new();
+    let mut byte = [0];
+    while line.trim_end() != wanted || !line.ends_with('\n') {
+        if line.ends_with('\n') {
+            line.clear();
+        }
+        assert_eq!(output.read(&mut byte).unwrap(), 1, "it ended before `{wanted}`, after `{line}`");
+        line.push(char::from(byte[0]));
+    }
+}
