@@ -18,6 +18,7 @@ mod engine;
 mod home;
 mod keep;
 mod launch;
+mod link;
 mod looker;
 mod predecessor;
 mod publish;
@@ -39,13 +40,14 @@ use tracing::{error, info};
 use crate::daemon::clock::Clock;
 use crate::daemon::engine::{Engine, Report, Request};
 use crate::daemon::home::BirthError;
+use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
 use crate::daemon::server::Shared;
 use crate::daemon::shell::{Shell, Tools};
 use crate::daemon::spawner::Ground;
-use crate::guardian::Keeper;
+use crate::guardian;
 use crate::paths::Home;
 use crate::proto::{DaemonView, EventKind};
 use crate::supervisor::{Ask, Wanted, Who};
@@ -59,9 +61,9 @@ const LAST_LOGS: Duration = Duration::from_secs(3);
 ///
 /// Meant to be called by the guardian's child, with the guardian's socket, the lock and the readiness pipe inherited.
 pub fn run(home: &Home) -> u8 {
-    let ready = fds::take_inherited("RSX_READY_FD").map(File::from);
+    let ready = fds::take_inherited(guardian::READY_FD).map(File::from);
     // Held for life: as long as either of guardian and daemon lives, the home is taken.
-    let _lock = fds::take_inherited("RSX_LOCK_FD");
+    let _lock = fds::take_inherited(guardian::LOCK_FD);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build();
     let lived = match runtime {
         Ok(runtime) => runtime.block_on(async { Daemon::born(home, ready).await?.live().await }),
@@ -81,6 +83,7 @@ struct Daemon {
     home: Home,
     restarts: u32,
     wanted: Vec<Wanted>,
+    link: Option<Link>,
 }
 
 impl Daemon {
@@ -103,8 +106,11 @@ impl Daemon {
         home::log_to_file(home)?;
         let clock = Clock::start();
         let nofile = limits::raise_nofile().ok();
-        let restarts = std::env::var("RSX_RESTARTS").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
-        let keeper = Keeper::from_env();
+        let restarts = std::env::var(guardian::RESTARTS).ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+        let link = Link::from_env();
+        if let Some(link) = &link {
+            link.start().map_err(BirthError::Runtime)?;
+        }
         let own_binary = std::env::current_exe().map_err(BirthError::OwnBinary)?;
         // Every sender is a task or thread of this process; server.rs and watch.rs say what bounds each.
         let (reports, inbox) = mpsc::unbounded_channel();
@@ -118,8 +124,8 @@ impl Daemon {
             path: home.socket(),
             source,
         })?;
-        let wanted = match (&keeper, restarts) {
-            (Some(keeper), 1..) => predecessor::clear(keeper, &pump).await,
+        let wanted = match (&link, restarts) {
+            (Some(link), 1..) => predecessor::clear(link, &pump).await,
             (Some(_) | None, _) => Vec::new(),
         };
         let events = Arc::new(Events::new());
@@ -128,7 +134,7 @@ impl Daemon {
         let daemon = DaemonView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            guardian: keeper.as_ref().map_or(0, Keeper::display_pid),
+            guardian: if link.is_some() { std::os::unix::process::parent_id() } else { 0 },
             started: clock.epoch_millis(clock.now()),
         };
         let shared = Shared {
@@ -138,6 +144,7 @@ impl Daemon {
             looker: looker.clone(),
             pump: pump.clone(),
             daemon,
+            link: link.clone(),
             user: system::user_name(uid),
             uid,
         };
@@ -149,16 +156,19 @@ impl Daemon {
             pump,
             looker,
             events: Arc::clone(&events),
-            keeper,
+            link: link.clone(),
             logs: home.logs(),
         };
         let seed = clock.epoch_millis(clock.now()) ^ u64::from(std::process::id());
         let engine = Engine::new(Shell::new(tools), clock, inbox, publisher, seed);
-        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, wanted })
+        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, wanted, link })
     }
 
     async fn live(self) -> Result<(), BirthError> {
-        let Daemon { engine, reports, events, clock, home, restarts, wanted } = self;
+        let Daemon { engine, reports, events, clock, home, restarts, wanted, link } = self;
+        if let Some(link) = link {
+            link.ready();
+        }
         let pid = std::process::id();
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::daemon::keep;
+use crate::daemon::link::Link;
 use crate::daemon::pump::{Pump, Source};
-use crate::guardian::Keeper;
 use crate::spec::{Signal, Stream};
 use crate::supervisor::{RunId, Wanted};
 use crate::sys::proc_table::ProcTable;
@@ -28,8 +28,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const AFTER_KILL: Duration = Duration::from_secs(2);
 
 /// Takes what the guardian keeps, ends what runs, and returns what was wanted.
-pub(super) async fn clear(keeper: &Keeper, pump: &Pump) -> Vec<Wanted> {
-    let kept = match keeper.take_all(HAND_OUT) {
+pub(super) async fn clear(link: &Link, pump: &Pump) -> Vec<Wanted> {
+    let kept = match link.take_all(HAND_OUT) {
         Ok(kept) => kept,
         Err(error) => {
             warn!("the guardian does not hand out what it keeps: {error}");
@@ -39,7 +39,7 @@ pub(super) async fn clear(keeper: &Keeper, pump: &Pump) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     let mut left = Vec::new();
     for (name, fd) in kept {
-        keeper.forget(&name);
+        link.forget(&name);
         let parts: Vec<&str> = name.split('/').collect();
         match parts.as_slice() {
             [keep::WANTED] => match keep::read_wanted(&fd) {

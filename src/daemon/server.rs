@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::daemon::convert;
 use crate::daemon::engine::{Report, Request};
+use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
@@ -49,8 +50,17 @@ pub(super) struct Shared {
     pub(super) looker: Looker,
     pub(super) pump: Pump,
     pub(super) daemon: DaemonView,
+    pub(super) link: Option<Link>,
     pub(super) user: String,
     pub(super) uid: u32,
+}
+
+impl Shared {
+    /// The daemon itself, as it is now.
+    fn daemon(&self) -> DaemonView {
+        let alone = self.link.as_ref().is_none_or(Link::is_alone);
+        DaemonView { guardian: if alone { 0 } else { self.daemon.guardian }, ..self.daemon.clone() }
+    }
 }
 
 /// Binds the socket, mode 0600. The caller holds the daemon's lock, so what lies there is nobody's.
@@ -171,7 +181,7 @@ impl Connection {
                 self.write(&write_refusal(id, &refusal)).await?;
             }
             Call::Ping => {
-                let DaemonView { version, pid, guardian, .. } = self.shared.daemon.clone();
+                let DaemonView { version, pid, guardian, .. } = self.shared.daemon();
                 self.write(&write_result(id, &DaemonAnswer { version, pid, guardian })).await?;
             }
             Call::View(call) => self.view(id, call).await?,
@@ -193,7 +203,7 @@ impl Connection {
     async fn view(&mut self, id: u64, call: ViewCall) -> io::Result<()> {
         let published = Arc::clone(&self.shared.published.borrow());
         let samples = self.shared.looker.samples(&published.runs(), SAMPLE_LIMIT).await;
-        let view = published.view(call.detail, self.shared.daemon.clone(), &self.shared.user, &samples);
+        let view = published.view(call.detail, self.shared.daemon(), &self.shared.user, &samples);
         self.write(&write_result(id, &view)).await
     }
 

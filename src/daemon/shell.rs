@@ -13,12 +13,12 @@ use crate::daemon::convert;
 use crate::daemon::engine::{Answered, Report};
 use crate::daemon::keep;
 use crate::daemon::launch::{Resolved, marker};
+use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
 use crate::daemon::publish::{Events, Published, PublishedApp};
 use crate::daemon::pump::Pump;
 use crate::daemon::spawner::{Job, Spawned};
 use crate::daemon::watch;
-use crate::guardian::Keeper;
 use crate::proto::{ExitView, Progress, SlotView};
 use crate::spec::{ExitStatus, Signal, Stream};
 use crate::supervisor::{
@@ -40,7 +40,7 @@ pub(super) struct Tools {
     pub(super) pump: Pump,
     pub(super) looker: Looker,
     pub(super) events: Arc<Events>,
-    pub(super) keeper: Option<Keeper>,
+    pub(super) link: Option<Link>,
     pub(super) logs: PathBuf,
 }
 
@@ -108,11 +108,11 @@ impl Shell {
             spawned;
         let pid = process.display_pid();
         info!(app = %definition.spec.name, slot = slot.0, run = run.0, pid, "started");
-        if let Some(keeper) = &self.tools.keeper {
-            keeper.put(&keep::process_name(run, pid), &*process);
-            keeper.put(&keep::name(run, "in"), &stdin);
+        if let Some(link) = &self.tools.link {
+            link.put(&keep::process_name(run, pid), &*process);
+            link.put(&keep::name(run, "in"), &stdin);
             for source in &sources {
-                keeper.put(&keep::name(run, keep::stream(source.stream)), &source.pipe);
+                link.put(&keep::name(run, keep::stream(source.stream)), &source.pipe);
             }
         }
         for source in sources {
@@ -158,9 +158,9 @@ impl Shell {
     }
 
     pub(super) fn on_closed(&mut self, run: RunId) {
-        if let Some(keeper) = &self.tools.keeper {
+        if let Some(link) = &self.tools.link {
             for stream in [Stream::Out, Stream::Error] {
-                keeper.forget(&keep::name(run, keep::stream(stream)));
+                link.forget(&keep::name(run, keep::stream(stream)));
             }
         }
     }
@@ -296,9 +296,9 @@ impl Shell {
 
     /// Leaves with the guardian what a successor must know.
     pub(super) fn keep_wanted(&self, wanted: &[Wanted]) {
-        let Some(keeper) = &self.tools.keeper else { return };
+        let Some(link) = &self.tools.link else { return };
         match keep::write_wanted(wanted) {
-            Ok(file) => keeper.put(keep::WANTED, &file),
+            Ok(file) => link.put(keep::WANTED, &file),
             Err(error) => warn!("cannot keep what is wanted: {error}"),
         }
     }
@@ -368,9 +368,9 @@ impl Shell {
             debug!(run = run.0, "reap: {error}");
         }
         self.tools.looker.ended(run);
-        if let Some(keeper) = &self.tools.keeper {
-            keeper.forget(&keep::process_name(run, live.process.display_pid()));
-            keeper.forget(&keep::name(run, "in"));
+        if let Some(link) = &self.tools.link {
+            link.forget(&keep::process_name(run, live.process.display_pid()));
+            link.forget(&keep::name(run, "in"));
         }
         drop(live.notify);
     }

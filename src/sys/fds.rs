@@ -63,8 +63,8 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for an empty or too long message or more than [`MAX_FDS`] descriptors; `WouldBlock`; EPIPE when
-    /// the other end is gone; ETOOMANYREFS when too many descriptors are under way.
+    /// `InvalidInput` for an empty or too long message or more than [`MAX_FDS`] descriptors; `WouldBlock`, also when
+    /// too many descriptors are under way; EPIPE when the other end is gone.
     pub fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         if bytes.is_empty() || bytes.len() > MAX_BYTES || fds.len() > MAX_FDS {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -76,6 +76,8 @@ impl Channel {
             match sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
+                // Like a full buffer, it passes when the other end has read.
+                Err(Errno::ETOOMANYREFS) => return Err(io::ErrorKind::WouldBlock.into()),
                 Err(error) => return Err(error.into()),
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -144,6 +145,23 @@ impl Waker {
     pub fn wake(&self) {
         // The one error is a full counter, and a counter that is not zero wakes.
         let _ = self.0.write(1);
+    }
+}
+
+/// Waits until something can be read from one descriptor, if only its end, at most this long; whether it can.
+///
+/// # Errors
+///
+/// None that a caller could mend.
+pub fn readable_within(fd: &impl AsFd, timeout: Duration) -> io::Result<bool> {
+    let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+    loop {
+        match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(count) => return Ok(count > 0),
+            // A signal that this process handles; none comes often enough to make this unbounded.
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -126,6 +126,11 @@ impl ProcTable {
         self.find(&self.by_session, session, |row| row.session)
     }
 
+    #[cfg(test)]
+    pub(super) fn all(&self) -> impl Iterator<Item = Row> + '_ {
+        self.rows.iter().copied()
+    }
+
     fn find<'a>(
         &'a self,
         index: &'a [usize],

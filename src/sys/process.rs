@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::spec::{ExitStatus, Signal};
+use crate::sys::poller::readable_within;
 
 /// One process, whatever becomes of its number.
 #[derive(Debug)]
@@ -77,16 +77,7 @@ impl PidFd {
     ///
     /// Whatever poll(2) says.
     pub fn has_ended_within(&self, timeout: Duration) -> io::Result<bool> {
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        let mut set = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
-        loop {
-            match poll(&mut set, timeout) {
-                Ok(count) => return Ok(count > 0),
-                // A signal that this process handles; none is handled often enough to make this unbounded.
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        readable_within(&self.fd, timeout)
     }
 
     /// Its number, for showing only.
@@ -113,18 +104,18 @@ impl Process {
         Process { pidfd, number: Mutex::new(Number::Ours) }
     }
 
-    /// The descriptor; readable from the end of the process on.
-    pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.pidfd()
-    }
-
     /// A process that somebody else started and reaps: `pid` is its number, as was noted when the pidfd was made.
-    /// The number is used only while the pidfd says that the process lives.
+    /// The number is used only if the pidfd says that the process lives.
     pub fn of_predecessor(pidfd: OwnedFd, pid: u32) -> Process {
         let pid = libc::pid_t::try_from(pid).unwrap_or(libc::pid_t::MAX);
         let pidfd = PidFd { fd: pidfd, pid };
         let lives = matches!(pidfd.has_ended_within(Duration::ZERO), Ok(false));
         Process { pidfd, number: Mutex::new(if lives { Number::Ours } else { Number::Free }) }
+    }
+
+    /// The descriptor; readable from the end of the process on.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.pidfd()
     }
 
     /// Signals the main process. One that has ended is no error.
@@ -222,6 +213,27 @@ impl AsFd for Process {
 impl AsRawFd for Process {
     fn as_raw_fd(&self) -> RawFd {
         self.pidfd.as_raw_fd()
+    }
+}
+
+/// Reaps every child of this process that has ended, except `own`: orphans that it has adopted, whose ends nobody asks
+/// for. When `own` itself has ended it may come first; then the rest is left for a call after it was reaped.
+///
+/// # Errors
+///
+/// None that a caller could mend.
+pub fn reap_adopted(own: Option<&Process>) -> io::Result<()> {
+    let own = own.and_then(Process::own_pid);
+    loop {
+        // Looked at first, so that the status of `own`, ending just now, is not lost here.
+        match wait_id(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) {
+            Ok(Some((pid, _))) if Some(pid) != own => {
+                wait_id(libc::P_PID, pid.unsigned_abs(), libc::WEXITED | libc::WNOHANG)?;
+            }
+            Ok(Some(_) | None) => return Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -177,6 +177,13 @@ fn has_mark(pid: libc::pid_t, mark: &str) -> bool {
     environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())
 }
 
+/// All processes that were executed with this assignment, for tests that look after what they left.
+#[cfg(test)]
+pub(crate) fn marked(mark: &str) -> Vec<PidFd> {
+    let rows = ProcTable::read().unwrap().all().filter(|row| has_mark(row.pid, mark)).collect::<Vec<_>>();
+    hold(rows.into_iter()).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,7 +201,7 @@ mod tests {
         }
     }
 
-    fn marked(script: &str, mark: &str) -> (Process, File) {
+    fn start(script: &str, mark: &str) -> (Process, File) {
         let (mut launch, output) = with_output(shell(script));
         let (name, value) = mark.split_once('=').unwrap();
         launch.env.push((name.into(), value.into()));
@@ -207,7 +214,7 @@ mod tests {
     #[test]
     fn nothing_is_left_of_a_program_that_has_ended() {
         become_subreaper().unwrap();
-        let (main, _output) = marked("exit 3", "RSX_ID=41");
+        let (main, _output) = start("exit 3", "RSX_ID=41");
         assert!(main.has_ended_within(LIMIT).unwrap());
         assert!(leftovers(&main, "RSX_ID=41", Reaper::Own).unwrap().is_empty());
         end_of(&main);
@@ -216,7 +223,7 @@ mod tests {
     #[test]
     fn a_child_in_the_background_is_left() {
         become_subreaper().unwrap();
-        let (main, mut output) = marked("sleep 1000 & echo up", "RSX_ID=42");
+        let (main, mut output) = start("sleep 1000 & echo up", "RSX_ID=42");
         until_line(&mut output, "up");
         assert!(main.has_ended_within(LIMIT).unwrap());
         let left = leftovers(&main, "RSX_ID=42", Reaper::Own).unwrap();
@@ -229,8 +236,8 @@ mod tests {
     #[test]
     fn an_orphan_in_a_session_of_its_own_is_left() {
         become_subreaper().unwrap();
-        let (main, mut output) = marked(DAEMON, "RSX_ID=43");
-        let (other, mut other_output) = marked(DAEMON, "RSX_ID=44");
+        let (main, mut output) = start(DAEMON, "RSX_ID=43");
+        let (other, mut other_output) = start(DAEMON, "RSX_ID=44");
         until_line(&mut output, "up");
         until_line(&mut other_output, "up");
         assert!(main.has_ended_within(LIMIT).unwrap() && other.has_ended_within(LIMIT).unwrap());
@@ -245,7 +252,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_a_run_that_was_reaped() {
-        let (main, _output) = marked("sleep 1000 &", "RSX_ID=45");
+        let (main, _output) = start("sleep 1000 &", "RSX_ID=45");
         assert!(main.has_ended_within(LIMIT).unwrap());
         let survivors = Survivors::read(Reaper::Own).unwrap();
         let left = survivors.of(&main, "RSX_ID=45").unwrap();
@@ -256,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_living_session_of_another_run_is_not_looked_into() {
-        let (other, _output) = marked("sleep 1000", "RSX_ID=46");
+        let (other, _output) = start("sleep 1000", "RSX_ID=46");
         let pid = other.own_pid().unwrap();
         let mut sessions =
             Sessions { reaper: Reaper::Parent, own: nix::unistd::getpid().as_raw(), known: HashMap::new() };
@@ -270,7 +277,7 @@ mod tests {
 
     #[test]
     fn descendants_of_a_wrapper_are_found() {
-        let (main, mut output) = marked("(echo up; exec sleep 1000) & wait", "RSX_ID=47");
+        let (main, mut output) = start("(echo up; exec sleep 1000) & wait", "RSX_ID=47");
         until_line(&mut output, "up");
         let table = ProcTable::read().unwrap();
         let found = descendants(&main, &table).unwrap();
