@@ -24,6 +24,8 @@ pub enum ExitCode {
     TargetsFailed = 5,
     /// The configuration is invalid.
     InvalidConfig = 6,
+    /// Ctrl-C while waiting; what was asked goes on (128 + SIGINT, as shells count).
+    Interrupted = 130,
 }
 
 /// A failed verb, as its user reads it: `error:` what was attempted, `caused by:` lines, `hint:` lines.
