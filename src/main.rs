@@ -1,3 +1,39 @@
-//! The binary: hand over to the library.
+//! The binary: hidden verbs for the processes that rsx starts of itself, then the command line.
 
-fn main() {}
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use rsx::error::Failure;
+use rsx::paths::Home;
+use rsx::{cli, daemon, guardian, serve};
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    match args.get(1).and_then(|verb| verb.to_str()) {
+        Some("daemon") if args.len() == 2 => own_process(),
+        Some("serve-files") => ExitCode::from(match serve::run(args.into_iter().skip(2)) {
+            Ok(()) => rsx::error::ExitCode::Done as u8,
+            Err(failure) => cli::report(&failure) as u8,
+        }),
+        _ => ExitCode::from(cli::run(args) as u8),
+    }
+}
+
+/// The guardian; or, started by one, the daemon.
+fn own_process() -> ExitCode {
+    let [rsx_home, user_home, runtime] = ["RSX_HOME", "HOME", "XDG_RUNTIME_DIR"].map(std::env::var_os);
+    let uid = rsx::sys::peer::own_uid();
+    let home = match Home::resolve(rsx_home.as_deref(), user_home.as_deref(), runtime.as_deref(), uid) {
+        Ok(home) => home,
+        Err(error) => return ExitCode::from(cli::report(&Failure::failed("no home for rsx").caused_by(&error)) as u8),
+    };
+    if std::env::var_os(guardian::GUARDIAN_FD).is_some() {
+        return ExitCode::from(daemon::run(&home));
+    }
+    match std::env::current_exe() {
+        Ok(exe) => ExitCode::from(guardian::run(&home, &exe)),
+        Err(error) => {
+            ExitCode::from(cli::report(&Failure::failed("cannot find the rsx binary").caused_by(&error)) as u8)
+        }
+    }
+}

@@ -203,6 +203,10 @@ impl Message {
             (None, None, Some(result)) => {
                 Ok(Message::Result { id: raw.id.unwrap_or(0), result: result.get().to_owned() })
             }
+            // An empty answer: `"result": null` reads as none.
+            (None, None, None) if raw.id.is_some() => {
+                Ok(Message::Result { id: raw.id.unwrap_or(0), result: "null".into() })
+            }
             (None, None, None) => Err(MessageError::Empty),
         }
     }

@@ -1,0 +1,128 @@
+//! `stop`, `restart`, `delete`: actions on what exists.
+
+use std::path::PathBuf;
+
+use crate::cli::args::{RestartArgs, StopArgs};
+use crate::cli::progress::{self, FIRST_LIMIT};
+use crate::cli::render::{outcome, table::Extent};
+use crate::cli::session::Session;
+use crate::cli::{apply, outside, targets};
+use crate::client::ClientError;
+use crate::error::{ExitCode, Failure};
+use crate::proto::{Act, Call, Outcome, Target, Unchanged};
+
+/// Runs `rsx stop`.
+pub(super) fn stop(session: &mut Session, args: &StopArgs) -> Result<ExitCode, Failure> {
+    let targets = targets::read(session, &args.targets, &args.only)?;
+    let act = Act { targets, update_env: None, no_wait: args.no_wait };
+    carry_out(session, Call::Stop(act), "stopped", extent(args.mini_list))
+}
+
+/// Runs `rsx delete`.
+pub(super) fn delete(session: &mut Session, args: &StopArgs) -> Result<ExitCode, Failure> {
+    let targets = targets::read(session, &args.targets, &args.only)?;
+    let act = Act { targets, update_env: None, no_wait: args.no_wait };
+    carry_out(session, Call::Delete(act), "deleted", extent(args.mini_list))
+}
+
+/// Runs `rsx restart`: files are applied first, and what is unchanged in them is restarted, too.
+pub(super) fn restart(session: &mut Session, args: &RestartArgs) -> Result<ExitCode, Failure> {
+    let extent = extent(args.mini_list);
+    let (files, words): (Vec<&String>, Vec<&String>) =
+        args.targets.iter().partition(|word| outside::is_config_path(word) && session.cwd().join(word).is_file());
+    if files.is_empty() && (args.file.env.is_some() || !args.file.only.is_empty()) {
+        let message = "`--env` and `--only` choose from a config file, and none was named";
+        return Err(Failure::new(ExitCode::Usage, message).hint("rsx restart ecosystem.toml --only api"));
+    }
+    let mut code = ExitCode::Done;
+    if !files.is_empty() {
+        let mut apps = Vec::new();
+        for file in files {
+            let path = session.cwd().join(file);
+            let loaded = outside::load(session, &path, args.file.env.as_deref(), &args.file.only)?;
+            warn(session, &loaded.warnings);
+            apps.extend(loaded.apps);
+        }
+        let wish = apply::declaration(session, apps, &args.apply, Unchanged::Restart);
+        code = apply::apply(session, wish, extent)?;
+    }
+    if words.is_empty() || code == ExitCode::Interrupted {
+        return Ok(code);
+    }
+    let words: Vec<String> = words.into_iter().cloned().collect();
+    let targets = targets::read(session, &words, &[])?;
+    let update_env = args.apply.update_env.then(|| outside::inherited_env(session.environment()));
+    let edited = edited_files(session, &targets);
+    let act = Act { targets, update_env, no_wait: args.apply.no_wait };
+    let done = carry_out(session, Call::Restart(act), "restarted", extent)?;
+    for (file, name) in edited {
+        session.out.talk(&format!(
+            "hint: `{}` was edited after `{name}` was started: `rsx restart {} --only {name}` takes it over",
+            file.display(),
+            file.display()
+        ));
+    }
+    Ok(if done == ExitCode::Done { code } else { done })
+}
+
+/// Starts what targets name (`rsx start api`).
+pub(super) fn start(session: &mut Session, act: Act, extent: Extent) -> Result<ExitCode, Failure> {
+    carry_out(session, Call::Start(act), "started", extent)
+}
+
+/// The table that a verb prints afterwards.
+pub(super) fn extent(is_mini: bool) -> Extent {
+    if is_mini { Extent::Short } else { Extent::Full }
+}
+
+/// Prints problems of a file that stop nothing.
+pub(super) fn warn(session: &mut Session, warnings: &str) {
+    if !warnings.is_empty() {
+        session.out.talk(warnings.trim_end());
+    }
+}
+
+fn carry_out(session: &mut Session, call: Call, done: &str, extent: Extent) -> Result<ExitCode, Failure> {
+    let waited = match &call {
+        Call::Start(act) | Call::Stop(act) | Call::Restart(act) | Call::Delete(act) if act.no_wait => apply::Waited::No,
+        _ => apply::Waited::ToTheEnd,
+    };
+    let mut client = session.daemon_or_fail()?;
+    let outcome: Outcome = match progress::ask(session, &mut client, &call, FIRST_LIMIT) {
+        Err(ClientError::Interrupted) => return Ok(apply::detached(session)),
+        answer => answer?,
+    };
+    if session.json {
+        session.out.json(&outcome)?;
+        return Ok(apply::verdict(&outcome.results, waited));
+    }
+    if let Some(summary) = outcome::summary(done, &outcome.results) {
+        session.out.talk(&summary);
+    }
+    apply::conclude(session, &mut client, &outcome.results, extent, waited)
+}
+
+/// Files that declare what is restarted and were written after it was last started by request; a restart by name keeps
+/// the old values. With one of the apps each declares.
+fn edited_files(session: &Session, targets: &[Target]) -> Vec<(PathBuf, String)> {
+    let view = || {
+        let mut client = session.daemon().ok()??;
+        crate::cli::session::view(&mut client, crate::proto::ViewDetail::Full).ok()
+    };
+    let Some(view) = view() else { return Vec::new() };
+    let Ok(picked) = targets::pick_all(&view, targets) else { return Vec::new() };
+    let mut edited: Vec<(PathBuf, String)> = Vec::new();
+    for picked in picked {
+        let Some(crate::spec::Origin::File(path)) = picked.app.spec.as_ref().map(|spec| &spec.origin) else { continue };
+        if edited.iter().any(|(known, _)| known == path) {
+            continue;
+        }
+        let written = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+        let written = written.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let started = picked.slots.iter().map(|slot| slot.created).min().unwrap_or(u64::MAX);
+        if written.is_some_and(|written| written.as_millis() > u128::from(started)) {
+            edited.push((path.clone(), picked.app.name.clone()));
+        }
+    }
+    edited
+}

@@ -1,0 +1,46 @@
+//! `events`: the stream of changes, one a line, each handed over at once.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::cli::args::EventsArgs;
+use crate::cli::render::event;
+use crate::cli::session::Session;
+use crate::client::ClientError;
+use crate::error::{ExitCode, Failure};
+use crate::proto::EventKind;
+
+/// Runs `rsx events`, until its reader or the daemon is gone.
+pub(super) fn run(session: &mut Session, args: &EventsArgs) -> Result<ExitCode, Failure> {
+    let mut events = session.daemon_or_fail()?.into_events(args.history)?;
+    let mut has_left = false;
+    loop {
+        let news = match events.take_ready() {
+            Ok(news) => news,
+            // It said that it leaves, so its end is no surprise.
+            Err(ClientError::Gone) if has_left => return Ok(ExitCode::Done),
+            Err(error) => return Err(error.into()),
+        };
+        for event in news {
+            has_left |= matches!(event.event, EventKind::DaemonLeaving);
+            match session.json {
+                true => session.out.json(&event)?,
+                false => session.out.line(event::line(&event, session.out.style()))?,
+            }
+        }
+        session.out.flush()?;
+        if session.out.is_closed() {
+            return Ok(ExitCode::Done);
+        }
+        // No events asked for on stdout: poll(2) reports its reader's end always.
+        let mut fds =
+            [PollFd::new(events.as_fd(), PollFlags::POLLIN), PollFd::new(session.out.fd(), PollFlags::empty())];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) if fds[1].any() == Some(true) => return Ok(ExitCode::Done),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Failure::failed("cannot wait for events").caused_by(&errno)),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Words that PM2 users and REFERENCE know and that this version does not carry out: each is known, refused or noticed,
+//! and names the replacement. Never accepted and ignored.
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::error::{ExitCode, Failure};
+
+/// What becomes of a known word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Refused: it comes with a later version.
+    Later,
+    /// It has no counterpart; the text names what replaces it. A verb ends here, a flag goes on.
+    Replaced(&'static str),
+}
+
+/// Verbs, aliases included.
+const VERBS: &[(&[&str], Fate)] = &[
+    (&["reload", "gracefulReload"], Fate::Later),
+    (&["startOrReload", "startOrRestart", "startOrGracefulReload"], Fate::Later),
+    (&["scale"], Fate::Later),
+    (&["prettylist"], Fate::Later),
+    (&["why"], Fate::Later),
+    (&["monit", "dash", "dashboard", "imonit"], Fate::Later),
+    (&["flush"], Fate::Later),
+    (&["reload-logs", "reloadLogs"], Fate::Later),
+    (&["rotate"], Fate::Later),
+    (&["env"], Fate::Later),
+    (&["id"], Fate::Later),
+    (&["signal", "sendSignal"], Fate::Later),
+    (&["send"], Fate::Later),
+    (&["reset"], Fate::Later),
+    (&["save", "dump"], Fate::Later),
+    (&["resurrect"], Fate::Later),
+    (&["startup"], Fate::Later),
+    (&["unstartup"], Fate::Later),
+    (&["update", "updatePM2", "deepUpdate"], Fate::Later),
+    (&["runtime"], Fate::Later),
+    (&["doctor"], Fate::Later),
+    (&["completions", "completion"], Fate::Later),
+    (&["man"], Fate::Later),
+    (&["install", "uninstall", "module:install", "module:update", "module:generate", "package", "publish"], MODULES),
+    (&["install-otel", "uninstall-otel"], Fate::Replaced("start the app with the OpenTelemetry agent of its language")),
+    (&["set", "get", "multiset", "unset", "conf", "config"], Fate::Replaced("settings live in `ecosystem.toml`")),
+    (&["deploy"], Fate::Replaced("deploy with your own tool, then `rsx start ecosystem.toml`")),
+    (&["link", "unlink", "plus", "login", "logout", "register", "open"], NO_SERVICE),
+    (&["monitor", "unmonitor"], NO_SERVICE),
+    (&["web"], Fate::Replaced("`rsx jlist` and `rsx events --json` serve what it served")),
+    (&["logrotate"], Fate::Replaced("rsx will rotate by itself; no file of logrotate is needed")),
+    (&["pull", "forward", "backward"], Fate::Replaced("use git, then `rsx restart`")),
+    (&["create", "examples", "generate"], Fate::Replaced("`rsx init` writes an ecosystem.toml to start from")),
+    (&["attach"], Fate::Replaced("`rsx logs` shows what it prints")),
+    (&["trigger"], Fate::Replaced("send a signal or call an endpoint of the app")),
+    (&["inspect", "profile:cpu", "profile:mem"], Fate::Replaced("use the profiler of the app's language")),
+    (
+        &["slist", "sysinfos"],
+        Fate::Replaced("`rsx ls --json` tells about the apps, the tools of the system about the host"),
+    ),
+    (&["report"], Fate::Replaced("`rsx ls --json` and `daemon.log` in RSX_HOME")),
+    (&["cleardump"], Fate::Replaced("`rsx delete all` forgets all apps")),
+    (&["autoinstall"], Fate::Replaced("`rsx start` each service, or list them in ecosystem.toml")),
+];
+
+const MODULES: Fate = Fate::Replaced("rsx has no modules: what they do is built in, or an app of its own");
+const NO_SERVICE: Fate =
+    Fate::Replaced("rsx is not connected to any service: `rsx ls --json` and `rsx events --json` feed yours");
+
+/// A known flag of some verb.
+struct Flag {
+    long: &'static str,
+    aliases: &'static [&'static str],
+    short: Option<char>,
+    takes_value: bool,
+    fate: Fate,
+}
+
+const fn later(long: &'static str, short: Option<char>, takes_value: bool) -> Flag {
+    Flag { long, aliases: &[], short, takes_value, fate: Fate::Later }
+}
+
+const fn replaced(long: &'static str, takes_value: bool, by: &'static str) -> Flag {
+    Flag { long, aliases: &[], short: None, takes_value, fate: Fate::Replaced(by) }
+}
+
+const NO_AGENT: &str = "rsx puts no monitoring agent into apps, so there is nothing to switch";
+const NO_CONTAINER: &str = "run `rsx` inside the container";
+
+const APP_FLAGS: &[Flag] = &[
+    later("cluster", None, false),
+    later("log", Some('l'), true),
+    later("time", None, false),
+    later("log-date-format", None, true),
+    later("log-type", None, true),
+    later("max-memory-restart", None, true),
+    Flag { aliases: &["cron-restart"], ..later("cron", Some('c'), true) },
+    later("watch", None, false),
+    later("ignore-watch", None, true),
+    later("watch-delay", None, true),
+    later("wait-ready", None, false),
+    later("shutdown-with-message", None, false),
+    Flag { aliases: &["uid"], ..later("user", Some('u'), true) },
+    Flag { aliases: &["gid"], ..later("group", None, true) },
+    later("filter-env", None, true),
+    later("ext", None, true),
+    later("pid", Some('p'), true),
+    later("no-daemon", None, false),
+    later("attach", None, false),
+    later("parallel", None, true),
+    replaced("no-pmx", false, NO_AGENT),
+    replaced("pmx", false, NO_AGENT),
+    replaced("no-automation", false, NO_AGENT),
+    replaced("trace", false, NO_AGENT),
+    replaced("disable-trace", false, NO_AGENT),
+    replaced("deep-monitoring", false, NO_AGENT),
+    replaced("v8", false, NO_AGENT),
+    replaced("event-loop-inspector", false, NO_AGENT),
+    replaced("no-vizion", false, "rsx does not read git repositories"),
+    replaced("vizion", false, "rsx does not read git repositories"),
+    replaced("source-map-support", false, "`--node-args --enable-source-maps` does this"),
+    replaced("disable-source-map-support", false, "source maps are the app's own: nothing is switched on"),
+    replaced("container", false, NO_CONTAINER),
+    replaced("dist", false, NO_CONTAINER),
+    replaced("image-name", true, NO_CONTAINER),
+    replaced("node-version", true, "`--interpreter /path/to/node` chooses one"),
+    replaced("write", false, "`rsx init` writes a file to start from"),
+    replaced("hp", true, "`HOME` of the shell is the app's"),
+    replaced("service-name", true, "the unit will be named by `rsx startup`"),
+];
+
+const LOG_FLAGS: &[Flag] = &[
+    later("since", None, true),
+    later("until", None, true),
+    later("grep", None, true),
+    later("timestamp", None, false),
+    later("highlight", None, true),
+    later("format", None, false),
+];
+
+/// Which verb knows which of these flags.
+const FLAGS: &[(&str, &[Flag])] = &[
+    ("start", APP_FLAGS),
+    ("restart", APP_FLAGS),
+    ("logs", LOG_FLAGS),
+    ("ls", &[later("watch", None, false)]),
+    ("stop", &[later("watch", None, false)]),
+];
+
+/// The command line with all known words added, hidden from help but not from did-you-mean.
+pub(super) fn with_known_words(mut command: Command) -> Command {
+    for (verb, flags) in FLAGS {
+        command = command.mut_subcommand(verb, |mut sub| {
+            for flag in *flags {
+                let arg = Arg::new(format!("known:{}", flag.long)).long(flag.long).aliases(flag.aliases).hide(true);
+                let arg = if flag.takes_value {
+                    arg.action(ArgAction::Append).num_args(1).allow_hyphen_values(true)
+                } else {
+                    arg.action(ArgAction::Count)
+                };
+                sub = sub.arg(match flag.short {
+                    Some(short) => arg.short(short),
+                    None => arg,
+                });
+            }
+            sub
+        });
+    }
+    let known = VERBS.iter().flat_map(|(names, _)| names.iter()).map(|name| {
+        let rest = Arg::new("rest").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true);
+        Command::new(*name).hide(true).disable_help_flag(true).disable_version_flag(true).arg(rest)
+    });
+    command.subcommands(known)
+}
+
+/// Refuses the verb if it is one of the known words.
+pub(super) fn refuse_verb(verb: &str) -> Result<(), Failure> {
+    let fate = VERBS.iter().find(|(names, _)| names.contains(&verb)).map(|(_, fate)| *fate);
+    match fate {
+        None => Ok(()),
+        Some(Fate::Later) => Err(Failure::new(ExitCode::Usage, format!("`rsx {verb}` is not in this version yet"))
+            .hint("`rsx --help` lists what is")),
+        Some(Fate::Replaced(by)) => Err(Failure::new(ExitCode::Usage, format!("rsx has no verb `{verb}`")).hint(by)),
+    }
+}
+
+/// Refuses flags that come later; returns one notice for each that has no counterpart.
+pub(super) fn judge_flags(verb: &str, matches: &ArgMatches) -> Result<Vec<String>, Failure> {
+    let mut notices = Vec::new();
+    let flags = FLAGS.iter().filter(|(name, _)| *name == verb).flat_map(|(_, flags)| flags.iter());
+    for flag in flags {
+        let id = format!("known:{}", flag.long);
+        if matches.value_source(&id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        match flag.fate {
+            Fate::Later => {
+                return Err(Failure::new(ExitCode::Usage, format!("`--{}` is not in this version yet", flag.long)));
+            }
+            Fate::Replaced(by) => notices.push(format!("`--{}` has no effect: {by}", flag.long)),
+        }
+    }
+    Ok(notices)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::args::Cli;
+
+    fn command() -> Command {
+        with_known_words(Cli::command())
+    }
+
+    #[test]
+    fn no_known_word_collides_with_one_that_works() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_verb_of_pm2_is_refused_with_its_replacement() {
+        let failure = refuse_verb("deploy").unwrap_err();
+        assert_eq!(failure.code(), ExitCode::Usage);
+        assert!(failure.hints()[0].contains("rsx start"), "{failure}");
+        assert!(refuse_verb("reload").unwrap_err().message().contains("not in this version yet"));
+        assert!(refuse_verb("start").is_ok());
+    }
+
+    #[test]
+    fn a_flag_of_a_later_version_is_refused_and_one_without_counterpart_noticed() {
+        let start = |args: &[&str]| {
+            let matches = command().try_get_matches_from([&["rsx", "start", "app.js"], args].concat()).unwrap();
+            judge_flags("start", matches.subcommand_matches("start").unwrap())
+        };
+        assert!(start(&["--watch"]).unwrap_err().message().contains("`--watch` is not in this version yet"));
+        assert_eq!(start(&["-c", "* * * * *"]).unwrap_err().code(), ExitCode::Usage);
+        let notices = start(&["--no-pmx", "--no-vizion"]).unwrap();
+        assert_eq!(notices.len(), 2, "{notices:?}");
+        assert!(start(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn known_verbs_take_whatever_follows() {
+        for line in [
+            &["rsx", "reload", "api", "--update-env"][..],
+            &["rsx", "install", "pm2-logrotate"],
+            &["rsx", "deploy", "-x"],
+        ] {
+            let matches = command().try_get_matches_from(line).unwrap();
+            assert!(refuse_verb(matches.subcommand_name().unwrap()).is_err());
+        }
+    }
+}

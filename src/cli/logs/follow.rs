@@ -1,0 +1,236 @@
+//! Several log files as one stream: their history, then what comes, as the kernel tells of it.
+//!
+//! Sleeps until a file changes, the daemon tells of a process, or the reader of stdout is gone.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::cli::logs::tail::{Rest, Tail};
+use crate::cli::logs::watcher::{Changed, Watcher};
+use crate::cli::logs::{Form, Source, label, prefix, sources};
+use crate::cli::output::Output;
+use crate::cli::render;
+use crate::cli::session::Session;
+use crate::cli::style::{Style, Tint};
+use crate::client::{ClientError, EventStream};
+use crate::error::Failure;
+use crate::proto::{Event, EventKind};
+use crate::spec::Stream;
+
+/// Some files whose lines go to stdout.
+pub(super) struct Follower {
+    form: Form,
+    style: Style,
+    tails: Vec<Tail>,
+}
+
+impl Follower {
+    pub(super) fn new(form: Form, style: Style) -> Follower {
+        Follower { form, style, tails: Vec::new() }
+    }
+
+    /// Adds a file; its number is the count of those before it.
+    pub(super) fn add(&mut self, source: Source) -> usize {
+        self.tails.push(Tail::new(source));
+        self.align();
+        self.tails.len() - 1
+    }
+
+    /// Prints the last lines of each file.
+    pub(super) fn history(&mut self, out: &mut Output, lines: u64) -> Result<(), Failure> {
+        let form = self.form;
+        for tail in &mut self.tails {
+            tail.open_at_last(lines)?;
+            while !out.is_closed() && tail.advance(out, form)? == Rest::More {}
+        }
+        Ok(())
+    }
+
+    /// Prints last lines that nothing ended: no more will come.
+    pub(super) fn finish(&mut self, out: &mut Output) -> Result<(), Failure> {
+        let form = self.form;
+        self.tails.iter_mut().try_for_each(|tail| tail.finish(out, form))
+    }
+
+    /// Prints what comes, until the reader of stdout goes away.
+    pub(super) fn follow(
+        &mut self,
+        session: &mut Session,
+        words: &[String],
+        is_wanted: &dyn Fn(Stream) -> bool,
+    ) -> Result<(), Failure> {
+        let watched = |errno: Errno| {
+            Failure::failed("cannot watch the log files").caused_by(&errno).hint("raise fs.inotify.max_user_instances")
+        };
+        let mut events = match session.daemon()? {
+            Some(client) => Some(client.into_events(0)?),
+            None => None,
+        };
+        let mut watcher = Watcher::new().map_err(watched)?;
+        for (number, tail) in self.tails.iter().enumerate() {
+            watcher.watch(&tail.source.path, number).map_err(watched)?;
+        }
+        // What was written or started between the history and the watches.
+        let mut due: Vec<usize> = (0..self.tails.len()).collect();
+        self.meet_newcomers(session, words, is_wanted, &mut watcher, &mut due)?;
+        loop {
+            while !due.is_empty() {
+                due = self.advance(&mut session.out, &mut watcher, &due)?;
+            }
+            session.out.flush()?;
+            if session.out.is_closed() {
+                return Ok(());
+            }
+            let (has_changes, has_events, is_over) = wait(session, &watcher, events.as_ref())?;
+            if is_over {
+                return Ok(());
+            }
+            if has_changes {
+                due = match watcher.changed().map_err(watched)? {
+                    Changed::Some(numbers) => numbers.into_iter().collect(),
+                    Changed::Any => (0..self.tails.len()).collect(),
+                };
+            }
+            if has_events {
+                let news = match events.as_mut().map(EventStream::take_ready) {
+                    Some(Ok(news)) => news,
+                    Some(Err(ClientError::Gone)) => {
+                        session.out.talk("the rsx daemon has ended; the files are still followed");
+                        events = None;
+                        Vec::new()
+                    }
+                    Some(Err(error)) => return Err(error.into()),
+                    None => Vec::new(),
+                };
+                // Lines come before the news of their process: what is in the files is shown first.
+                let is_named = |tail: &Tail| news.iter().any(|event| tail.is_of(event));
+                due.extend((0..self.tails.len()).filter(|number| is_named(&self.tails[*number])));
+                while !due.is_empty() {
+                    due = self.advance(&mut session.out, &mut watcher, &due)?;
+                }
+                let is_new = |event: &Event| matches!(event.event, EventKind::Started { .. }) && !self.knows(event);
+                if news.iter().any(is_new) {
+                    self.meet_newcomers(session, words, is_wanted, &mut watcher, &mut due)?;
+                }
+                for event in news.iter().filter(|event| self.form == Form::Prefixed && self.knows(event)) {
+                    self.tell(&mut session.out, event)?;
+                }
+            }
+        }
+    }
+
+    /// Follows instances that the targets mean now and did not mean before.
+    fn meet_newcomers(
+        &mut self,
+        session: &Session,
+        words: &[String],
+        is_wanted: &dyn Fn(Stream) -> bool,
+        watcher: &mut Watcher,
+        due: &mut Vec<usize>,
+    ) -> Result<(), Failure> {
+        // A target that means nothing for the moment may mean something again.
+        let Ok(mut found) = sources::find_again(session, words) else { return Ok(()) };
+        found.retain(|source| is_wanted(source.stream));
+        sources::share(&mut found);
+        for source in found {
+            if self.tails.iter().any(|tail| tail.source.path == source.path) {
+                continue;
+            }
+            let path = source.path.clone();
+            let number = self.add(source);
+            watcher
+                .watch(&path, number)
+                .map_err(|errno| Failure::failed(format!("cannot watch `{}`", path.display())).caused_by(&errno))?;
+            due.push(number);
+        }
+        Ok(())
+    }
+
+    fn knows(&self, event: &Event) -> bool {
+        self.tails.iter().any(|tail| tail.is_of(event))
+    }
+
+    /// One line about the life of a process, between its lines.
+    fn tell(&self, out: &mut Output, event: &Event) -> Result<(), Failure> {
+        let is_told = match event.event {
+            EventKind::SpawnFailed { .. }
+            | EventKind::Killed { .. }
+            | EventKind::Exited { .. }
+            | EventKind::Waiting { .. }
+            | EventKind::Errored { .. }
+            | EventKind::Started { .. } => true,
+            EventKind::Created
+            | EventKind::Changed { .. }
+            | EventKind::Online { .. }
+            | EventKind::Stopping { .. }
+            | EventKind::Stopped { .. }
+            | EventKind::Deleted
+            | EventKind::DaemonReady { .. }
+            | EventKind::DaemonLeaving
+            | EventKind::Missed { .. } => false,
+        };
+        if !is_told {
+            return Ok(());
+        }
+        let name = event.app.as_deref().unwrap_or_default();
+        let place = format!("{}:{}", render::units::printable(name), event.instance.unwrap_or(0));
+        let text = format!("{:<width$} | {place} {}", "rsx", render::event::what(&event.event), width = self.width());
+        out.line(self.style.paint(Tint::Grey, &text))
+    }
+
+    /// Gives each of these files one turn; returns those that have more.
+    fn advance(&mut self, out: &mut Output, watcher: &mut Watcher, due: &[usize]) -> Result<Vec<usize>, Failure> {
+        let mut more = Vec::new();
+        for number in due {
+            if out.is_closed() {
+                return Ok(Vec::new());
+            }
+            let Some(tail) = self.tails.get_mut(*number) else { continue };
+            let before = tail.identity();
+            if tail.advance(out, self.form)? == Rest::More {
+                more.push(*number);
+            }
+            if tail.identity() != before {
+                watcher
+                    .watch(&tail.source.path, *number)
+                    .map_err(|errno| Failure::failed("cannot watch the log files").caused_by(&errno))?;
+                // It may have grown between the opening and the watch.
+                more.push(*number);
+            }
+        }
+        Ok(more)
+    }
+
+    fn width(&self) -> usize {
+        self.tails.iter().map(|tail| label(&tail.source).chars().count()).max().unwrap_or(0).max(3)
+    }
+
+    /// Pads all prefixes to the longest; one colour an app, in the order of their coming.
+    fn align(&mut self) {
+        let width = self.width();
+        let mut apps: Vec<String> = Vec::new();
+        for tail in &mut self.tails {
+            let n = apps.iter().position(|app| *app == tail.source.app).unwrap_or_else(|| {
+                apps.push(tail.source.app.clone());
+                apps.len() - 1
+            });
+            tail.prefix = prefix(&tail.source, width, Tint::nth(n), self.style);
+        }
+    }
+}
+
+/// Sleeps; tells whether files changed, events came, or the reader of stdout is gone.
+fn wait(session: &Session, watcher: &Watcher, events: Option<&EventStream>) -> Result<(bool, bool, bool), Failure> {
+    // No events asked for: poll(2) reports errors and hang-ups always.
+    let mut fds =
+        vec![PollFd::new(session.out.fd(), PollFlags::empty()), PollFd::new(watcher.as_fd(), PollFlags::POLLIN)];
+    fds.extend(events.map(|events| PollFd::new(events.as_fd(), PollFlags::POLLIN)));
+    match poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(errno) => return Err(Failure::failed("cannot wait for the log files").caused_by(&errno)),
+    }
+    let is_set = |index: usize| fds.get(index).is_some_and(|fd| fd.any() == Some(true));
+    Ok((is_set(1), is_set(2), fds[0].revents().is_some_and(|flags| !flags.is_empty())))
+}

@@ -1,0 +1,112 @@
+//! The seams to the layers beside this one: one function for each thing that is asked of them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::cli::session::Session;
+use crate::cli::style::Style;
+use crate::config::{self, Colour, CommandLine, ConfigError, Options, Report, Template};
+use crate::error::{ExitCode, Failure};
+use crate::spec::{AppSpec, Env};
+use crate::sys::system;
+
+/// The narrowest and the widest a report of problems is printed.
+const REPORT_WIDTH: (u16, u16) = (60, 120);
+
+/// What a config file declares.
+pub(super) struct Loaded {
+    /// The apps that were asked for.
+    pub(super) apps: Vec<AppSpec>,
+    /// The names of all that it declares.
+    pub(super) names: Vec<String>,
+    /// Problems that stop nothing, rendered; empty if there are none.
+    pub(super) warnings: String,
+    /// The file, absolute.
+    pub(super) path: PathBuf,
+}
+
+/// What a script or command line on the command line is, with its flags by key.
+pub(super) struct Typed<'a> {
+    pub(super) script: &'a str,
+    pub(super) args: &'a [String],
+    pub(super) flags: &'a [(&'static str, String)],
+}
+
+/// Reads a config file.
+pub(super) fn load(session: &Session, path: &Path, env: Option<&str>, only: &[String]) -> Result<Loaded, Failure> {
+    let loaded = config::load(&session.cwd().join(path), &options(session, env, only));
+    shown(session, loaded)
+}
+
+/// Reads a JSON config from text.
+pub(super) fn load_json(session: &Session, text: &str, env: Option<&str>, only: &[String]) -> Result<Loaded, Failure> {
+    let loaded = config::parse_stdin_json(text, session.cwd(), &options(session, env, only));
+    shown(session, loaded)
+}
+
+/// Makes an app of a script or command line; with problems that stop nothing, rendered.
+pub(super) fn app_from_flags(session: &Session, typed: &Typed<'_>) -> Result<(AppSpec, String), Failure> {
+    let options = options(session, None, &[]);
+    let flags: Vec<(&str, &str)> = typed.flags.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    let line =
+        CommandLine { flags: &flags, script: typed.script, args: typed.args, cwd: session.cwd(), options: &options };
+    match config::app_from_flags(&line) {
+        Ok((spec, warnings)) => Ok((spec, rendered(session, &warnings))),
+        Err(report) => {
+            Err(Failure::new(ExitCode::InvalidConfig, report.summary()).reported(rendered(session, &report)))
+        }
+    }
+}
+
+/// The config file of a folder, if there is one.
+pub(super) fn find_default(dir: &Path) -> Option<PathBuf> {
+    config::find_default(dir)
+}
+
+/// Whether a word of the command line names a config file.
+pub(super) fn is_config_path(word: &str) -> bool {
+    config::is_config_path(word)
+}
+
+/// The text that `rsx init` writes.
+pub(super) fn template(is_simple: bool) -> String {
+    config::template(if is_simple { Template::Simple } else { Template::Full })
+}
+
+/// What an app inherits of this shell's environment.
+pub(super) fn inherited_env(variables: impl Iterator<Item = (OsString, OsString)>) -> Env {
+    config::inherited_env(variables)
+}
+
+fn options(session: &Session, env: Option<&str>, only: &[String]) -> Options {
+    Options {
+        env_name: env.map(str::to_owned),
+        only: only.to_vec(),
+        home_dir: session.user_home(),
+        cores: u16::try_from(system::usable_cores()).unwrap_or(u16::MAX),
+    }
+}
+
+fn shown(session: &Session, loaded: Result<config::Loaded, ConfigError>) -> Result<Loaded, Failure> {
+    match loaded {
+        Ok(config::Loaded { apps, names, warnings, path }) => {
+            Ok(Loaded { apps, names, warnings: rendered(session, &warnings), path })
+        }
+        Err(error) => {
+            let report = error.report().map(|report| rendered(session, report)).unwrap_or_default();
+            Err(error.to_failure().reported(report))
+        }
+    }
+}
+
+fn rendered(session: &Session, report: &Report) -> String {
+    if report.is_empty() {
+        return String::new();
+    }
+    let colour = match session.out.error_style() {
+        Style::Plain => Colour::Never,
+        Style::Colour => Colour::Always,
+    };
+    let width = session.width().unwrap_or(REPORT_WIDTH.1).clamp(REPORT_WIDTH.0, REPORT_WIDTH.1);
+    report.render(colour, width.into())
+}

@@ -1,0 +1,97 @@
+//! Waiting for an answer in front of a person: progress, Ctrl-C, and limits that fit what is waited for.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::de::DeserializeOwned;
+
+use crate::cli::session::{Session, view};
+use crate::client::{Client, ClientError, Interrupt};
+use crate::proto::{Call, Progress, View, ViewDetail};
+use crate::spec::AppSpec;
+
+/// What is added to the configured limits, for the daemon's own work.
+const SLACK: Duration = Duration::from_secs(5);
+/// The first limit where the limits of the apps concerned are not known yet: that of the defaults.
+pub(super) const FIRST_LIMIT: Duration = Duration::from_secs(15);
+
+/// The time that starting, changing or stopping any of these may take; apps do so side by side.
+pub(super) fn limit_of<'a>(specs: impl Iterator<Item = &'a AppSpec>) -> Duration {
+    specs.map(|spec| spec.listen_timeout + spec.stop.kill_timeout).max().unwrap_or_default() + SLACK
+}
+
+/// Asks, and waits in sight of the user. When the first limit has passed, the daemon is asked, over another connection,
+/// for the limits of its apps: one that does not answer hangs, one that does is given the time they allow.
+pub(super) fn ask<T: DeserializeOwned>(
+    session: &Session,
+    client: &mut Client,
+    call: &Call,
+    first: Duration,
+) -> Result<T, ClientError> {
+    if let Ok(interrupt) = Interrupt::catch() {
+        client.watch_interrupt(interrupt);
+    }
+    let mut bar = Bar::new(session.draws_progress());
+    let ticket = client.send(call, first)?;
+    let answer = match client.wait(&ticket, first, &mut |progress| bar.show(&progress)) {
+        Err(ClientError::TimedOut { limit }) => {
+            let rest = configured_limit(session).unwrap_or_default().saturating_sub(first);
+            if rest.is_zero() {
+                return Err(ClientError::TimedOut { limit });
+            }
+            client.wait(&ticket, rest, &mut |progress| bar.show(&progress))
+        }
+        answer => answer,
+    };
+    bar.clear();
+    answer
+}
+
+/// The limits of all apps of the daemon; none if it does not answer.
+fn configured_limit(session: &Session) -> Option<Duration> {
+    let mut client = session.daemon().ok()??;
+    let view: View = view(&mut client, ViewDetail::Full).ok()?;
+    Some(limit_of(view.apps.iter().filter_map(|app| app.spec.as_ref())))
+}
+
+/// A line on stderr that says how far it is; nothing where stderr is no terminal.
+struct Bar {
+    is_wanted: bool,
+    bar: Option<ProgressBar>,
+}
+
+impl Bar {
+    fn new(is_wanted: bool) -> Bar {
+        Bar { is_wanted, bar: None }
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        if !self.is_wanted {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(u64::from(progress.of)), ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg}") {
+                bar.set_style(style);
+            }
+            // An app that takes its time should not look like an rsx that hangs.
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        bar.set_position(u64::from(progress.done));
+        let name = crate::cli::render::units::printable(&progress.name);
+        bar.set_message(format!("{name}:{} {}", progress.instance, progress.state));
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

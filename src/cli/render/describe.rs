@@ -1,0 +1,199 @@
+//! Everything about one app, for people.
+
+use std::time::Duration;
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+use crate::cli::render::clock::moment;
+use crate::cli::render::table::Sheet;
+use crate::cli::render::units::{cpu, fine_span, memory, printable, span};
+use crate::cli::style::{Style, Tint};
+use crate::cli::targets::Picked;
+use crate::proto::{AppView, ExitView, SlotView};
+use crate::spec::{AppSpec, Env, Origin, Program, RestartDelay, RestartPolicy};
+
+/// Details of the app, of each instance, and how its last runs ended.
+pub(in crate::cli) fn describe(picked: &Picked<'_>, sheet: Sheet) -> String {
+    let app = picked.app;
+    let mut text = heading(&format!("App `{}`", printable(&app.name)), sheet.style);
+    let mut rows = vec![
+        ("namespace", app.namespace.clone()),
+        ("version", app.version.clone().unwrap_or_else(|| "-".into())),
+        ("user", app.user.clone()),
+    ];
+    if let Some(spec) = &app.spec {
+        rows.extend(declared(spec));
+    }
+    text.push_str(&two_columns(&rows, sheet));
+    if let Some(spec) = app.spec.as_ref().filter(|spec| !spec.env.is_empty()) {
+        text.push_str(&heading("Declared environment", sheet.style));
+        text.push_str(&environment(&spec.env, sheet));
+    }
+    for slot in &picked.slots {
+        text.push_str(&heading(&format!("Instance {} (id {})", slot.instance, slot.id), sheet.style));
+        text.push_str(&two_columns(&observed(app, slot, sheet.now), sheet));
+        if !slot.history.is_empty() {
+            text.push_str(&heading("Exits, newest first", sheet.style));
+            text.push_str(&history(&slot.history, sheet));
+        }
+    }
+    text
+}
+
+fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
+    let time = |duration: Duration| fine_span(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    let words = |words: &[String]| if words.is_empty() { "-".to_owned() } else { words.join(" ") };
+    let mut rows = vec![(
+        "declared in",
+        match &spec.origin {
+            Origin::File(path) | Origin::Folder(path) => path.display().to_string(),
+        },
+    )];
+    match &spec.program {
+        Program::Script { script, interpreter, interpreter_args, args } => {
+            rows.push(("script", script.display().to_string()));
+            rows.push(("args", words(args)));
+            rows.push(("interpreter", interpreter.clone()));
+            rows.push(("interpreter args", words(interpreter_args)));
+        }
+        Program::Binary { path, args } => {
+            rows.push(("program", path.display().to_string()));
+            rows.push(("args", words(args)));
+        }
+        Program::CommandLine { line } => rows.push(("command line", line.clone())),
+        Program::Serve { args } => rows.push(("static files", words(args))),
+    }
+    let policy = match spec.restart.policy {
+        RestartPolicy::Always => "always",
+        RestartPolicy::OnFailure => "on-failure",
+        RestartPolicy::Never => "never",
+    };
+    let delay = match spec.restart.delay {
+        RestartDelay::Fixed { pause } => time(pause),
+        RestartDelay::Backoff { first } => format!("at once, then from {} growing to 15s", time(first)),
+    };
+    let quick = format!("{} shorter than {}", spec.restart.max_restarts, time(spec.restart.min_uptime));
+    rows.extend([
+        ("cwd", spec.cwd.display().to_string()),
+        ("mode", "fork".to_owned()),
+        ("instances", spec.instances.to_string()),
+        ("restart", policy.to_owned()),
+        ("restart delay", delay),
+        ("given up after", quick),
+        ("tried again after", spec.restart.retry_after.map_or_else(|| "never".into(), time)),
+        ("stop", format!("{}, SIGKILL after {}", spec.stop.signal, time(spec.stop.kill_timeout))),
+        ("stops", if spec.stop.treekill { "the whole tree" } else { "the main process only" }.to_owned()),
+        ("ready within", time(spec.listen_timeout)),
+    ]);
+    if !spec.restart.stop_exit_codes.is_empty() {
+        let codes: Vec<String> = spec.restart.stop_exit_codes.iter().map(u8::to_string).collect();
+        rows.push(("finished by exit codes", codes.join(", ")));
+    }
+    if let Some(name) = &spec.env_name {
+        rows.push(("env", name.clone()));
+    }
+    rows
+}
+
+fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, String)> {
+    let file = |path: &Option<std::path::PathBuf>| {
+        path.as_ref().map_or_else(|| "not written".to_owned(), |path| path.display().to_string())
+    };
+    let age = |at: u64| format!("{} ({} ago)", moment(at), span(now.saturating_sub(at)));
+    let mut rows = vec![
+        ("status", slot.state.to_string()),
+        ("pid", slot.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string())),
+        ("running since", slot.pid.and(slot.started).map_or_else(|| "-".to_owned(), age)),
+        ("restarts", slot.restarts.to_string()),
+        ("quick exits", format!("{} in the last ten minutes", slot.unstable)),
+        ("cpu", cpu(slot.cpu)),
+        ("memory", memory(slot.memory)),
+        ("output log", file(&slot.out_file)),
+        ("error log", file(&slot.error_file)),
+        ("created", age(slot.created)),
+    ];
+    if let Some(reason) = &slot.reason {
+        rows.push(("reason", reason.clone()));
+    }
+    if let Some(next) = slot.next_attempt {
+        rows.push(("next try", format!("in {}", fine_span(next.saturating_sub(now)))));
+    }
+    rows.push(("logs", format!("rsx logs {}", app.name)));
+    rows
+}
+
+fn history(exits: &[ExitView], sheet: Sheet) -> String {
+    let mut table = frame(sheet);
+    table.set_header(["when", "pid", "uptime", "how"]);
+    for exit in exits {
+        let how = match exit.status {
+            Some(status) if exit.reason != status.to_string() => format!("{} ({status})", printable(&exit.reason)),
+            Some(_) | None => printable(&exit.reason).into_owned(),
+        };
+        let lived = if exit.pid == 0 { "-".to_owned() } else { fine_span(exit.uptime) };
+        let pid = if exit.pid == 0 { "-".to_owned() } else { exit.pid.to_string() };
+        let mut lines = vec![how];
+        lines.extend(exit.stderr.iter().map(|line| format!("| {}", printable(line))));
+        table.add_row([moment(exit.time), pid, lived, lines.join("\n")]);
+    }
+    finish(&table)
+}
+
+/// Values were redacted by the daemon, where their names look secret.
+fn environment(env: &Env, sheet: Sheet) -> String {
+    let rows: Vec<(&str, String)> = env.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    two_columns(&rows, sheet)
+}
+
+fn two_columns(rows: &[(&str, String)], sheet: Sheet) -> String {
+    let mut table = frame(sheet);
+    for (name, value) in rows {
+        table.add_row([printable(name).into_owned(), printable(value).into_owned()]);
+    }
+    finish(&table)
+}
+
+fn frame(sheet: Sheet) -> Table {
+    let mut table = Table::new();
+    table.force_no_tty();
+    match sheet.width {
+        Some(width) => {
+            table.load_preset(presets::UTF8_FULL_CONDENSED);
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        None => {
+            table.load_preset(presets::NOTHING);
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+    }
+    table
+}
+
+fn finish(table: &Table) -> String {
+    let mut text = table.trim_fmt();
+    text.push('\n');
+    text
+}
+
+fn heading(text: &str, style: Style) -> String {
+    format!("{}\n", style.paint(Tint::Bold, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::render::sample;
+    use crate::cli::render::table::Extent;
+
+    #[test]
+    fn everything_about_an_app_is_shown() {
+        let view = sample::full_view();
+        let picked = Picked { app: &view.apps[0], slots: view.apps[0].slots.iter().collect() };
+        let sheet = Sheet { width: Some(100), style: Style::Plain, extent: Extent::Full, now: sample::NOW };
+        let text = describe(&picked, sheet);
+        // Local times differ from machine to machine.
+        let text =
+            regex_lite::Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d").unwrap().replace_all(&text, "[local time    ]");
+        insta::assert_snapshot!(text);
+    }
+}

@@ -1,0 +1,141 @@
+//! The list in the shape that scripts written for PM2 read.
+
+use serde_json::{Map, Value, json};
+
+use crate::proto::{AppView, SlotView, View};
+use crate::spec::{AppSpec, LogTarget, Program, RestartDelay, RestartPolicy};
+
+/// One object an instance, sorted as `ls` is. Needs a full view; environments arrive redacted.
+pub(in crate::cli) fn list(view: &View) -> Value {
+    view.apps.iter().flat_map(|app| app.slots.iter().map(move |slot| instance(app, slot))).collect()
+}
+
+fn instance(app: &AppView, slot: &SlotView) -> Value {
+    json!({
+        "pid": slot.pid.unwrap_or(0),
+        "name": app.name,
+        "pm_id": slot.id,
+        "monit": { "memory": slot.memory, "cpu": slot.cpu },
+        "pm2_env": environment(app, slot),
+    })
+}
+
+/// PM2 lays the variables of the app flat into `pm2_env`, under the keys of its configuration, which win here.
+fn environment(app: &AppView, slot: &SlotView) -> Value {
+    let mut all = Map::new();
+    let declared = app.spec.as_ref().map(|spec| &spec.env);
+    let variables = app.inherited.iter().chain(declared).flatten();
+    let variables: Map<String, Value> = variables.map(|(name, value)| (name.clone(), json!(value))).collect();
+    all.extend(variables.clone());
+    all.insert("env".into(), Value::Object(variables));
+    if let Some(spec) = &app.spec {
+        extend(&mut all, configured(spec));
+    }
+    extend(&mut all, state(app, slot));
+    Value::Object(all)
+}
+
+fn configured(spec: &AppSpec) -> Value {
+    let (path, interpreter, interpreter_args, args) = match &spec.program {
+        Program::Script { script, interpreter, interpreter_args, args } => {
+            (script.display().to_string(), interpreter.as_str(), interpreter_args.clone(), args.clone())
+        }
+        Program::Binary { path, args } => (path.display().to_string(), "none", vec![], args.clone()),
+        Program::CommandLine { line } => ("bash".to_owned(), "none", vec![], vec!["-c".to_owned(), line.clone()]),
+        Program::Serve { args } => ("rsx:serve".to_owned(), "none", vec![], args.clone()),
+    };
+    let (restart_delay, backoff) = match spec.restart.delay {
+        RestartDelay::Fixed { pause } => (pause.as_millis(), 0),
+        RestartDelay::Backoff { first } => (0, first.as_millis()),
+    };
+    json!({
+        "namespace": spec.namespace,
+        "pm_exec_path": path,
+        "pm_cwd": spec.cwd,
+        "args": args,
+        "exec_interpreter": interpreter,
+        "node_args": interpreter_args,
+        "exec_mode": "fork_mode",
+        "instances": spec.instances,
+        "instance_var": spec.instance_var,
+        "merge_logs": spec.logs.merge,
+        "disable_logs": spec.logs.out == LogTarget::Null && spec.logs.error == LogTarget::Null,
+        "autostart": spec.autostart,
+        "autorestart": spec.restart.policy != RestartPolicy::Never,
+        "watch": false,
+        "min_uptime": millis(spec.restart.min_uptime.as_millis()),
+        "max_restarts": spec.restart.max_restarts,
+        "restart_delay": millis(restart_delay),
+        "exp_backoff_restart_delay": millis(backoff),
+        "stop_exit_codes": spec.restart.stop_exit_codes,
+        "kill_timeout": millis(spec.stop.kill_timeout.as_millis()),
+        "listen_timeout": millis(spec.listen_timeout.as_millis()),
+        "wait_ready": false,
+        "treekill": spec.stop.treekill,
+    })
+}
+
+fn state(app: &AppView, slot: &SlotView) -> Value {
+    let exit_code = slot.last_exit.as_ref().and_then(|exit| exit.status).map(|status| match status {
+        crate::spec::ExitStatus::Code(code) => i32::from(code),
+        // What a shell says; PM2 says 0, and its users take that for success.
+        crate::spec::ExitStatus::Signal { signal, .. } => 128 + signal.number(),
+    });
+    json!({
+        "name": app.name,
+        "namespace": app.namespace,
+        "version": app.version,
+        "username": app.user,
+        "pm_id": slot.id,
+        "NODE_APP_INSTANCE": slot.instance,
+        "status": slot.state,
+        "pm_uptime": slot.started,
+        "created_at": slot.created,
+        "restart_time": slot.restarts,
+        "unstable_restarts": slot.unstable,
+        "exit_code": exit_code,
+        "pm_out_log_path": slot.out_file,
+        "pm_err_log_path": slot.error_file,
+        "pmx_module": false,
+    })
+}
+
+fn extend(all: &mut Map<String, Value>, more: Value) {
+    if let Value::Object(more) = more {
+        all.extend(more);
+    }
+}
+
+/// JSON of PM2 holds plain numbers; what does not fit is beyond any time of use.
+fn millis(value: u128) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::render::sample;
+
+    #[test]
+    fn the_list_has_the_keys_that_scripts_read() {
+        let list = list(&sample::full_view());
+        assert_eq!(list.as_array().unwrap().len(), 4);
+        let first = &list[0];
+        assert_eq!((&first["pid"], &first["name"], &first["pm_id"]), (&json!(4000), &json!("api"), &json!(0)));
+        let env = &first["pm2_env"];
+        assert_eq!(
+            (&env["status"], &env["PORT"], &env["exec_mode"]),
+            (&json!("online"), &json!("3000"), &json!("fork_mode"))
+        );
+        assert_eq!(env["env"]["API_TOKEN"], "***");
+        assert_eq!(list[2]["pm2_env"]["status"], "waiting restart");
+        assert_eq!(list[3]["pid"], 0);
+    }
+
+    #[test]
+    fn variables_of_the_app_never_hide_its_state() {
+        let mut view = sample::full_view();
+        view.apps[0].spec.as_mut().unwrap().env.insert("status".into(), "mine".into());
+        assert_eq!(list(&view)[0]["pm2_env"]["status"], "online");
+    }
+}

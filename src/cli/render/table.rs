@@ -1,0 +1,266 @@
+//! The table of `rsx ls`, as wide as its terminal allows.
+
+use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+
+use crate::cli::render::units;
+use crate::cli::style::Style;
+use crate::proto::{AppView, SlotView, State, View};
+
+/// The longest name that is shown whole.
+const NAME_LIMIT: usize = 40;
+
+/// One column of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Column {
+    Id,
+    Name,
+    Namespace,
+    Version,
+    Mode,
+    Pid,
+    Uptime,
+    Restarts,
+    Status,
+    Cpu,
+    Memory,
+    User,
+    Watching,
+}
+
+use Column::{Cpu, Id, Memory, Mode, Name, Namespace, Pid, Restarts, Status, Uptime, User, Version, Watching};
+
+const ALL: [Column; 13] =
+    [Id, Name, Namespace, Version, Mode, Pid, Uptime, Restarts, Status, Cpu, Memory, User, Watching];
+const SHORT: [Column; 5] = [Id, Name, Status, Cpu, Memory];
+/// What a narrow terminal loses, first to last.
+const LOSSES: [Column; 10] = [Watching, User, Version, Namespace, Mode, Pid, Memory, Cpu, Uptime, Restarts];
+
+/// How much a table shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Extent {
+    /// All columns that fit.
+    Full,
+    /// Id, name, status, cpu, memory.
+    Short,
+}
+
+/// Where a table is shown.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli) struct Sheet {
+    /// The terminal's columns; none: plain text for a pipe, every column.
+    pub(in crate::cli) width: Option<u16>,
+    /// Whether colours are wanted.
+    pub(in crate::cli) style: Style,
+    /// How much is wanted.
+    pub(in crate::cli) extent: Extent,
+    /// Milliseconds of the epoch.
+    pub(in crate::cli) now: u64,
+}
+
+/// The table of all instances, and one line for each that needs attention. Ends with a newline unless empty.
+pub(in crate::cli) fn table(view: &View, sheet: Sheet) -> String {
+    let rows: Vec<(&AppView, &SlotView)> =
+        view.apps.iter().flat_map(|app| app.slots.iter().map(move |slot| (app, slot))).collect();
+    let columns: &[Column] = match sheet.extent {
+        Extent::Full => &ALL,
+        Extent::Short => &SHORT,
+    };
+    // Texts once, for measuring and for drawing.
+    let texts: Vec<Vec<String>> =
+        rows.iter().map(|(app, slot)| columns.iter().map(|c| text(*c, app, slot, sheet.now)).collect()).collect();
+    let shown = fitting(columns, &texts, sheet.width);
+    let mut table = Table::new();
+    table.load_preset(match sheet.width {
+        Some(_) => presets::UTF8_FULL_CONDENSED,
+        None => presets::NOTHING,
+    });
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    match sheet.style {
+        Style::Colour => table.enforce_styling(),
+        Style::Plain => table.force_no_tty(),
+    };
+    table.set_header(shown.iter().map(|i| heading(columns[*i], sheet.style)));
+    for ((_, slot), texts) in rows.iter().zip(&texts) {
+        table.add_row(shown.iter().map(|i| cell(columns[*i], &texts[*i], slot.state, sheet.style)));
+    }
+    let mut drawn = match sheet.width {
+        Some(_) => table.to_string(),
+        None => unpadded(&table),
+    };
+    drawn.push('\n');
+    for line in rows.iter().filter_map(|(app, slot)| trouble(app, slot, sheet)) {
+        drawn.push_str(&line);
+        drawn.push('\n');
+    }
+    drawn
+}
+
+/// What is wrong with an instance, in one line with the verb that tells more; nothing if it does as it should.
+pub(in crate::cli) fn trouble(app: &AppView, slot: &SlotView, sheet: Sheet) -> Option<String> {
+    let is_trouble = match slot.state {
+        State::Errored | State::Waiting => true,
+        State::Online | State::Launching | State::Stopping | State::Stopped => false,
+    };
+    if !is_trouble {
+        return None;
+    }
+    let mut line = format!(
+        "{}: {}",
+        place(app, slot),
+        sheet.style.paint(crate::cli::style::Tint::of(slot.state), slot.state.as_str())
+    );
+    if let Some(reason) = &slot.reason {
+        line.push_str(": ");
+        line.push_str(&units::printable(reason));
+    }
+    if let Some(next) = slot.next_attempt {
+        let left = next.saturating_sub(sheet.now);
+        line.push_str(&format!(", next try in {}", units::fine_span(left)));
+    }
+    line.push_str(&format!(" → rsx logs {}", units::printable(&app.name)));
+    Some(line)
+}
+
+/// `api`, or `api:2` where there are several.
+pub(in crate::cli) fn place(app: &AppView, slot: &SlotView) -> String {
+    let name = units::printable(&app.name);
+    if app.slots.len() > 1 { format!("{name}:{}", slot.instance) } else { name.into_owned() }
+}
+
+/// The indexes of the columns that fit, dropping the least wanted first. Without a width, all fit.
+fn fitting(columns: &[Column], texts: &[Vec<String>], width: Option<u16>) -> Vec<usize> {
+    let mut shown: Vec<usize> = (0..columns.len()).collect();
+    let Some(width) = width else { return shown };
+    let widths: Vec<usize> = (0..columns.len())
+        .map(|i| texts.iter().map(|row| row[i].chars().count()).chain([title(columns[i]).chars().count()]).max())
+        .map(Option::unwrap_or_default)
+        .collect();
+    // A border and a blank on either side of each, and the last border.
+    let total = |shown: &[usize]| shown.iter().map(|i| widths[*i] + 3).sum::<usize>() + 1;
+    for lost in LOSSES {
+        if total(&shown) <= usize::from(width) {
+            break;
+        }
+        shown.retain(|i| columns[*i] != lost);
+    }
+    shown
+}
+
+/// Without frame: the blank in front of each line goes, and those behind its end.
+fn unpadded(table: &Table) -> String {
+    let lines = table.lines().map(|line| line.trim_end().strip_prefix(' ').unwrap_or_default().to_owned());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn title(column: Column) -> &'static str {
+    match column {
+        Id => "id",
+        Name => "name",
+        Namespace => "namespace",
+        Version => "version",
+        Mode => "mode",
+        Pid => "pid",
+        Uptime => "uptime",
+        Restarts => "↺",
+        Status => "status",
+        Cpu => "cpu",
+        Memory => "mem",
+        User => "user",
+        Watching => "watching",
+    }
+}
+
+fn heading(column: Column, style: Style) -> Cell {
+    let cell = Cell::new(title(column));
+    match style {
+        Style::Colour => cell.fg(Color::Cyan),
+        Style::Plain => cell,
+    }
+}
+
+fn text(column: Column, app: &AppView, slot: &SlotView, now: u64) -> String {
+    match column {
+        Id => slot.id.to_string(),
+        Name => units::shortened(&units::printable(&app.name), NAME_LIMIT).into_owned(),
+        Namespace => units::shortened(&units::printable(&app.namespace), NAME_LIMIT).into_owned(),
+        Version => app.version.as_deref().map_or("-".into(), |v| units::printable(v).into_owned()),
+        Mode => "fork".to_owned(),
+        Pid => slot.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+        Uptime => match (slot.pid, slot.started) {
+            (Some(_), Some(started)) => units::span(now.saturating_sub(started)),
+            (None, _) | (_, None) => "0".to_owned(),
+        },
+        Restarts => slot.restarts.to_string(),
+        Status => slot.state.to_string(),
+        Cpu => units::cpu(slot.cpu),
+        Memory => units::memory(slot.memory),
+        User => app.user.clone(),
+        Watching => "disabled".to_owned(),
+    }
+}
+
+fn cell(column: Column, text: &str, state: State, style: Style) -> Cell {
+    let cell = Cell::new(text);
+    let cell = match column {
+        Cpu | Memory | Restarts | Uptime => cell.set_alignment(CellAlignment::Right),
+        Id | Name | Namespace | Version | Mode | Pid | Status | User | Watching => cell,
+    };
+    match (style, column) {
+        (Style::Plain, _) => cell,
+        (Style::Colour, Status) => cell.fg(colour(state)),
+        (Style::Colour, Id | Name) => cell.fg(Color::Cyan),
+        (Style::Colour, Namespace | Version | Mode | Pid | Uptime | Restarts | Cpu | Memory | User | Watching) => cell,
+    }
+}
+
+fn colour(state: State) -> Color {
+    match state {
+        State::Online => Color::Green,
+        State::Launching => Color::Blue,
+        State::Stopping | State::Waiting => Color::Yellow,
+        State::Stopped => Color::DarkGrey,
+        State::Errored => Color::Red,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::render::sample;
+
+    fn sheet(width: Option<u16>, style: Style) -> Sheet {
+        Sheet { width, style, extent: Extent::Full, now: sample::NOW }
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_every_column_of_pm2() {
+        insta::assert_snapshot!(table(&sample::view(), sheet(Some(160), Style::Plain)));
+    }
+
+    #[test]
+    fn a_narrow_terminal_loses_the_least_wanted_columns() {
+        let drawn = table(&sample::view(), sheet(Some(60), Style::Plain));
+        assert!(
+            drawn.lines().filter(|line| line.starts_with(['│', '┌'])).all(|line| line.chars().count() <= 60),
+            "{drawn}"
+        );
+        insta::assert_snapshot!(drawn);
+    }
+
+    #[test]
+    fn a_pipe_gets_plain_columns() {
+        insta::assert_snapshot!(table(&sample::view(), sheet(None, Style::Plain)));
+    }
+
+    #[test]
+    fn colours_follow_the_state() {
+        let drawn = table(&sample::view(), sheet(Some(160), Style::Colour));
+        assert!(drawn.contains("\u{1b}[38;5;10m"), "{drawn:?}");
+        assert!(!table(&sample::view(), sheet(Some(160), Style::Plain)).contains('\x1b'));
+    }
+
+    #[test]
+    fn a_short_table_is_short() {
+        insta::assert_snapshot!(table(&sample::view(), Sheet { extent: Extent::Short, ..sheet(None, Style::Plain) }));
+    }
+}

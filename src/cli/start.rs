@@ -1,0 +1,211 @@
+//! `start`: what each word means, then one declaration for what is declared and one action for what exists.
+
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+
+use crate::cli::args::{AppFlags, StartArgs};
+use crate::cli::outside::Typed;
+use crate::cli::session::{Session, view};
+use crate::cli::{act, apply, outside, targets};
+use crate::error::{ExitCode, Failure};
+use crate::proto::{Act, Target, Unchanged, View, ViewDetail};
+use crate::spec::AppSpec;
+
+/// The longest config that is read from stdin.
+const STDIN_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// What the words of a `start` ask for.
+#[derive(Default)]
+struct Asked {
+    declared: Vec<AppSpec>,
+    existing: Vec<Target>,
+}
+
+/// Runs `rsx start`.
+pub(super) fn run(session: &mut Session, args: &StartArgs) -> Result<ExitCode, Failure> {
+    let flags = declared_by(&args.app);
+    let extent = act::extent(args.mini_list);
+    let asked = read(session, args, &flags)?;
+    let mut code = ExitCode::Done;
+    if !asked.declared.is_empty() || asked.existing.is_empty() {
+        let wish = apply::declaration(session, asked.declared, &args.apply, Unchanged::Leave);
+        code = apply::apply(session, wish, extent)?;
+    }
+    if asked.existing.is_empty() || code == ExitCode::Interrupted {
+        return Ok(code);
+    }
+    if args.apply.dry_run {
+        session.out.talk("what exists is started if it does not run");
+        return Ok(code);
+    }
+    let update_env = args.apply.update_env.then(|| outside::inherited_env(session.environment()));
+    let wish = Act { targets: asked.existing, update_env, no_wait: args.apply.no_wait };
+    let started = act::start(session, wish, extent)?;
+    Ok(if started == ExitCode::Done { code } else { started })
+}
+
+fn read(session: &mut Session, args: &StartArgs, flags: &[(&'static str, String)]) -> Result<Asked, Failure> {
+    let is_declaring = !flags.is_empty() || !args.args.is_empty();
+    let mut asked = Asked::default();
+    if args.what.is_empty() {
+        if is_declaring {
+            return Err(
+                usage("flags and arguments are for a script, and none was named").hint("rsx start app.js -n api")
+            );
+        }
+        let path = outside::find_default(session.cwd()).ok_or_else(|| {
+            usage(format!("nothing to start: no ecosystem file in `{}`", session.cwd().display()))
+                .hint("name a script, a command line or a file, or write one with `rsx init`")
+        })?;
+        load(session, &path, args, &mut asked)?;
+        return Ok(asked);
+    }
+    if args.what.len() > 1 && args.app.name.is_some() {
+        return Err(usage("one `--name` for several apps").hint("start them one by one, or write a file: `rsx init`"));
+    }
+    // The list decides what a word means, so it is read once, and only if some word needs it.
+    let needs_view = |word: &String| word != "-" && !is_file_of_apps(session, word);
+    let view = match args.what.iter().any(needs_view) {
+        true => session.daemon()?.map(|mut client| view(&mut client, ViewDetail::Brief)).transpose()?,
+        false => None,
+    };
+    let view = view.unwrap_or_default();
+    let mut is_from_file = false;
+    for word in &args.what {
+        let is_config = word == "-" || is_file_of_apps(session, word);
+        is_from_file |= is_config;
+        if is_config && is_declaring {
+            return Err(usage(format!("flags declare an app, and `{word}` is a file of apps"))
+                .hint("write the values into the file, by the same names"));
+        }
+        match word.as_str() {
+            "-" => {
+                let text = stdin_text(session)?;
+                let loaded = outside::load_json(session, &text, args.file.env.as_deref(), &args.file.only)?;
+                act::warn(session, &loaded.warnings);
+                asked.declared.extend(loaded.apps);
+            }
+            word if is_config => load(session, &session.cwd().join(word), args, &mut asked)?,
+            word => match meaning(session, word, is_declaring, &view)? {
+                Meaning::Existing => asked.existing.push(Target::Word(word.to_owned())),
+                Meaning::Program => {
+                    let typed = Typed { script: word, args: &args.args, flags };
+                    let (spec, warnings) = outside::app_from_flags(session, &typed)?;
+                    act::warn(session, &warnings);
+                    asked.declared.push(spec);
+                }
+            },
+        }
+    }
+    if !is_from_file && (args.file.env.is_some() || !args.file.only.is_empty()) {
+        return Err(usage("`--env` and `--only` choose from a config file, and none was named"));
+    }
+    Ok(asked)
+}
+
+/// What a word means that is no file of apps.
+#[derive(Debug, PartialEq, Eq)]
+enum Meaning {
+    Existing,
+    Program,
+}
+
+fn meaning(session: &Session, word: &str, is_declaring: bool, view: &View) -> Result<Meaning, Failure> {
+    let target = Target::Word(word.to_owned());
+    let exists = !targets::pick(view, &target)?.is_empty();
+    let is_program = is_program(session, word);
+    match (exists, is_declaring, is_program) {
+        (true, false, _) => Ok(Meaning::Existing),
+        (_, _, true) => Ok(Meaning::Program),
+        (true, true, false) => Err(usage(format!("`{word}` is in the list, and flags declare a new app"))
+            .hint(format!("`rsx start {word}` starts it as it is; name its script to change it"))),
+        (false, _, false) if word == "all" || targets::regex_of(word)?.is_some() => {
+            Err(Failure::new(ExitCode::NoSuchTarget, format!("no app in the list matches `{word}`")))
+        }
+        (false, _, false) => {
+            let failure = targets::unknown(view, &target);
+            Err(failure.because(format!("and there is no script or program `{word}`")))
+        }
+    }
+}
+
+/// A path, a program on PATH, a command line, or `rsx:serve`.
+fn is_program(session: &Session, word: &str) -> bool {
+    let is_executable =
+        |path: &Path| nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok() && path.is_file();
+    let path_variable = session.environment().find(|(name, _)| name == "PATH").map(|(_, value)| value);
+    word == "rsx:serve"
+        || word.contains(char::is_whitespace)
+        || word.contains('/')
+        || word.starts_with('~')
+        || session.cwd().join(word).is_file()
+        || path_variable.is_some_and(|path| std::env::split_paths(&path).any(|dir| is_executable(&dir.join(word))))
+}
+
+fn is_file_of_apps(session: &Session, word: &str) -> bool {
+    outside::is_config_path(word) && session.cwd().join(word).is_file()
+}
+
+fn load(session: &mut Session, path: &Path, args: &StartArgs, asked: &mut Asked) -> Result<(), Failure> {
+    let loaded = outside::load(session, path, args.file.env.as_deref(), &args.file.only)?;
+    act::warn(session, &loaded.warnings);
+    asked.declared.extend(loaded.apps);
+    Ok(())
+}
+
+fn stdin_text(session: &mut Session) -> Result<String, Failure> {
+    if std::io::stdin().is_terminal() {
+        session.out.talk("reading JSON from the terminal, Ctrl-D ends it");
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .lock()
+        .take(STDIN_LIMIT + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::failed("cannot read standard input").caused_by(&error))?;
+    if text.len() as u64 > STDIN_LIMIT {
+        return Err(Failure::new(ExitCode::InvalidConfig, "standard input holds more than 4 MiB"));
+    }
+    Ok(text)
+}
+
+/// The flags as keys of the config file, with the text that the user wrote.
+pub(super) fn declared_by(flags: &AppFlags) -> Vec<(&'static str, String)> {
+    let valued = [
+        ("name", &flags.name),
+        ("namespace", &flags.namespace),
+        ("instances", &flags.instances),
+        ("interpreter", &flags.interpreter),
+        ("interpreter_args", &flags.interpreter_args),
+        ("cwd", &flags.cwd),
+        ("out_file", &flags.output),
+        ("error_file", &flags.error),
+        ("restart_delay", &flags.restart_delay),
+        ("exp_backoff_restart_delay", &flags.exp_backoff_restart_delay),
+        ("max_restarts", &flags.max_restarts),
+        ("min_uptime", &flags.min_uptime),
+        ("retry_after", &flags.retry_after),
+        ("listen_timeout", &flags.listen_timeout),
+        ("kill_timeout", &flags.kill_timeout),
+        ("stop_signal", &flags.stop_signal),
+    ];
+    let switches = [
+        ("exec_mode", "fork", flags.fork),
+        ("merge_logs", "true", flags.merge_logs),
+        ("disable_logs", "true", flags.disable_logs),
+        ("autorestart", "false", flags.no_autorestart),
+        ("treekill", "false", flags.no_treekill),
+        ("autostart", "false", flags.no_autostart),
+    ];
+    let mut declared: Vec<(&'static str, String)> =
+        valued.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();
+    declared.extend(switches.into_iter().filter(|(_, _, is_on)| *is_on).map(|(key, value, _)| (key, value.to_owned())));
+    if !flags.stop_exit_codes.is_empty() {
+        declared.push(("stop_exit_codes", flags.stop_exit_codes.join(",")));
+    }
+    declared
+}
+
+fn usage(message: impl Into<String>) -> Failure {
+    Failure::new(ExitCode::Usage, message)
+}

@@ -1,1 +1,0 @@
-//! Connect, handshake, typed calls, streams; starts the daemon when a verb needs one.

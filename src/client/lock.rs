@@ -1,0 +1,85 @@
+//! The bytes of the lock file, as far as a client takes part in them.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, fcntl};
+
+use crate::client::ClientError;
+
+/// The byte that a guardian and its daemon hold for their lives.
+pub(super) const LIFE: i64 = 0;
+/// The byte that is held by the one verb that may start a daemon.
+pub(super) const START: i64 = 1;
+
+/// A byte that is locked until this is dropped, or this process dies (F_OFD_SETLKW, fcntl(2)).
+#[derive(Debug)]
+pub(super) struct HeldByte {
+    _file: Arc<File>,
+}
+
+impl HeldByte {
+    /// Waits for the byte. In a thread, because that wait has no limit of its own and a try would have to be repeated.
+    pub(super) fn take(path: &Path, byte: i64, limit: Duration) -> Result<HeldByte, ClientError> {
+        let failed = |activity| move |source| ClientError::Home { activity, path: path.to_owned(), source };
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file = Arc::new(file.map_err(failed("open"))?);
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let theirs = Arc::clone(&file);
+        // A thread that still waits after the limit ends with the process, which the failed verb ends soon.
+        std::thread::Builder::new()
+            .name("lock".into())
+            .spawn(move || {
+                let wanted = libc::flock {
+                    l_type: libc::F_WRLCK as i16,
+                    l_whence: libc::SEEK_SET as i16,
+                    l_start: byte,
+                    l_len: 1,
+                    l_pid: 0,
+                };
+                let _ = sender.send(fcntl(&*theirs, FcntlArg::F_OFD_SETLKW(&wanted)));
+            })
+            .map_err(failed("lock"))?;
+        match receiver.recv_timeout(limit) {
+            Ok(Ok(_)) => Ok(HeldByte { _file: file }),
+            Ok(Err(errno)) => Err(failed("lock")(errno.into())),
+            Err(_) => Err(failed("lock")(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_byte_has_one_holder_and_the_other_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rsx.lock");
+        let held = HeldByte::take(&path, START, Duration::from_secs(5)).unwrap();
+        HeldByte::take(&path, LIFE, Duration::from_secs(5)).unwrap();
+        let error = HeldByte::take(&path, START, Duration::from_millis(20)).unwrap_err();
+        let ClientError::Home { source, .. } = error else { panic!("{error:?}") };
+        assert_eq!(source.kind(), io::ErrorKind::TimedOut);
+        drop(held);
+    }
+
+    #[test]
+    fn a_waiting_verb_gets_the_byte_when_it_is_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rsx.lock");
+        let held = HeldByte::take(&path, START, Duration::from_secs(5)).unwrap();
+        let (theirs, (ready, go)) = (path.clone(), mpsc::sync_channel(0));
+        let waiting = std::thread::spawn(move || {
+            ready.send(()).unwrap();
+            HeldByte::take(&theirs, START, Duration::from_secs(5)).map(drop)
+        });
+        go.recv().unwrap();
+        drop(held);
+        waiting.join().unwrap().unwrap();
+    }
+}
