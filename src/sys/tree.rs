@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_living_session_of_another_run_is_not_looked_into() {
-        let (other, _output) = start("sleep 1000", "RSX_ID=46");
+        let (other, _output) = start("exec sleep 1000", "RSX_ID=46");
         let pid = other.own_pid().unwrap();
         let mut sessions =
             Sessions { reaper: Reaper::Parent, own: nix::unistd::getpid().as_raw(), known: HashMap::new() };

@@ -207,7 +207,7 @@ fn the_group_is_signalled_while_it_is_ours_and_never_again() {
 
 #[test]
 fn a_living_process_has_no_status_and_is_not_reaped() {
-    let process = spawn(&shell("sleep 1000")).unwrap();
+    let process = spawn(&shell("exec sleep 1000")).unwrap();
     assert_eq!(process.try_status().unwrap(), None);
     assert_eq!(process.reap().unwrap(), None);
     assert!(process.own_pid().is_some());
