@@ -6,11 +6,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::spec::ExitStatus;
 use crate::sys::fds::{Channel, memory_file, read_memory_file};
 use crate::sys::poller::readable_within;
-use crate::sys::process::PidFd;
-use crate::sys::process::Process;
+use crate::sys::process::{ExitStatus, PidFd, Process};
 use crate::sys::spawn::spawn;
 use crate::sys::testing::{LIMIT, become_process, end_of, process_of, shell, until_line, with_output};
 use crate::sys::tree::{Reaper, leftovers};
@@ -303,6 +301,8 @@ fn a_burst_is_queued_while_the_guardian_does_not_read() {
         keeper.pump().unwrap();
     }
     drop(connection);
+    // A child of another test may hold the other end for a moment.
+    assert!(readable_within(&keeper, LIMIT).unwrap());
     keeper.pump().unwrap();
     assert!(keeper.is_alone());
     keeper.put("after", &file).unwrap();
