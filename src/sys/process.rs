@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::spec::{ExitStatus, Signal};
 use crate::sys::poller::readable_within;
+
+/// The words that this layer speaks of processes in.
+pub use crate::spec::{ExitStatus, Signal};
 
 /// One process, whatever becomes of its number.
 #[derive(Debug)]
