@@ -106,15 +106,6 @@ impl Process {
         Process { pidfd, number: Mutex::new(Number::Ours) }
     }
 
-    /// A process that somebody else started and reaps: `pid` is its number, as was noted when the pidfd was made.
-    /// The number is used only if the pidfd says that the process lives.
-    pub fn of_predecessor(pidfd: OwnedFd, pid: u32) -> Process {
-        let pid = libc::pid_t::try_from(pid).unwrap_or(libc::pid_t::MAX);
-        let pidfd = PidFd { fd: pidfd, pid };
-        let lives = matches!(pidfd.has_ended_within(Duration::ZERO), Ok(false));
-        Process { pidfd, number: Mutex::new(if lives { Number::Ours } else { Number::Free }) }
-    }
-
     /// The descriptor; readable from the end of the process on.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.pidfd()

@@ -115,6 +115,18 @@ pub fn members(main: &Process, table: &ProcTable) -> io::Result<Vec<PidFd>> {
     hold(table.members(main).into_iter().filter(|row| row.pid != pid))
 }
 
+/// Everything alive below our parent but this process: for a daemon that has started nothing yet, what the daemon before
+/// it has left with their guardian.
+///
+/// # Errors
+///
+/// A machine without /proc, or no descriptor left.
+pub fn left_with_parent() -> io::Result<Vec<PidFd>> {
+    let own = nix::unistd::getpid().as_raw();
+    let table = ProcTable::read()?;
+    hold(table.below(nix::unistd::getppid().as_raw()).into_iter().filter(|row| row.pid != own))
+}
+
 /// Pidfds of these processes, as far as they are still the same ones.
 fn hold(rows: impl Iterator<Item = Row>) -> io::Result<Vec<PidFd>> {
     let mut stat = StatReader::new()?;
