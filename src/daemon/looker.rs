@@ -23,6 +23,9 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(2);
 /// The shortest and longest pause between two looks for listening sockets.
 const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
+/// How many times as long as the last look took the next one waits: many starts at once are not slowed by looking.
+const LOOK_SHARE: u32 = 15;
+
 /// CPU and memory of one run's tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Sample {
@@ -65,6 +68,8 @@ impl Looker {
             starting: HashMap::new(),
             known: Listeners::default(),
             last_sample: None,
+            last_look: None,
+            look_cost: Duration::ZERO,
         };
         std::thread::Builder::new().name("rsx-look".into()).spawn(move || thread.run())?;
         Ok(Looker { requests, samples })
@@ -119,6 +124,9 @@ struct Thread {
     /// Listening sockets that were looked at and belong to nobody who is starting.
     known: Listeners,
     last_sample: Option<Instant>,
+    last_look: Option<Instant>,
+    /// How long the last look took.
+    look_cost: Duration,
 }
 
 impl Thread {
@@ -136,8 +144,11 @@ impl Thread {
             while let Ok(request) = self.inbox.try_recv() {
                 self.take(request);
             }
-            if !self.starting.is_empty() {
+            if !self.starting.is_empty() && self.pause_before_look(Instant::now()).is_zero() {
+                let begun = Instant::now();
                 self.look();
+                self.last_look = Some(Instant::now());
+                self.look_cost = begun.elapsed();
             }
             let due = self.last_sample.is_none_or(|at| at.elapsed() >= SAMPLE_EVERY);
             if due && !self.runs.is_empty() {
@@ -146,10 +157,16 @@ impl Thread {
         }
     }
 
+    /// How long until the next look for listening sockets: the longer the youngest has not listened, the longer.
+    fn pause_before_look(&self, now: Instant) -> Duration {
+        let youngest = self.starting.values().map(|since| now.duration_since(*since)).min().unwrap_or_default();
+        let pause = (youngest / 8).clamp(LOOK.0, LOOK.1).max(self.look_cost * LOOK_SHARE);
+        self.last_look.map_or(Duration::ZERO, |at| (at + pause).saturating_duration_since(now))
+    }
+
     /// How long nothing has to be done.
     fn pause(&self, now: Instant) -> Option<Duration> {
-        let youngest = self.starting.values().map(|since| now.duration_since(*since)).min();
-        let look = youngest.map(|age| (age / 8).clamp(LOOK.0, LOOK.1));
+        let look = (!self.starting.is_empty()).then(|| self.pause_before_look(now));
         let sample = (!self.runs.is_empty())
             .then(|| self.last_sample.map_or(SAMPLE_EVERY, |at| SAMPLE_EVERY.saturating_sub(now.duration_since(at))));
         look.into_iter().chain(sample).min()

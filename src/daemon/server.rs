@@ -253,7 +253,13 @@ impl Connection {
             tokio::select! {
                 biased;
                 step = steps.recv() => match step {
-                    Some(step) => self.write(&write_notification("progress", &step)).await?,
+                    Some(step) => {
+                        let mut bytes = write_notification("progress", &step);
+                        while let Ok(step) = steps.try_recv() {
+                            bytes.extend(write_notification("progress", &step));
+                        }
+                        self.write(&bytes).await?;
+                    }
                     None => break (&mut answered).await,
                 },
                 reply = &mut answered => break reply,
