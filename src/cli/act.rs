@@ -6,7 +6,7 @@ use crate::cli::args::{RestartArgs, StopArgs};
 use crate::cli::progress::{self, FIRST_LIMIT};
 use crate::cli::render::{outcome, table::Extent};
 use crate::cli::session::Session;
-use crate::cli::{apply, outside, targets};
+use crate::cli::{apply, outside, start, targets};
 use crate::client::ClientError;
 use crate::error::{ExitCode, Failure};
 use crate::proto::{Act, Call, Outcome, Target, Unchanged};
@@ -36,15 +36,17 @@ pub(super) fn restart(session: &mut Session, args: &RestartArgs) -> Result<ExitC
     }
     let mut code = ExitCode::Done;
     if !files.is_empty() {
-        let mut apps = Vec::new();
+        start::refuse_partial_prune(&args.apply, &args.file)?;
+        let (mut apps, mut names) = (Vec::new(), Vec::new());
         for file in files {
             let path = session.cwd().join(file);
             let loaded = outside::load(session, &path, args.file.env.as_deref(), &args.file.only)?;
             warn(session, &loaded.warnings);
             apps.extend(loaded.apps);
+            names.extend(loaded.names);
         }
         let wish = apply::declaration(session, apps, &args.apply, Unchanged::Restart);
-        code = apply::apply(session, wish, extent)?;
+        code = apply::apply(session, wish, &names, extent)?;
     }
     if words.is_empty() || code == ExitCode::Interrupted {
         return Ok(code);

@@ -11,7 +11,7 @@ use crate::spec::{AppSpec, Env};
 pub(super) struct Loaded {
     /// The apps that were asked for.
     pub(super) apps: Vec<AppSpec>,
-    /// Their names.
+    /// The names of all that it declares.
     pub(super) names: Vec<String>,
     /// Problems that stop nothing, rendered; empty if there are none.
     pub(super) warnings: String,
@@ -27,19 +27,24 @@ pub(super) struct Typed<'a> {
 }
 
 /// Reads a config file.
-pub(super) fn load(session: &Session, path: &Path, env: Option<&str>, only: &[String]) -> Result<Loaded, Failure> {
-    let _ = (session, env, only);
+pub(super) fn load(session: &mut Session, path: &Path, env: Option<&str>, only: &[String]) -> Result<Loaded, Failure> {
+    let _ = (session.user_home(), env, only);
     Err(unwired(&format!("cannot read `{}`", path.display())))
 }
 
 /// Reads a JSON config from text.
-pub(super) fn load_json(session: &Session, text: &str, env: Option<&str>, only: &[String]) -> Result<Loaded, Failure> {
+pub(super) fn load_json(
+    session: &mut Session,
+    text: &str,
+    env: Option<&str>,
+    only: &[String],
+) -> Result<Loaded, Failure> {
     let _ = (session, text, env, only);
     Err(unwired("cannot read the configuration on stdin"))
 }
 
 /// Makes an app of a script or command line.
-pub(super) fn app_from_flags(session: &Session, typed: &Typed<'_>) -> Result<AppSpec, Failure> {
+pub(super) fn app_from_flags(session: &mut Session, typed: &Typed<'_>) -> Result<AppSpec, Failure> {
     let _ = (session, typed.args, typed.flags);
     Err(unwired(&format!("cannot make an app of `{}`", typed.script)))
 }

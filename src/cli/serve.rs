@@ -34,5 +34,5 @@ pub(super) fn run(session: &mut Session, args: &ServeArgs) -> Result<ExitCode, F
     let typed = Typed { script: "rsx:serve", args: &words, flags: &[("name", name)] };
     let spec = outside::app_from_flags(session, &typed)?;
     let wish = apply::declaration(session, vec![spec], &args.apply, Unchanged::Leave);
-    apply::apply(session, wish, Extent::Full)
+    apply::apply(session, wish, &[], Extent::Full)
 }

@@ -34,14 +34,7 @@ impl HeldByte {
         std::thread::Builder::new()
             .name("lock".into())
             .spawn(move || {
-                let wanted = libc::flock {
-                    l_type: libc::F_WRLCK as i16,
-                    l_whence: libc::SEEK_SET as i16,
-                    l_start: byte,
-                    l_len: 1,
-                    l_pid: 0,
-                };
-                let _ = sender.send(fcntl(&*theirs, FcntlArg::F_OFD_SETLKW(&wanted)));
+                let _ = sender.send(fcntl(&*theirs, FcntlArg::F_OFD_SETLKW(&exclusive(byte))));
             })
             .map_err(failed("lock"))?;
         match receiver.recv_timeout(limit) {
@@ -50,6 +43,17 @@ impl HeldByte {
             Err(_) => Err(failed("lock")(io::ErrorKind::TimedOut.into())),
         }
     }
+}
+
+/// Whether somebody holds the byte. Never makes the file: without it nobody does.
+pub(super) fn is_held(path: &Path, byte: i64) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let mut found = exclusive(byte);
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut found)).is_ok() && found.l_type != libc::F_UNLCK as i16
+}
+
+fn exclusive(byte: i64) -> libc::flock {
+    libc::flock { l_type: libc::F_WRLCK as i16, l_whence: libc::SEEK_SET as i16, l_start: byte, l_len: 1, l_pid: 0 }
 }
 
 #[cfg(test)]
@@ -61,6 +65,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rsx.lock");
         let held = HeldByte::take(&path, START, Duration::from_secs(5)).unwrap();
+        assert!(is_held(&path, START) && !is_held(&path, LIFE));
         HeldByte::take(&path, LIFE, Duration::from_secs(5)).unwrap();
         let error = HeldByte::take(&path, START, Duration::from_millis(20)).unwrap_err();
         let ClientError::Home { source, .. } = error else { panic!("{error:?}") };
