@@ -229,6 +229,51 @@ impl AppSpec {
     }
 }
 
+/// The most instances of one app.
+pub const MAX_INSTANCES: u16 = 10_000;
+
+/// The longest name of an app or namespace, in bytes: with its suffixes it still is a file name.
+pub const MAX_NAME: usize = 200;
+
+/// Why `name` cannot name an app or a namespace, as a sentence fragment; `None`: it can.
+pub fn name_problem(name: &str) -> Option<String> {
+    if name.is_empty() {
+        Some("a name must not be empty".into())
+    } else if name.len() > MAX_NAME {
+        Some(format!("a name has at most {MAX_NAME} bytes, this one has {}", name.len()))
+    } else if name.contains('/') {
+        Some("a name must not contain `/`".into())
+    } else if name.chars().any(char::is_control) {
+        Some("a name must not contain control characters".into())
+    } else if name == "all" || name == "." || name == ".." {
+        Some(format!("`{name}` has a meaning of its own and cannot be a name"))
+    } else if name.starts_with('-') {
+        Some("a name must not start with `-`".into())
+    } else {
+        None
+    }
+}
+
+impl AppSpec {
+    /// What is wrong with a spec that did not come through a config file, as a sentence fragment.
+    pub fn problem(&self) -> Option<String> {
+        let names = [&self.name, &self.namespace].into_iter().find_map(|name| name_problem(name));
+        let nul = |text: &str| text.contains('\0');
+        if names.is_some() {
+            names
+        } else if self.instances == 0 || self.instances > MAX_INSTANCES {
+            Some(format!("it has {} instances; 1 to {MAX_INSTANCES} are possible", self.instances))
+        } else if !self.cwd.is_absolute() {
+            Some("its `cwd` is not absolute".into())
+        } else if self.env.iter().any(|(name, value)| name.is_empty() || name.contains('=') || nul(name) || nul(value))
+        {
+            Some("a variable of its `env` has an empty name, or contains `=` in its name or a NUL character".into())
+        } else {
+            None
+        }
+    }
+}
+
 /// What identifies one state of a script file; a difference counts as new code (stat(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {

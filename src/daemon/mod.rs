@@ -1,1 +1,228 @@
-//! The shell around the core.
+//! The shell around the core: birth and death of the daemon.
+//!
+//! ```text
+//!  clients ──> server (a task each) ──┐                       ┌─> spawner thread ──> processes
+//!                                     ├─> engine ─> core ─────┼─> signals through pidfds
+//!  pidfds, notify sockets ─> watch ───┤    │                  └─> answers, events
+//!  looker thread (/proc, sockets) ────┘    └─> published view ─> readers
+//!  output pipes ──> log thread ──> files          names of descriptors ──> guardian
+//! ```
+//!
+//! `engine.rs` is the loop, `shell.rs` carries effects out, `server.rs` talks to clients. One single-threaded runtime
+//! runs all of these; the log pump, the spawner and the looker have threads of their own.
+#![allow(clippy::disallowed_methods, reason = "this layer is the shell: it has clocks, files, tasks and threads")]
+
+mod clock;
+mod convert;
+mod engine;
+mod home;
+mod keep;
+mod launch;
+mod link;
+mod looker;
+mod predecessor;
+mod publish;
+mod pump;
+mod server;
+mod shell;
+mod spawner;
+mod watch;
+
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch as watch_channel};
+use tracing::{error, info};
+
+use crate::daemon::clock::Clock;
+use crate::daemon::engine::{Engine, Report, Request};
+use crate::daemon::home::BirthError;
+use crate::daemon::link::Link;
+use crate::daemon::looker::Looker;
+use crate::daemon::publish::{Events, Published};
+use crate::daemon::pump::Pump;
+use crate::daemon::server::Shared;
+use crate::daemon::shell::{Shell, Tools};
+use crate::daemon::spawner::Ground;
+use crate::guardian;
+use crate::paths::Home;
+use crate::proto::{DaemonView, EventKind};
+use crate::supervisor::{Ask, Wanted, Who};
+use crate::sys::{fds, limits, peer, system};
+
+/// How long the pump may take to empty its pipes at the end.
+const LAST_LOGS: Duration = Duration::from_secs(3);
+
+/// Runs the daemon of this home until it has stopped all apps and leaves. Returns its exit code: 0 tells the guardian
+/// to leave, too.
+///
+/// Meant to be called by the guardian's child, with the guardian's socket, the lock and the readiness pipe inherited.
+pub fn run(home: &Home) -> u8 {
+    let ready = fds::take_inherited(guardian::READY_FD).map(File::from);
+    // Held for life: as long as either of guardian and daemon lives, the home is taken.
+    let _lock = fds::take_inherited(guardian::LOCK_FD);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build();
+    let lived = match runtime {
+        Ok(runtime) => runtime.block_on(async { Daemon::born(home, ready).await?.live().await }),
+        Err(source) => Err(BirthError::Runtime(source)),
+    };
+    match lived {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+struct Daemon {
+    engine: Engine,
+    reports: mpsc::UnboundedSender<Report>,
+    events: Arc<Events>,
+    clock: Clock,
+    home: Home,
+    restarts: u32,
+    wanted: Vec<Wanted>,
+    link: Option<Link>,
+}
+
+impl Daemon {
+    async fn born(home: &Home, mut ready: Option<File>) -> Result<Daemon, BirthError> {
+        match Daemon::build(home).await {
+            Ok(daemon) => {
+                tell(ready.as_mut(), "ready");
+                Ok(daemon)
+            }
+            Err(error) => {
+                error!("{error}");
+                tell(ready.as_mut(), &format!("failed: {error}"));
+                Err(error)
+            }
+        }
+    }
+
+    async fn build(home: &Home) -> Result<Daemon, BirthError> {
+        home::prepare(home)?;
+        home::log_to_file(home)?;
+        let clock = Clock::start();
+        let nofile = limits::raise_nofile().ok();
+        let restarts = std::env::var(guardian::RESTARTS).ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+        let link = Link::from_env();
+        if let Some(link) = &link {
+            link.start().map_err(BirthError::Runtime)?;
+        }
+        let own_binary = std::env::current_exe().map_err(BirthError::OwnBinary)?;
+        // Every sender is a task or thread of this process; server.rs and watch.rs say what bounds each.
+        let (reports, inbox) = mpsc::unbounded_channel();
+        let thread = |source| BirthError::Thread { source };
+        let pump = Pump::start(reports.clone()).map_err(thread)?;
+        let looker = Looker::start(reports.clone()).map_err(thread)?;
+        let ground = Ground { own_binary, logs: home.logs(), notify_dir: home.notify_dir(), nofile };
+        let spawner = spawner::start(ground, reports.clone()).map_err(thread)?;
+        let listener = server::bind(&home.socket()).map_err(|source| BirthError::File {
+            doing: "bind",
+            path: home.socket(),
+            source,
+        })?;
+        let wanted = match (&link, restarts) {
+            (Some(link), 1..) => predecessor::clear(link, &pump).await,
+            (Some(_) | None, _) => Vec::new(),
+        };
+        let events = Arc::new(Events::new());
+        let (publisher, published) = watch_channel::channel(Arc::new(Published::default()));
+        let uid = peer::own_uid();
+        let daemon = DaemonView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            guardian: if link.is_some() { std::os::unix::process::parent_id() } else { 0 },
+            started: clock.epoch_millis(clock.now()),
+        };
+        let shared = Shared {
+            reports: reports.clone(),
+            published,
+            events: Arc::clone(&events),
+            looker: looker.clone(),
+            pump: pump.clone(),
+            daemon,
+            link: link.clone(),
+            user: system::user_name(uid),
+            uid,
+        };
+        tokio::spawn(server::serve(listener, shared));
+        let tools = Tools {
+            clock,
+            reports: reports.clone(),
+            spawner,
+            pump,
+            looker,
+            events: Arc::clone(&events),
+            link: link.clone(),
+            logs: home.logs(),
+        };
+        let seed = clock.epoch_millis(clock.now()) ^ u64::from(std::process::id());
+        let engine = Engine::new(Shell::new(tools), clock, inbox, publisher, seed);
+        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, wanted, link })
+    }
+
+    async fn live(self) -> Result<(), BirthError> {
+        let Daemon { engine, reports, events, clock, home, restarts, wanted, link } = self;
+        if let Some(link) = link {
+            link.ready();
+        }
+        let pid = std::process::id();
+        info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
+        events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
+        if !wanted.is_empty() {
+            info!(apps = wanted.len(), "starting what the previous daemon ran");
+            ask(&reports, "guardian", Ask::Restore(wanted));
+        }
+        tokio::spawn(leave_on_signal(reports.clone(), Arc::clone(&events), clock)?);
+        let shell = engine.run().await;
+        // Nobody may find a socket that nobody answers.
+        if let Err(error) = std::fs::remove_file(home.socket()) {
+            error!("cannot remove {}: {error}", home.socket().display());
+        }
+        shell.into_tools().pump.finish(LAST_LOGS).await;
+        info!("the daemon leaves");
+        Ok(())
+    }
+}
+
+/// SIGTERM and SIGINT: stop all apps properly, then leave. SIGHUP and SIGUSR2 are taken and do nothing (yet).
+fn leave_on_signal(
+    reports: mpsc::UnboundedSender<Report>,
+    events: Arc<Events>,
+    clock: Clock,
+) -> Result<impl Future<Output = ()>, BirthError> {
+    let on = |kind| signal(kind).map_err(BirthError::Runtime);
+    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    let (mut hangup, mut user) = (on(SignalKind::hangup())?, on(SignalKind::user_defined2())?);
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => {}
+                _ = user.recv() => {}
+            }
+        }
+        info!("asked to leave by a signal");
+        events.tell_own(EventKind::DaemonLeaving, clock.epoch_millis(clock.now()));
+        ask(&reports, "signal", Ask::Shutdown);
+    })
+}
+
+/// A request of the daemon's own; nobody waits for its answer.
+fn ask(reports: &mpsc::UnboundedSender<Report>, verb: &str, ask: Ask) {
+    let who = Arc::new(Who { uid: peer::own_uid(), verb: verb.to_owned() });
+    let (answer, _) = oneshot::channel();
+    // The engine is on the other side; when it has ended, there is nothing to ask any more.
+    let _ = reports.send(Report::Asked(Box::new(Request { who, ask, answer, progress: None })));
+}
+
+/// One line to the client that started this daemon. It may have gone.
+fn tell(ready: Option<&mut File>, line: &str) {
+    if let Some(pipe) = ready {
+        let _ = writeln!(pipe, "{line}");
+    }
+}

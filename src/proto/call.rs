@@ -24,7 +24,7 @@ pub enum Call {
     Restart(Act),
     /// Stop and forget; answered with [`Outcome`].
     Delete(Act),
-    /// The published view; answered with [`View`].
+    /// The published view; answered with [`View`](crate::proto::View).
     View(ViewCall),
     /// The stream of changes: an empty answer, then `event` notifications without end.
     Events(EventsCall),
@@ -172,10 +172,12 @@ pub enum PlanAction {
     Register,
     /// It was stopped and starts.
     Start,
-    /// It differs and is restarted with its new values.
+    /// It differs and takes its new values.
     Change {
         /// What differs, by key.
         what: Vec<String>,
+        /// Whether its processes are restarted for it.
+        restart: bool,
     },
     /// Only the number of instances differs.
     Scale {

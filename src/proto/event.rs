@@ -119,4 +119,9 @@ pub enum EventKind {
     },
     /// The daemon is stopping all apps and leaves.
     DaemonLeaving,
+    /// This listener was too slow and missed so many events.
+    Missed {
+        /// How many.
+        count: u64,
+    },
 }

@@ -9,6 +9,7 @@
 mod call;
 mod event;
 mod frame;
+mod kept;
 mod view;
 
 pub use call::{
@@ -17,6 +18,7 @@ pub use call::{
 };
 pub use event::{Event, EventKind};
 pub use frame::{FrameError, LineCodec};
+pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
 pub use view::{AppView, DaemonView, ExitView, SlotView, State, View};
 
 mod message;

@@ -1,2 +1,40 @@
 //! Linux calls behind safe functions and owned types. The only layer with `unsafe`.
+//!
+//! | module | is responsible for |
+//! |---|---|
+//! | [`spawn`] | starting a program; which step failed |
+//! | [`process`] | processes by pidfd: signals, ends, reaping |
+//! | [`proc_table`] | one pass over /proc: who descends from whom, what they use |
+//! | [`tree`] | what is left of a run, and who belongs to it |
+//! | [`listening`] | who listens |
+//! | [`lock`] | the lock of a daemon's life |
+//! | [`fds`] | pipes, files in memory, descriptors on their way |
+//! | [`poller`], [`signals`], [`follow`] | waiting for descriptors, signals, files |
+//! | [`limits`], [`peer`], [`system`] | this process and this machine |
+//!
+//! # Invariant
+//!
+//! No number leaves this layer that the kernel could give to somebody else: processes are [`process::Process`] and
+//! [`process::PidFd`], descriptors are `OwnedFd` and `BorrowedFd`. Pids that are handed out are for showing only.
+//!
+//! Every call here is one of the kernel's or reads one of its files; what to do with the result is decided elsewhere.
 #![allow(unsafe_code, reason = "the one layer that may; each block is one call with its contract")]
+#![allow(clippy::disallowed_methods, reason = "this layer is where the world is touched")]
+
+pub mod fds;
+pub mod follow;
+pub mod limits;
+pub mod listening;
+pub mod lock;
+pub mod peer;
+pub mod poller;
+pub mod proc_table;
+pub mod process;
+pub mod readable;
+pub mod signals;
+pub mod spawn;
+pub mod system;
+pub mod tree;
+
+#[cfg(test)]
+pub(crate) mod testing;

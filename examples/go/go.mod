@@ -1,0 +1,3 @@
+module example.com/rsx/server
+
+go 1.19

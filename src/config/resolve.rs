@@ -1,0 +1,244 @@
+//! From the settings of one app to its [`AppSpec`]: defaults filled in, paths made absolute, contradictions found.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::check::{self, Count};
+use crate::config::node::Span;
+use crate::config::problem::{Problem, shown};
+use crate::config::program::{Found, Places, absolute, program, warn_unused};
+use crate::config::settings::{Author, Settings};
+use crate::config::{Options, Probe};
+use crate::spec::{
+    AppSpec, DEFAULT_NAMESPACE, Env, LogSpec, LogTarget, Origin, RestartDelay, RestartPolicy, RestartSpec, Signal,
+    StopSpec,
+};
+
+/// What the apps of one source have in common.
+pub(crate) struct Source<'a> {
+    /// Who wrote the keys.
+    pub(crate) author: Author,
+    /// What relative paths are relative to, absolute.
+    pub(crate) base: &'a Path,
+    /// The file that owns the apps; none: the folder of the script does.
+    pub(crate) file: Option<&'a Path>,
+    pub(crate) options: &'a Options,
+    pub(crate) probe: &'a dyn Probe,
+}
+
+/// An app and the place that is cited when its name is in the way.
+pub(crate) struct Resolved {
+    pub(crate) spec: AppSpec,
+    pub(crate) span: Span,
+}
+
+/// Builds the app. `head` is cited where something is missing; `key` is its name where the file is a table of apps.
+pub(crate) fn app(
+    settings: &Settings,
+    head: Span,
+    key: Option<&str>,
+    source: &Source<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Resolved> {
+    let home = source.options.home_dir.as_deref();
+    refuse_cluster(settings, source.author, problems);
+    let written_cwd = settings.text("cwd").map(|text| absolute(text, source.base, home));
+    if let (Some(cwd), Some(setting)) = (&written_cwd, settings.get("cwd"))
+        && !source.probe.is_folder(cwd)
+    {
+        let message = format!("there is no folder `{}`", shown(&cwd.display().to_string()));
+        problems.push(
+            Problem::warning(setting.span, message).label("not found").help("starting it will fail until it is there"),
+        );
+    }
+    let (env, env_name) = environment(settings, source.options.env_name.as_deref());
+    if settings.get("script").is_none() {
+        if !settings.has_failed("script") {
+            let problem = Problem::error(head, "an app without `script`").label("what shall it run?");
+            problems.push(problem.help("add `script = \"…\"`: a path, a program on PATH, or a command line"));
+        }
+        return None;
+    }
+    let path = env.get("PATH").map(String::as_str);
+    let places = Places { base: source.base, cwd: written_cwd.as_deref(), home, path };
+    let found = program(settings, &places, source.probe, source.author, problems)?;
+    let (name, span) = name(settings, &found, key, source, problems)?;
+    let restart = restart(settings, problems);
+    if settings.bool("disable_logs") == Some(true) {
+        warn_unused(settings, &["out_file", "error_file", "merge_logs"], "`disable_logs` keeps no output", problems);
+    }
+    let log = |key: &str| log_target(settings, key, source.base, home);
+    let spec = AppSpec {
+        name,
+        namespace: settings.text("namespace").unwrap_or(DEFAULT_NAMESPACE).to_owned(),
+        origin: origin(source, &found),
+        program: found.program,
+        cwd: written_cwd.unwrap_or_else(|| source.base.to_owned()),
+        env,
+        env_name,
+        instances: instances(settings, source.options.cores),
+        instance_var: settings.text("instance_var").unwrap_or("NODE_APP_INSTANCE").to_owned(),
+        autostart: settings.bool("autostart").unwrap_or(true),
+        restart,
+        stop: StopSpec {
+            signal: settings.signal("stop_signal").unwrap_or(Signal::TERM),
+            kill_timeout: settings.time("kill_timeout").unwrap_or(Duration::from_secs(10)),
+            treekill: settings.bool("treekill").unwrap_or(true),
+        },
+        listen_timeout: settings.time("listen_timeout").unwrap_or(Duration::from_secs(60)),
+        logs: LogSpec {
+            out: log("out_file"),
+            error: log("error_file"),
+            merge: settings.bool("merge_logs").unwrap_or(false),
+        },
+    };
+    Some(Resolved { spec, span })
+}
+
+/// Several instances mean cluster mode, unless they say otherwise; running them as something else than they were
+/// declared would share no port and tell nobody.
+fn refuse_cluster(settings: &Settings, author: Author, problems: &mut Vec<Problem>) {
+    let mode = settings.text("exec_mode");
+    let (span, about) = match (mode, settings.get("exec_mode"), settings.get("instances")) {
+        (Some("cluster" | "cluster_mode"), Some(setting), _) => (setting.span, format!("`{}`", setting.written)),
+        (None, _, Some(setting)) if settings.bool("execute_command") != Some(true) => match author {
+            Author::Flags => (setting.span, format!("`{}` without `--fork`", setting.written)),
+            Author::Toml | Author::Shared => {
+                (setting.span, format!("`{}` without `exec_mode = \"fork\"`", setting.written))
+            }
+        },
+        _ => return,
+    };
+    let help = match author {
+        Author::Flags => "`--fork` runs the instances side by side, each with a port of its own",
+        Author::Toml => "`exec_mode = \"fork\"` runs the instances side by side, each with a port of its own",
+        Author::Shared => "`exec_mode: \"fork\"` runs the instances side by side, each with a port of its own",
+    };
+    let message = format!("cluster mode ({about}) is not in this version yet");
+    problems.push(Problem::error(span, message).label("means cluster mode").help(help));
+}
+
+fn environment(settings: &Settings, chosen: Option<&str>) -> (Env, Option<String>) {
+    let mut env = Env::new();
+    let named = chosen.and_then(|name| settings.named_env(name));
+    for (name, value) in settings.env("env").iter().chain(named.unwrap_or_default()) {
+        match value {
+            Some(value) => drop(env.insert(name.clone(), value.clone())),
+            None => drop(env.remove(name)),
+        }
+    }
+    if let Some(port) = settings.integer("port") {
+        env.entry("PORT".into()).or_insert_with(|| port.to_string());
+    }
+    (env, named.and(chosen).map(str::to_owned))
+}
+
+fn name(
+    settings: &Settings,
+    found: &Found,
+    key: Option<&str>,
+    source: &Source<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<(String, Span)> {
+    if settings.has_failed("name") {
+        return None;
+    }
+    let setting = settings.get("name").or_else(|| settings.get("script"))?;
+    let mut name = settings.text("name").or(key).unwrap_or(&found.stem).to_owned();
+    if let Some(prefix) = settings.text("name_prefix") {
+        name = format!("{prefix}:{name}");
+    }
+    if settings.bool("append_env_to_name") == Some(true)
+        && let Some(env) = &source.options.env_name
+    {
+        name = format!("{name}-{env}");
+    }
+    match check::name(&name) {
+        Ok(name) => Some((name, setting.span)),
+        Err(reason) => {
+            let message = format!("the app cannot be named `{}`", shown(&name));
+            let help = match source.author {
+                Author::Flags => "give it another one: `--name NAME`",
+                Author::Toml | Author::Shared => "give it another one with the key `name`",
+            };
+            problems.push(Problem::error(setting.span, message).label(reason).help(help));
+            None
+        }
+    }
+}
+
+fn origin(source: &Source<'_>, found: &Found) -> Origin {
+    match (source.file, &found.folder) {
+        (Some(file), _) => Origin::File(file.to_owned()),
+        (None, Some(folder)) => Origin::Folder(folder.clone()),
+        (None, None) => Origin::Folder(source.base.to_owned()),
+    }
+}
+
+fn instances(settings: &Settings, cores: u16) -> u16 {
+    match settings.count("instances") {
+        None => 1,
+        Some(Count::Exactly(count)) => count,
+        Some(Count::Cores { spared }) => cores.saturating_sub(spared).max(1),
+    }
+}
+
+fn restart(settings: &Settings, problems: &mut Vec<Problem>) -> RestartSpec {
+    let policy = match settings.text("restart") {
+        Some("never") => RestartPolicy::Never,
+        Some("on-failure") => RestartPolicy::OnFailure,
+        _ if settings.bool("autorestart") == Some(false) => RestartPolicy::Never,
+        _ => RestartPolicy::Always,
+    };
+    if let (Some(false), Some(auto), Some(setting), Some(word @ ("always" | "on-failure"))) =
+        (settings.bool("autorestart"), settings.get("autorestart"), settings.get("restart"), settings.text("restart"))
+    {
+        let message = format!("`{}` is false, but `{}` is `{word}`", auto.written, setting.written);
+        let problem = Problem::error(setting.span, message).label("restarts it").also(auto.span, "does not restart it");
+        problems.push(problem.help("keep one of them"));
+    }
+    let fixed = settings.time("restart_delay");
+    let growing = settings.time("exp_backoff_restart_delay");
+    let delay = match (growing, fixed) {
+        (Some(first), _) if !first.is_zero() => RestartDelay::Backoff { first },
+        (Some(_), fixed) => RestartDelay::Fixed { pause: fixed.unwrap_or_default() },
+        (None, Some(pause)) => RestartDelay::Fixed { pause },
+        (None, None) => RestartDelay::Backoff { first: Duration::from_millis(100) },
+    };
+    if let (RestartDelay::Backoff { .. }, Some(pause), Some(setting)) = (delay, fixed, settings.get("restart_delay"))
+        && !pause.is_zero()
+    {
+        let problem = Problem::warning(setting.span, format!("`{}` has no effect here", setting.written));
+        problems.push(problem.label("not used").help("a growing delay is configured; keep one of the two"));
+    }
+    let retry_after = match settings.time("retry_after") {
+        Some(pause) => Some(pause),
+        None if settings.text("retry_after").is_some() || settings.bool("retry_after") == Some(false) => None,
+        None => Some(Duration::from_secs(60)),
+    };
+    if let (Some(Duration::ZERO), Some(setting)) = (retry_after, settings.get("retry_after")) {
+        let problem = Problem::error(setting.span, format!("`{}` cannot be 0", setting.written));
+        problems.push(problem.label("would never give up").help("`off` never tries again, `1m` waits a minute"));
+    }
+    let max_restarts = settings.integer("max_restarts").and_then(|count| u32::try_from(count).ok());
+    RestartSpec {
+        policy,
+        stop_exit_codes: settings.codes("stop_exit_codes").unwrap_or_default().to_vec(),
+        min_uptime: settings.time("min_uptime").unwrap_or(Duration::from_secs(1)),
+        max_restarts: max_restarts.unwrap_or(16),
+        delay,
+        retry_after,
+    }
+}
+
+fn log_target(settings: &Settings, key: &str, base: &Path, home: Option<&Path>) -> LogTarget {
+    if settings.bool("disable_logs") == Some(true) {
+        return LogTarget::Null;
+    }
+    match settings.text(key) {
+        None => LogTarget::Default,
+        // PM2 takes these words for "nowhere".
+        Some("/dev/null" | "NULL" | "null") => LogTarget::Null,
+        Some(text) => LogTarget::Path(absolute(text, base, home)),
+    }
+}

@@ -1,0 +1,163 @@
+//! Between the wire's words and the core's: exhaustive, so that a new word on either side is noticed here.
+
+use std::sync::Arc;
+
+use crate::proto;
+use crate::spec::Origin;
+use crate::supervisor as core;
+
+/// A call that the core answers, in its words.
+pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
+    Some(match call {
+        proto::Call::Apply(apply) => core::Ask::Apply(core::Apply {
+            apps: apply.apps.into_iter().map(|app| (app.spec, app.stamp)).collect(),
+            inherited: Arc::new(apply.inherited),
+            restart_unchanged: match apply.unchanged {
+                proto::Unchanged::Leave => false,
+                proto::Unchanged::Restart => true,
+            },
+            dry_run: apply.dry_run,
+            prune: apply.prune,
+            force: apply.force,
+            update_env: apply.update_env,
+            wait: wait(apply.no_wait),
+        }),
+        proto::Call::Start(a) => core::Ask::Start(act(a)),
+        proto::Call::Stop(a) => core::Ask::Stop(act(a)),
+        proto::Call::Restart(a) => core::Ask::Restart(act(a)),
+        proto::Call::Delete(a) => core::Ask::Delete(act(a)),
+        proto::Call::Kill => core::Ask::Shutdown,
+        proto::Call::Hello(_) | proto::Call::Ping | proto::Call::View(_) | proto::Call::Events(_) => return None,
+    })
+}
+
+fn act(act: proto::Act) -> core::Act {
+    core::Act {
+        targets: act.targets.into_iter().map(target).collect(),
+        update_env: act.update_env.map(Arc::new),
+        wait: wait(act.no_wait),
+    }
+}
+
+fn wait(no_wait: bool) -> core::Wait {
+    if no_wait { core::Wait::No } else { core::Wait::UntilDone }
+}
+
+fn target(target: proto::Target) -> core::Target {
+    match target {
+        proto::Target::Word(word) => core::Target::Word(word),
+        proto::Target::File { path, names } => core::Target::File { path, names },
+        proto::Target::Script(path) => core::Target::Script(path),
+    }
+}
+
+pub(super) fn state(state: core::State) -> proto::State {
+    match state {
+        core::State::Online => proto::State::Online,
+        core::State::Launching => proto::State::Launching,
+        core::State::Stopping => proto::State::Stopping,
+        core::State::Stopped => proto::State::Stopped,
+        core::State::Errored => proto::State::Errored,
+        core::State::Waiting => proto::State::Waiting,
+    }
+}
+
+pub(super) fn refusal(refusal: core::Refusal) -> proto::Refusal {
+    match refusal {
+        core::Refusal::UnknownTarget { target, similar } => proto::Refusal::UnknownTarget { target, similar },
+        core::Refusal::BadPattern { target, why } => {
+            proto::Refusal::BadRequest { why: format!("`{target}` is not a regular expression: {why}") }
+        }
+        core::Refusal::NameTaken { name, owner, asked_by } => {
+            proto::Refusal::NameTaken { name, owner: origin(&owner), asked_by: origin(&asked_by) }
+        }
+        core::Refusal::Twice { name } => {
+            proto::Refusal::BadRequest { why: format!("the name `{name}` is declared twice") }
+        }
+        core::Refusal::Leaving => proto::Refusal::Leaving,
+    }
+}
+
+/// An owner as a user reads it.
+fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::File(path) => format!("the file {}", path.display()),
+        Origin::Folder(path) => format!("the folder {}", path.display()),
+    }
+}
+
+/// A plan; `epoch` gives a moment of the core in milliseconds of the epoch.
+pub(super) fn plan(steps: Vec<core::PlanStep>, epoch: impl Fn(core::Time) -> u64) -> Vec<proto::PlanStep> {
+    let action = |action| match action {
+        core::PlanAction::Create => proto::PlanAction::Create,
+        core::PlanAction::Register => proto::PlanAction::Register,
+        core::PlanAction::Start => proto::PlanAction::Start,
+        core::PlanAction::Change { what, restart } => {
+            proto::PlanAction::Change { what: what.into_iter().map(str::to_owned).collect(), restart }
+        }
+        core::PlanAction::Scale { from, to } => proto::PlanAction::Scale { from, to },
+        core::PlanAction::Restart => proto::PlanAction::Restart,
+        core::PlanAction::Leave { since } => proto::PlanAction::Leave { since: since.map(&epoch) },
+        core::PlanAction::Keep => proto::PlanAction::Keep,
+        core::PlanAction::Delete => proto::PlanAction::Delete,
+    };
+    steps
+        .into_iter()
+        .map(|step| proto::PlanStep { name: step.name, namespace: step.namespace, action: action(step.action) })
+        .collect()
+}
+
+/// One result; `stderr` are the last words of the run that failed.
+pub(super) fn result(result: core::SlotResult, stderr: Vec<String>) -> proto::SlotResult {
+    proto::SlotResult {
+        id: result.slot.0,
+        name: result.name,
+        instance: result.instance,
+        answer: match result.answer {
+            core::SlotAnswer::Done(s) => proto::Answer::Done { state: state(s) },
+            core::SlotAnswer::Failed { reason, run: _, next } => proto::Answer::Failed { reason, stderr, next },
+            core::SlotAnswer::Pending(s) => proto::Answer::Pending { state: state(s) },
+            core::SlotAnswer::Superseded => proto::Answer::Superseded,
+        },
+    }
+}
+
+/// A change as listeners read it; `pid` gives the number of a run for showing.
+pub(super) fn event(kind: core::ChangeKind, pid: impl Fn(core::RunId) -> u32) -> proto::EventKind {
+    let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    match kind {
+        core::ChangeKind::Created => proto::EventKind::Created,
+        core::ChangeKind::Changed(what) => {
+            proto::EventKind::Changed { what: what.into_iter().map(str::to_owned).collect() }
+        }
+        core::ChangeKind::Started(run) => proto::EventKind::Started { pid: pid(run), run: run.0 },
+        core::ChangeKind::Online { run, after, by } => {
+            let by = match by {
+                core::ReadyBy::Listening => "listening",
+                core::ReadyBy::Notified => "notified",
+                core::ReadyBy::Alive => "alive",
+            };
+            proto::EventKind::Online { run: run.0, after: millis(after), by: by.into() }
+        }
+        core::ChangeKind::SpawnFailed(reason) => proto::EventKind::SpawnFailed { reason },
+        core::ChangeKind::Stopping(run, signal) => {
+            proto::EventKind::Stopping { run: run.0, signal: signal.to_string() }
+        }
+        core::ChangeKind::Killed(run) => proto::EventKind::Killed { run: run.0 },
+        core::ChangeKind::Exited { run, status, uptime, asked, left } => proto::EventKind::Exited {
+            run: run.0,
+            pid: pid(run),
+            status,
+            uptime: millis(uptime),
+            asked,
+            left: match left {
+                core::Left::Nothing => false,
+                core::Left::Survivors => true,
+            },
+        },
+        core::ChangeKind::Waiting { delay, reason } => proto::EventKind::Waiting { delay: millis(delay), reason },
+        core::ChangeKind::Errored { reason, retry } => proto::EventKind::Errored { reason, retry: retry.map(millis) },
+        core::ChangeKind::Stopped(reason) => proto::EventKind::Stopped { reason },
+        core::ChangeKind::Deleted => proto::EventKind::Deleted,
+    }
+}

@@ -1,0 +1,100 @@
+//! What the daemon leaves with its guardian: the names of descriptors, and what is wanted, for a successor.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::proto::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
+use crate::spec::{Env, Stream};
+use crate::supervisor::{Definition, RunId, SlotId, Wanted};
+use crate::sys::fds;
+
+/// The name of the memory file that says what is wanted.
+pub(super) const WANTED: &str = "wanted";
+
+/// The longest such file that is read, in bytes.
+const LIMIT: u64 = 64 << 20;
+
+/// The name of one descriptor of a run.
+pub(super) fn name(run: RunId, part: &str) -> String {
+    format!("run/{}/{part}", run.0)
+}
+
+/// The name of a run's pidfd.
+pub(super) fn process_name(run: RunId, pid: u32) -> String {
+    format!("run/{}/pid/{pid}", run.0)
+}
+
+/// The part of a name that stands for a stream.
+pub(super) fn stream(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Out => "out",
+        Stream::Error => "error",
+    }
+}
+
+/// What is wanted, as a memory file.
+pub(super) fn write_wanted(wanted: &[Wanted]) -> io::Result<OwnedFd> {
+    let mut environments: Vec<Arc<Env>> = Vec::new();
+    let mut apps = Vec::with_capacity(wanted.len());
+    for app in wanted {
+        let Definition { spec, inherited, stamp } = &*app.definition;
+        // Apps of one request share one allocation: comparing pointers finds all that matter.
+        let environment = environments.iter().position(|env| Arc::ptr_eq(env, inherited)).unwrap_or_else(|| {
+            environments.push(Arc::clone(inherited));
+            environments.len() - 1
+        });
+        let slots = app.slots.iter().map(|(id, instance, up)| KeptSlot { id: id.0, instance: *instance, up: *up });
+        apps.push(KeptApp { spec: spec.clone(), environment, stamp: *stamp, slots: slots.collect() });
+    }
+    let environments = environments.iter().map(|env| Env::clone(env)).collect();
+    let kept = Kept { version: KEPT_VERSION, environments, apps };
+    fds::memory_file("rsx-wanted", &serde_json::to_vec(&kept)?)
+}
+
+/// What a predecessor wanted.
+pub(super) fn read_wanted(file: &OwnedFd) -> io::Result<Vec<Wanted>> {
+    let kept: Kept = serde_json::from_slice(&fds::read_memory_file(file, LIMIT)?)?;
+    if kept.version > KEPT_VERSION {
+        let why = format!("it is of version {}, this daemon reads up to {KEPT_VERSION}", kept.version);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    let environments: Vec<Arc<Env>> = kept.environments.into_iter().map(Arc::new).collect();
+    let wanted = kept.apps.into_iter().map(|app| Wanted {
+        definition: Arc::new(Definition {
+            spec: app.spec,
+            inherited: environments.get(app.environment).cloned().unwrap_or_default(),
+            stamp: app.stamp,
+        }),
+        slots: app.slots.iter().map(|slot| (SlotId(slot.id), slot.instance, slot.up)).collect(),
+    });
+    Ok(wanted.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::AppSpec;
+
+    #[test]
+    fn a_successor_reads_what_its_predecessor_wanted() {
+        let inherited = Arc::new(Env::from([("PATH".into(), "/bin".into())]));
+        let app = |name: &str, id| Wanted {
+            definition: Arc::new(Definition {
+                spec: AppSpec::sample(name),
+                inherited: Arc::clone(&inherited),
+                stamp: None,
+            }),
+            slots: vec![(SlotId(id), 0, id == 0)],
+        };
+        let wanted = vec![app("a", 0), app("b", 3)];
+        let file = write_wanted(&wanted).unwrap();
+        assert_eq!(read_wanted(&file).unwrap(), wanted);
+    }
+
+    #[test]
+    fn what_a_newer_daemon_wrote_is_refused_by_its_version() {
+        let file = fds::memory_file("t", br#"{"version":99,"environments":[],"apps":[]}"#).unwrap();
+        assert!(read_wanted(&file).unwrap_err().to_string().contains("version 99"));
+    }
+}

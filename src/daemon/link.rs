@@ -1,0 +1,80 @@
+//! The daemon's link to its guardian: what is stored there goes out without ever holding up the engine.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::guardian::Keeper;
+use crate::sys::readable::Readiness;
+
+/// A guardian's keeper, shared with the task that reads its acknowledgements and sends what had to be queued.
+#[derive(Clone, Debug)]
+pub(super) struct Link(Arc<Mutex<Keeper>>);
+
+impl Link {
+    /// The link that this daemon has inherited, if a guardian started it.
+    pub(super) fn from_env() -> Option<Link> {
+        Keeper::from_env().map(|keeper| Link(Arc::new(Mutex::new(keeper))))
+    }
+
+    /// Starts the task that keeps the link going. It ends with the guardian.
+    pub(super) fn start(&self) -> io::Result<()> {
+        let readiness = Readiness::new(self.lock().as_fd().try_clone_to_owned()?)?;
+        let link = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let behind = link.lock().is_behind();
+                if let Err(error) = readiness.wait(behind).await {
+                    return warn!("the link to the guardian: {error}");
+                }
+                let mut keeper = link.lock();
+                if let Err(error) = keeper.pump() {
+                    warn!("the link to the guardian: {error}");
+                }
+                if keeper.is_alone() {
+                    return warn!("the guardian is gone; the daemon goes on without one");
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Stores a copy of a descriptor under a name.
+    pub(super) fn put(&self, name: &str, fd: &impl AsFd) {
+        if let Err(error) = self.lock().put(name, fd) {
+            warn!("cannot leave `{name}` with the guardian: {error}");
+        }
+    }
+
+    /// Lets go of what is stored under a name.
+    pub(super) fn forget(&self, name: &str) {
+        if let Err(error) = self.lock().forget(name) {
+            warn!("cannot take `{name}` from the guardian: {error}");
+        }
+    }
+
+    /// Tells the guardian that this daemon is ready.
+    pub(super) fn ready(&self) {
+        if let Err(error) = self.lock().ready() {
+            warn!("the link to the guardian: {error}");
+        }
+    }
+
+    /// Everything that is stored. Waits, at most this long.
+    pub(super) fn take_all(&self, limit: Duration) -> io::Result<Vec<(String, OwnedFd)>> {
+        self.lock().take_all(limit)
+    }
+
+    /// Whether there is a guardian still.
+    pub(super) fn is_alone(&self) -> bool {
+        self.lock().is_alone()
+    }
+
+    /// Every change behind this lock is one call of the keeper's, which does not panic halfway.
+    fn lock(&self) -> MutexGuard<'_, Keeper> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,235 @@
+//! The looker: a thread that reads /proc and the kernel's socket tables, so that the engine never waits for either.
+//!
+//! Two jobs: noticing that a starting run listens on its first socket (nothing announces that, so it looks at growing
+//! intervals, only while something is starting, and into processes only when a new listening socket has appeared), and
+//! sampling CPU time and memory of all trees.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tracing::debug;
+
+use crate::daemon::engine::Report;
+use crate::supervisor::{ReadyBy, RunId};
+use crate::sys::listening::{self, Listeners};
+use crate::sys::proc_table::ProcTable;
+use crate::sys::process::Process;
+
+/// How often trees are sampled while there are any.
+const SAMPLE_EVERY: Duration = Duration::from_secs(2);
+
+/// The shortest and longest pause between two looks for listening sockets.
+const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+
+/// CPU and memory of one run's tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Sample {
+    /// Percent of one core since the last sample.
+    pub(super) cpu: f32,
+    /// Resident bytes.
+    pub(super) memory: u64,
+}
+
+/// The handle of the thread.
+#[derive(Clone, Debug)]
+pub(super) struct Looker {
+    requests: mpsc::Sender<Request>,
+    samples: Arc<Mutex<HashMap<RunId, Sample>>>,
+}
+
+#[derive(Debug)]
+enum Request {
+    /// A new run; `starting`: tell when it listens.
+    Watch(RunId, Arc<Process>),
+    /// It is ready, or does not matter any more.
+    Settled(RunId),
+    /// It has ended.
+    Ended(RunId),
+    /// Sample now.
+    Sample(oneshot::Sender<()>),
+}
+
+impl Looker {
+    /// Starts the thread. `reports` hears of runs that listen.
+    pub(super) fn start(reports: tokio::sync::mpsc::UnboundedSender<Report>) -> std::io::Result<Looker> {
+        // Bounded by the number of runs, three requests each.
+        let (requests, inbox) = mpsc::channel();
+        let samples = Arc::new(Mutex::new(HashMap::new()));
+        let thread = Thread {
+            inbox,
+            reports,
+            samples: Arc::clone(&samples),
+            runs: HashMap::new(),
+            starting: HashMap::new(),
+            known: Listeners::default(),
+            last_sample: None,
+        };
+        std::thread::Builder::new().name("rsx-look".into()).spawn(move || thread.run())?;
+        Ok(Looker { requests, samples })
+    }
+
+    pub(super) fn watch(&self, run: RunId, process: Arc<Process>) {
+        self.ask(Request::Watch(run, process));
+    }
+
+    pub(super) fn settled(&self, run: RunId) {
+        self.ask(Request::Settled(run));
+    }
+
+    pub(super) fn ended(&self, run: RunId) {
+        self.ask(Request::Ended(run));
+    }
+
+    /// What was seen of these runs; looks again first if one of them has not been seen yet, at most `limit` long.
+    pub(super) async fn samples(&self, runs: &[RunId], limit: Duration) -> HashMap<RunId, Sample> {
+        let unseen = {
+            let samples = lock(&self.samples);
+            runs.iter().any(|run| !samples.contains_key(run))
+        };
+        if unseen {
+            let (done, sampled) = oneshot::channel();
+            self.ask(Request::Sample(done));
+            // Without an answer in time the last samples are shown.
+            let _ = tokio::time::timeout(limit, sampled).await;
+        }
+        lock(&self.samples).clone()
+    }
+
+    fn ask(&self, request: Request) {
+        // The thread ends only with the daemon.
+        let _ = self.requests.send(request);
+    }
+}
+
+struct Watched {
+    process: Arc<Process>,
+    /// CPU time and moment of the last sample.
+    last: Option<(Duration, Instant)>,
+    since: Instant,
+}
+
+struct Thread {
+    inbox: mpsc::Receiver<Request>,
+    reports: tokio::sync::mpsc::UnboundedSender<Report>,
+    samples: Arc<Mutex<HashMap<RunId, Sample>>>,
+    runs: HashMap<RunId, Watched>,
+    starting: HashMap<RunId, Instant>,
+    /// Listening sockets that were looked at and belong to nobody who is starting.
+    known: Listeners,
+    last_sample: Option<Instant>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        loop {
+            let request = match self.pause(Instant::now()) {
+                Some(pause) => self.inbox.recv_timeout(pause),
+                None => self.inbox.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+            };
+            match request {
+                Ok(request) => self.take(request),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            }
+            while let Ok(request) = self.inbox.try_recv() {
+                self.take(request);
+            }
+            if !self.starting.is_empty() {
+                self.look();
+            }
+            let due = self.last_sample.is_none_or(|at| at.elapsed() >= SAMPLE_EVERY);
+            if due && !self.runs.is_empty() {
+                self.sample();
+            }
+        }
+    }
+
+    /// How long nothing has to be done.
+    fn pause(&self, now: Instant) -> Option<Duration> {
+        let youngest = self.starting.values().map(|since| now.duration_since(*since)).min();
+        let look = youngest.map(|age| (age / 8).clamp(LOOK.0, LOOK.1));
+        let sample = (!self.runs.is_empty())
+            .then(|| self.last_sample.map_or(SAMPLE_EVERY, |at| SAMPLE_EVERY.saturating_sub(now.duration_since(at))));
+        look.into_iter().chain(sample).min()
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Watch(run, process) => {
+                let since = Instant::now();
+                // The first regular sample comes when its start is over.
+                self.last_sample.get_or_insert(since);
+                self.starting.insert(run, since);
+                self.runs.insert(run, Watched { process, last: None, since });
+            }
+            Request::Settled(run) => {
+                self.starting.remove(&run);
+            }
+            Request::Ended(run) => {
+                self.starting.remove(&run);
+                self.runs.remove(&run);
+                lock(&self.samples).remove(&run);
+                if self.runs.is_empty() {
+                    self.last_sample = None;
+                    self.known = Listeners::default();
+                }
+            }
+            Request::Sample(done) => {
+                self.sample();
+                // Whoever asked may have stopped waiting.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let Ok(listeners) = Listeners::read() else { return };
+        let fresh = listeners.newer_than(&self.known);
+        if fresh.is_empty() {
+            return;
+        }
+        let table = match ProcTable::read() {
+            Ok(table) => table,
+            Err(error) => return debug!("cannot read /proc: {error}"),
+        };
+        let runs = &self.runs;
+        let listening: Vec<RunId> = self
+            .starting
+            .keys()
+            .filter(|run| runs.get(run).is_some_and(|w| listening::process_tree_listens(&w.process, &table, &fresh)))
+            .copied()
+            .collect();
+        for run in listening {
+            self.starting.remove(&run);
+            // The engine may have ended already.
+            let _ = self.reports.send(Report::Ready { run, by: ReadyBy::Listening });
+        }
+        self.known = listeners;
+    }
+
+    fn sample(&mut self) {
+        let now = Instant::now();
+        self.last_sample = Some(now);
+        let table = match ProcTable::read() {
+            Ok(table) => table,
+            Err(error) => return debug!("cannot read /proc: {error}"),
+        };
+        let mut samples = HashMap::with_capacity(self.runs.len());
+        for (run, watched) in &mut self.runs {
+            let usage = table.tree_usage(&watched.process);
+            let (cpu_before, before) = watched.last.unwrap_or((Duration::ZERO, watched.since));
+            let (spent, passed) = (usage.cpu.saturating_sub(cpu_before), now.duration_since(before));
+            let percent = if passed.is_zero() { 0.0 } else { spent.as_secs_f32() / passed.as_secs_f32() * 100.0 };
+            watched.last = Some((usage.cpu, now));
+            samples.insert(*run, Sample { cpu: percent, memory: usage.memory });
+        }
+        *lock(&self.samples) = samples;
+    }
+}
+
+/// What is behind the lock is replaced whole; a panic elsewhere cannot have left it half written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

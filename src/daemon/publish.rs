@@ -1,0 +1,220 @@
+//! What readers get: a snapshot of the core's facts, replaced whole, and the ring of past events.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::broadcast;
+
+use crate::daemon::convert;
+use crate::daemon::looker::Sample;
+use crate::proto::{AppView, DaemonView, Event, EventKind, ExitView, SlotView, View, ViewDetail};
+use crate::spec::Env;
+use crate::supervisor::{Change, Definition, RunId};
+
+/// How many past events are kept for `events --history`.
+const RING: usize = 1000;
+
+/// How many events a listener may be behind before it misses some.
+const BEHIND: usize = 4096;
+
+/// The state of all apps at one moment, as the engine publishes it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Published {
+    pub(super) generation: u64,
+    pub(super) apps: Vec<PublishedApp>,
+}
+
+/// One app of it.
+#[derive(Clone, Debug)]
+pub(super) struct PublishedApp {
+    pub(super) definition: Arc<Definition>,
+    pub(super) version: Option<String>,
+    pub(super) slots: Vec<SlotView>,
+}
+
+impl Published {
+    /// The runs whose processes may live.
+    pub(super) fn runs(&self) -> Vec<RunId> {
+        let slots = self.apps.iter().flat_map(|app| &app.slots);
+        slots.filter(|slot| slot.pid.is_some()).map(|slot| RunId(slot.run)).collect()
+    }
+
+    /// The view of the wire: with samples, in the wanted detail, secrets redacted.
+    pub(super) fn view(
+        &self,
+        detail: ViewDetail,
+        daemon: DaemonView,
+        user: &str,
+        samples: &HashMap<RunId, Sample>,
+    ) -> View {
+        let app = |app: &PublishedApp| {
+            let spec = &app.definition.spec;
+            let full = detail == ViewDetail::Full;
+            AppView {
+                name: spec.name.clone(),
+                namespace: spec.namespace.clone(),
+                version: app.version.clone(),
+                user: user.to_owned(),
+                spec: full.then(|| {
+                    let mut spec = spec.clone();
+                    spec.env = redacted(&spec.env);
+                    spec
+                }),
+                inherited: full.then(|| redacted(&app.definition.inherited)),
+                slots: app.slots.iter().map(|slot| sampled(slot, full, samples)).collect(),
+            }
+        };
+        View { generation: self.generation, daemon, apps: self.apps.iter().map(app).collect() }
+    }
+}
+
+fn sampled(slot: &SlotView, full: bool, samples: &HashMap<RunId, Sample>) -> SlotView {
+    let sample = samples.get(&RunId(slot.run)).copied().unwrap_or_default();
+    let bare = |exit: &ExitView| ExitView { stderr: Vec::new(), ..exit.clone() };
+    SlotView {
+        cpu: sample.cpu,
+        memory: sample.memory,
+        last_exit: slot.history.first().map(bare),
+        history: if full { slot.history.clone() } else { Vec::new() },
+        out_file: slot.out_file.clone(),
+        error_file: slot.error_file.clone(),
+        reason: slot.reason.clone(),
+        ..*slot
+    }
+}
+
+/// Replaces values that look like secrets by their name, or by a password in a URL.
+fn redacted(env: &Env) -> Env {
+    const HIDDEN: &str = "[redacted]";
+    const MARKS: [&str; 12] = [
+        "SECRET",
+        "PASSWORD",
+        "PASSWD",
+        "TOKEN",
+        "APIKEY",
+        "API_KEY",
+        "PRIVATE",
+        "CREDENTIAL",
+        "AUTH",
+        "COOKIE",
+        "SIGNING",
+        "ACCESS_KEY",
+    ];
+    let has_password = |value: &str| {
+        value.split_once("://").is_some_and(|(_, rest)| {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+        })
+    };
+    env.iter()
+        .map(|(name, value)| {
+            let upper = name.to_ascii_uppercase();
+            let secret = MARKS.iter().any(|mark| upper.contains(mark))
+                || upper.ends_with("_KEY")
+                || upper.ends_with("_PASS")
+                || upper == "PASS"
+                || has_password(value);
+            (name.clone(), if secret { HIDDEN.to_owned() } else { value.clone() })
+        })
+        .collect()
+}
+
+/// The events of this daemon: the last thousand, and a channel for those who listen.
+#[derive(Debug)]
+pub(super) struct Events {
+    ring: Mutex<Ring>,
+    sender: broadcast::Sender<Arc<Event>>,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    next: u64,
+    events: VecDeque<Arc<Event>>,
+}
+
+impl Events {
+    pub(super) fn new() -> Events {
+        Events { ring: Mutex::default(), sender: broadcast::channel(BEHIND).0 }
+    }
+
+    /// Tells of a change of the core. `time` is in milliseconds of the epoch, `pid` gives the number of a run.
+    pub(super) fn tell(&self, change: Change, time: u64, pid: impl Fn(RunId) -> u32) {
+        self.push(Event {
+            seq: 0,
+            time,
+            app: Some(change.app),
+            id: change.slot.map(|(id, _)| id.0),
+            instance: change.slot.map(|(_, instance)| instance),
+            uid: change.by.as_ref().map(|who| who.uid),
+            verb: change.by.as_ref().map(|who| who.verb.clone()),
+            event: convert::event(change.kind, pid),
+        });
+    }
+
+    /// Tells of a change of the daemon itself.
+    pub(super) fn tell_own(&self, event: EventKind, time: u64) {
+        self.push(Event { seq: 0, time, app: None, id: None, instance: None, uid: None, verb: None, event });
+    }
+
+    /// The last `history` events, and everything that comes after them.
+    pub(super) fn subscribe(&self, history: usize) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
+        let ring = self.lock();
+        let past = ring.events.iter().skip(ring.events.len().saturating_sub(history)).cloned().collect();
+        (past, self.sender.subscribe())
+    }
+
+    fn push(&self, mut event: Event) {
+        let mut ring = self.lock();
+        ring.next += 1;
+        event.seq = ring.next;
+        let event = Arc::new(event);
+        if ring.events.len() == RING {
+            ring.events.pop_front();
+        }
+        ring.events.push_back(Arc::clone(&event));
+        // Nobody listens: no error.
+        let _ = self.sender.send(event);
+    }
+
+    /// A panic elsewhere cannot leave the ring half written: every change of it is one push.
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_known_by_name_and_by_form() {
+        let env: Env = [
+            ("DB_PASSWORD", "x"),
+            ("stripe_api_key", "x"),
+            ("SSH_KEY", "x"),
+            ("DATABASE_URL", "postgres://u:p@db/app"),
+            ("HOME_URL", "https://example.org/a:b@c"),
+            ("PORT", "3000"),
+            ("KEYBOARD", "us"),
+        ]
+        .into_iter()
+        .map(|(n, v)| (n.to_owned(), v.to_owned()))
+        .collect();
+        let hidden: Vec<String> =
+            redacted(&env).into_iter().filter(|(_, v)| v == "[redacted]").map(|(n, _)| n).collect();
+        assert_eq!(hidden, ["DATABASE_URL", "DB_PASSWORD", "SSH_KEY", "stripe_api_key"]);
+    }
+
+    #[test]
+    fn a_subscriber_gets_the_past_it_asked_for_and_then_all() {
+        let events = Events::new();
+        for _ in 0..RING + 5 {
+            events.tell_own(EventKind::Created, 0);
+        }
+        let (past, mut later) = events.subscribe(3);
+        let last = RING as u64 + 5;
+        assert_eq!(past.iter().map(|e| e.seq).collect::<Vec<_>>(), [last - 2, last - 1, last]);
+        events.tell_own(EventKind::Deleted, 0);
+        assert_eq!(later.try_recv().unwrap().seq, last + 1);
+    }
+}

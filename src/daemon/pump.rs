@@ -1,0 +1,221 @@
+//! The log pump: one thread that moves what programs write from their pipes into their files.
+//!
+//! Bytes are written as they came, one write a read. A slow disk slows this thread, and through full pipes the programs
+//! that write; never supervision. The last words of each standard error are kept for those who ask why something failed.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use crate::daemon::engine::Report;
+use crate::logs::Tail;
+use crate::spec::Stream;
+use crate::supervisor::RunId;
+use crate::sys::poller::{Interest, Poller, Ready, Waker};
+
+/// The most that is read in one go: a pipe at its largest common size (pipe(7): 64 KiB, up to 1 MiB).
+const READ: usize = 256 * 1024;
+
+/// How much of one pipe is read before others have their turn, when its end is asked for.
+const DRAIN: usize = 4 * 1024 * 1024;
+
+/// How many ended runs' last words are remembered.
+const REMEMBERED: usize = 512;
+
+/// One pipe and where its bytes go.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) run: RunId,
+    pub(super) stream: Stream,
+    pub(super) pipe: File,
+    /// The file; none: the bytes are dropped.
+    pub(super) sink: Option<File>,
+    pub(super) path: Option<PathBuf>,
+}
+
+/// The handle of the thread.
+#[derive(Clone, Debug)]
+pub(super) struct Pump {
+    requests: mpsc::Sender<Request>,
+    waker: Waker,
+}
+
+#[derive(Debug)]
+enum Request {
+    Add(Box<Source>),
+    Tail(RunId, oneshot::Sender<Vec<String>>),
+    Finish(oneshot::Sender<()>),
+}
+
+impl Pump {
+    /// Starts the thread. `reports` hears of runs whose pipes have both ended.
+    pub(super) fn start(reports: tokio::sync::mpsc::UnboundedSender<Report>) -> io::Result<Pump> {
+        let poller = Poller::new()?;
+        let waker = poller.waker();
+        // Bounded by the number of runs: two `Add` each, and one `Tail` an exit.
+        let (requests, inbox) = mpsc::channel();
+        let thread = Thread {
+            poller,
+            inbox,
+            reports,
+            sources: HashMap::new(),
+            next_token: 0,
+            tails: HashMap::new(),
+            ended: VecDeque::new(),
+            buffer: vec![0; READ],
+        };
+        std::thread::Builder::new().name("rsx-logs".into()).spawn(move || thread.run())?;
+        Ok(Pump { requests, waker })
+    }
+
+    /// Takes over a pipe.
+    pub(super) fn add(&self, source: Source) {
+        self.ask(Request::Add(Box::new(source)));
+    }
+
+    /// The last words of a run's standard error, after everything it has written so far is in its file.
+    pub(super) async fn tail(&self, run: RunId, limit: Duration) -> Vec<String> {
+        let (answer, tail) = oneshot::channel();
+        self.ask(Request::Tail(run, answer));
+        match tokio::time::timeout(limit, tail).await {
+            Ok(Ok(lines)) => lines,
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        }
+    }
+
+    /// Empties all pipes, then ends the thread.
+    pub(super) async fn finish(&self, limit: Duration) {
+        let (done, finished) = oneshot::channel();
+        self.ask(Request::Finish(done));
+        if tokio::time::timeout(limit, finished).await.is_err() {
+            warn!("the log pump did not finish in time");
+        }
+    }
+
+    fn ask(&self, request: Request) {
+        if self.requests.send(request).is_ok() {
+            self.waker.wake();
+        }
+    }
+}
+
+struct Thread {
+    poller: Poller,
+    inbox: mpsc::Receiver<Request>,
+    reports: tokio::sync::mpsc::UnboundedSender<Report>,
+    sources: HashMap<u64, Source>,
+    next_token: u64,
+    tails: HashMap<RunId, Tail>,
+    ended: VecDeque<RunId>,
+    buffer: Vec<u8>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        let mut ready: Vec<Ready> = Vec::new();
+        loop {
+            if let Err(error) = self.poller.wait(&mut ready, None) {
+                warn!("log pump: epoll_wait: {error}");
+            }
+            while let Ok(request) = self.inbox.try_recv() {
+                match request {
+                    Request::Add(source) => self.add(*source),
+                    Request::Tail(run, answer) => {
+                        self.drain(|source| source.run == run);
+                        let lines = self.tails.get(&run).map(Tail::lines).unwrap_or_default();
+                        // Whoever asked may have stopped waiting.
+                        let _ = answer.send(lines);
+                    }
+                    Request::Finish(done) => {
+                        self.drain(|_| true);
+                        let _ = done.send(());
+                        return;
+                    }
+                }
+            }
+            for Ready { token, .. } in ready.drain(..) {
+                self.read(token);
+            }
+        }
+    }
+
+    fn add(&mut self, source: Source) {
+        self.next_token += 1;
+        let token = self.next_token;
+        if let Err(error) = self.poller.add(&source.pipe, token, Interest::Read) {
+            warn!("log pump: cannot watch a pipe: {error}");
+            return;
+        }
+        if source.stream == Stream::Error {
+            self.tails.insert(source.run, Tail::default());
+        }
+        self.sources.insert(token, source);
+    }
+
+    /// Reads everything that is there from the sources of this kind.
+    fn drain(&mut self, which: impl Fn(&Source) -> bool) {
+        let tokens: Vec<u64> = self.sources.iter().filter(|(_, s)| which(s)).map(|(token, _)| *token).collect();
+        for token in tokens {
+            let mut left = DRAIN;
+            while left > 0 {
+                match self.read(token) {
+                    Some(count) => left = left.saturating_sub(count),
+                    None => break,
+                }
+            }
+        }
+    }
+
+    /// One read and one write. `None`: there is nothing more for now, or for ever.
+    fn read(&mut self, token: u64) -> Option<usize> {
+        let source = self.sources.get_mut(&token)?;
+        match source.pipe.read(&mut self.buffer) {
+            Ok(0) => {
+                self.close(token);
+                None
+            }
+            Ok(count) => {
+                let bytes = &self.buffer[..count];
+                if let Some(tail) = self.tails.get_mut(&source.run).filter(|_| source.stream == Stream::Error) {
+                    tail.push(bytes);
+                }
+                if let Some(Err(error)) = source.sink.as_mut().map(|file| file.write_all(bytes)) {
+                    let path = source.path.as_deref().unwrap_or_else(|| std::path::Path::new("?"));
+                    warn!("cannot write {}: {error}; {count} bytes are lost", path.display());
+                }
+                Some(count)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock) => None,
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted) => Some(0),
+            Err(error) => {
+                warn!("log pump: read: {error}");
+                self.close(token);
+                None
+            }
+        }
+    }
+
+    fn close(&mut self, token: u64) {
+        let Some(source) = self.sources.remove(&token) else { return };
+        if let Err(error) = self.poller.remove(&source.pipe) {
+            warn!("log pump: epoll_ctl: {error}");
+        }
+        if self.sources.values().any(|other| other.run == source.run) {
+            return;
+        }
+        self.ended.push_back(source.run);
+        if self.ended.len() > REMEMBERED {
+            if let Some(run) = self.ended.pop_front() {
+                self.tails.remove(&run);
+            }
+        }
+        // The engine may have ended already.
+        let _ = self.reports.send(Report::Closed { run: source.run });
+    }
+}

@@ -1,0 +1,315 @@
+//! Connections: one task each. Who may talk, what a message may weigh, and what is answered to it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use interprocess::local_socket::tokio::{Listener, Stream};
+use interprocess::local_socket::traits::StreamCommon as _;
+use interprocess::local_socket::traits::tokio::Listener as _;
+use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
+use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tracing::{info, warn};
+
+use crate::daemon::convert;
+use crate::daemon::engine::{Report, Request};
+use crate::daemon::link::Link;
+use crate::daemon::looker::Looker;
+use crate::daemon::publish::{Events, Published};
+use crate::daemon::pump::Pump;
+use crate::proto::{
+    self, Applied, Call, DaemonAnswer, DaemonView, EventKind, EventsCall, HelloAnswer, LineCodec, MAX_HELLO,
+    MAX_MESSAGE, Outcome, PROTOCOL, Refusal, ViewCall, read_call, write_notification, write_refusal, write_result,
+};
+use crate::supervisor::{self as core, Reply, SlotAnswer, Who};
+
+/// How long a connection may be silent before its `hello`.
+const HELLO_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long one write to a client may take; a client that does not read loses its connection.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a view waits for a sample of what has just been started.
+const SAMPLE_LIMIT: Duration = Duration::from_millis(100);
+
+/// How long an answer waits for the last words of a run that failed.
+const TAIL_LIMIT: Duration = Duration::from_millis(500);
+
+/// Accept fails for want of descriptors: the pause before it is tried again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What all connections share.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) reports: mpsc::UnboundedSender<Report>,
+    pub(super) published: watch::Receiver<Arc<Published>>,
+    pub(super) events: Arc<Events>,
+    pub(super) looker: Looker,
+    pub(super) pump: Pump,
+    pub(super) daemon: DaemonView,
+    pub(super) link: Option<Link>,
+    pub(super) user: String,
+    pub(super) uid: u32,
+}
+
+impl Shared {
+    /// The daemon itself, as it is now.
+    fn daemon(&self) -> DaemonView {
+        let alone = self.link.as_ref().is_none_or(Link::is_alone);
+        DaemonView { guardian: if alone { 0 } else { self.daemon.guardian }, ..self.daemon.clone() }
+    }
+}
+
+/// Binds the socket, mode 0600. The caller holds the daemon's lock, so what lies there is nobody's.
+pub(super) fn bind(path: &Path) -> io::Result<Listener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let name = path.to_fs_name::<GenericFilePath>()?;
+    ListenerOptions::new().name(name).mode(0o600).reclaim_name(false).create_tokio()
+}
+
+/// Accepts for ever.
+pub(super) async fn serve(listener: Listener, shared: Shared) {
+    loop {
+        match listener.accept().await {
+            Ok(stream) => {
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = Connection::new(stream, shared).run().await {
+                        // A client that went away is no event worth more than this.
+                        tracing::debug!("connection: {error}");
+                    }
+                });
+            }
+            Err(error) => {
+                warn!("accept: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+struct Connection {
+    stream: Stream,
+    shared: Shared,
+    codec: LineCodec,
+    uid: u32,
+    verb: String,
+}
+
+impl Connection {
+    fn new(stream: Stream, shared: Shared) -> Connection {
+        Connection { stream, shared, codec: LineCodec::new(MAX_HELLO), uid: u32::MAX, verb: String::new() }
+    }
+
+    async fn run(mut self) -> io::Result<()> {
+        let peer = self.stream.peer_creds()?.euid().unwrap_or(u32::MAX);
+        if peer != self.shared.uid && peer != 0 {
+            warn!("refused a connection of uid {peer}");
+            return Ok(());
+        }
+        self.uid = peer;
+        let Ok(hello) = tokio::time::timeout(HELLO_LIMIT, self.hello()).await else {
+            return Ok(());
+        };
+        if !hello? {
+            return Ok(());
+        }
+        self.codec.set_limit(MAX_MESSAGE);
+        while let Some(line) = self.line().await? {
+            match read_call(&line) {
+                Ok(incoming) => {
+                    if !self.answer(incoming.id, incoming.call).await? {
+                        break;
+                    }
+                }
+                Err((id, refusal)) => self.write(&write_refusal(id, &refusal)).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The handshake; whether it succeeded.
+    async fn hello(&mut self) -> io::Result<bool> {
+        let Some(line) = self.line().await? else { return Ok(false) };
+        let (id, refusal) = match read_call(&line) {
+            Ok(proto::Incoming { id, call: Call::Hello(hello) }) if hello.protocol == PROTOCOL => {
+                self.verb = hello.verb;
+                let version = self.shared.daemon.version.clone();
+                self.write(&write_result(id, &HelloAnswer { protocol: PROTOCOL, version })).await?;
+                return Ok(true);
+            }
+            Ok(proto::Incoming { id, call: Call::Hello(hello) }) => {
+                (id, Refusal::Protocol { daemon: PROTOCOL, client: hello.protocol })
+            }
+            Ok(incoming) => (incoming.id, Refusal::HelloFirst),
+            Err(refused) => refused,
+        };
+        self.write(&write_refusal(id, &refusal)).await?;
+        Ok(false)
+    }
+
+    /// The next message; `None` at its end, or after one that was too large has been refused.
+    async fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut buffer = [0u8; 16 * 1024];
+        loop {
+            if let Some(line) = self.codec.next_line() {
+                return Ok(Some(line));
+            }
+            let count = self.stream.read(&mut buffer).await?;
+            if count == 0 {
+                return Ok(None);
+            }
+            if let Err(proto::FrameError::TooLarge { limit }) = self.codec.push(&buffer[..count]) {
+                let refusal = Refusal::TooLarge { limit: u64::try_from(limit).unwrap_or(u64::MAX) };
+                self.write(&write_refusal(0, &refusal)).await?;
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Answers one call; whether the connection goes on.
+    async fn answer(&mut self, id: u64, call: Call) -> io::Result<bool> {
+        match call {
+            Call::Hello(_) => {
+                let refusal = Refusal::BadRequest { why: "`hello` comes once, first".into() };
+                self.write(&write_refusal(id, &refusal)).await?;
+            }
+            Call::Ping => {
+                let DaemonView { version, pid, guardian, .. } = self.shared.daemon();
+                self.write(&write_result(id, &DaemonAnswer { version, pid, guardian })).await?;
+            }
+            Call::View(call) => self.view(id, call).await?,
+            Call::Events(call) => {
+                self.events(id, call).await?;
+                return Ok(false);
+            }
+            Call::Apply(_) | Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Delete(_) | Call::Kill => {
+                if let Some(why) = misdeclared(&call) {
+                    self.write(&write_refusal(id, &Refusal::BadRequest { why })).await?;
+                } else if let Some(ask) = convert::ask(call) {
+                    self.ask(id, ask).await?;
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    async fn view(&mut self, id: u64, call: ViewCall) -> io::Result<()> {
+        let published = Arc::clone(&self.shared.published.borrow());
+        let samples = self.shared.looker.samples(&published.runs(), SAMPLE_LIMIT).await;
+        let view = published.view(call.detail, self.shared.daemon(), &self.shared.user, &samples);
+        self.write(&write_result(id, &view)).await
+    }
+
+    async fn events(&mut self, id: u64, call: EventsCall) -> io::Result<()> {
+        let (past, mut later) = self.shared.events.subscribe(call.history as usize);
+        self.write(&write_result(id, &())).await?;
+        for event in past {
+            self.write(&write_notification("event", &*event)).await?;
+        }
+        let mut byte = [0u8; 1];
+        loop {
+            // Whatever a listener sends after its call, and its end, ends the stream.
+            let next = tokio::select! {
+                next = later.recv() => next,
+                _ = self.stream.read(&mut byte) => return Ok(()),
+            };
+            match next {
+                Ok(event) => self.write(&write_notification("event", &*event)).await?,
+                Err(broadcast::error::RecvError::Lagged(count)) => {
+                    let missed = proto::Event {
+                        seq: 0,
+                        time: 0,
+                        app: None,
+                        id: None,
+                        instance: None,
+                        uid: None,
+                        verb: None,
+                        event: EventKind::Missed { count },
+                    };
+                    self.write(&write_notification("event", &missed)).await?;
+                }
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+
+    async fn ask(&mut self, id: u64, ask: core::Ask) -> io::Result<()> {
+        let who = Arc::new(Who { uid: self.uid, verb: self.verb.clone() });
+        let (answer, mut answered) = oneshot::channel();
+        // Bounded by the steps of the slots this request names.
+        let (progress, mut steps) = mpsc::unbounded_channel();
+        let request = Request { who, ask, answer, progress: Some(progress) };
+        if self.shared.reports.send(Report::Asked(Box::new(request))).is_err() {
+            return self.write(&write_refusal(id, &Refusal::Leaving)).await;
+        }
+        let reply = loop {
+            tokio::select! {
+                biased;
+                step = steps.recv() => match step {
+                    Some(step) => self.write(&write_notification("progress", &step)).await?,
+                    None => break (&mut answered).await,
+                },
+                reply = &mut answered => break reply,
+            }
+        };
+        match reply {
+            Ok(answered) => {
+                let bytes = self.reply(id, answered.reply, &answered.epoch).await;
+                self.write(&bytes).await?;
+                // The engine waits for this before it leaves.
+                drop(answered.written);
+                Ok(())
+            }
+            Err(_) => self.write(&write_refusal(id, &Refusal::Leaving)).await,
+        }
+    }
+
+    async fn reply(&self, id: u64, reply: Reply, epoch: &super::clock::Clock) -> Vec<u8> {
+        match reply {
+            Reply::Applied { plan, results } => {
+                let plan = convert::plan(plan, |time| epoch.epoch_millis(time));
+                write_result(id, &Applied { plan, results: self.results(results).await })
+            }
+            Reply::Outcome(results) => write_result(id, &Outcome { results: self.results(results).await }),
+            Reply::Refused(refusal) => write_refusal(id, &convert::refusal(refusal)),
+        }
+    }
+
+    async fn results(&self, results: Vec<core::SlotResult>) -> Vec<proto::SlotResult> {
+        let mut out = Vec::with_capacity(results.len());
+        for result in results {
+            let stderr = match &result.answer {
+                SlotAnswer::Failed { run: Some(run), .. } => self.shared.pump.tail(*run, TAIL_LIMIT).await,
+                SlotAnswer::Failed { run: None, .. }
+                | SlotAnswer::Done(_)
+                | SlotAnswer::Pending(_)
+                | SlotAnswer::Superseded => Vec::new(),
+            };
+            out.push(convert::result(result, stderr));
+        }
+        out
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match tokio::time::timeout(WRITE_LIMIT, self.stream.write_all(bytes)).await {
+            Ok(written) => written,
+            Err(_) => {
+                info!("a client did not read for {} s, its connection is closed", WRITE_LIMIT.as_secs());
+                Err(io::ErrorKind::TimedOut.into())
+            }
+        }
+    }
+}
+
+/// What is wrong with the specs of a call, for clients that do not come through a config file.
+fn misdeclared(call: &Call) -> Option<String> {
+    let Call::Apply(apply) = call else { return None };
+    apply.apps.iter().find_map(|app| app.spec.problem().map(|problem| format!("app `{}`: {problem}", app.spec.name)))
+}

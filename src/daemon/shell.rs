@@ -1,0 +1,401 @@
+//! The shell: carries the core's effects out. Nothing here waits; what takes time is a thread or a task that reports.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use tokio::sync::{mpsc as tokio_mpsc, oneshot};
+use tracing::{debug, info, warn};
+
+use crate::daemon::clock::Clock;
+use crate::daemon::convert;
+use crate::daemon::engine::{Answered, Report};
+use crate::daemon::keep;
+use crate::daemon::launch::{Resolved, marker};
+use crate::daemon::link::Link;
+use crate::daemon::looker::Looker;
+use crate::daemon::publish::{Events, Published, PublishedApp};
+use crate::daemon::pump::Pump;
+use crate::daemon::spawner::{Job, Spawned};
+use crate::daemon::watch;
+use crate::proto::{ExitView, Progress, SlotView};
+use crate::spec::{ExitStatus, Signal, Stream};
+use crate::supervisor::{
+    Change, ChangeKind, Definition, Event, Exit, Left, Reply, RequestId, Resolve, RunId, SlotFacts, SlotId, State,
+    Supervisor, Time, Wanted, Whom,
+};
+use crate::sys::proc_table::ProcTable;
+use crate::sys::process::{PidFd, Process};
+use crate::sys::tree::{self, Reaper};
+
+/// How long the last words of a run that ended are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What the shell works with.
+pub(super) struct Tools {
+    pub(super) clock: Clock,
+    pub(super) reports: tokio_mpsc::UnboundedSender<Report>,
+    pub(super) spawner: mpsc::Sender<Job>,
+    pub(super) pump: Pump,
+    pub(super) looker: Looker,
+    pub(super) events: Arc<Events>,
+    pub(super) link: Option<Link>,
+    pub(super) logs: PathBuf,
+}
+
+/// See the module.
+pub(super) struct Shell {
+    tools: Tools,
+    runs: HashMap<RunId, Live>,
+    /// What ended runs are remembered by, as long as their exits are.
+    past: HashMap<RunId, Past>,
+    /// What the last start by request found, and where each slot's output goes.
+    places: HashMap<SlotId, Place>,
+    answers: HashMap<RequestId, Pending>,
+    generation: u64,
+}
+
+/// A run whose tree may live.
+struct Live {
+    slot: SlotId,
+    process: Arc<Process>,
+    treekill: bool,
+    wraps: bool,
+    /// Held open, so that the program never reads an end of its input.
+    _stdin: std::os::fd::OwnedFd,
+    notify: Option<watch::Notify>,
+}
+
+#[derive(Default)]
+struct Past {
+    pid: u32,
+    stderr: Vec<String>,
+}
+
+struct Place {
+    resolved: Arc<Resolved>,
+    out_file: Option<PathBuf>,
+    error_file: Option<PathBuf>,
+}
+
+struct Pending {
+    answer: oneshot::Sender<Answered>,
+    progress: Option<tokio_mpsc::UnboundedSender<Progress>>,
+}
+
+impl Shell {
+    pub(super) fn new(tools: Tools) -> Shell {
+        Shell {
+            tools,
+            runs: HashMap::new(),
+            past: HashMap::new(),
+            places: HashMap::new(),
+            answers: HashMap::new(),
+            generation: 0,
+        }
+    }
+
+    /// What outlives the engine for a moment: the pump has bytes to write.
+    pub(super) fn into_tools(self) -> Tools {
+        self.tools
+    }
+
+    // Reports.
+
+    pub(super) fn on_spawned(&mut self, spawned: Spawned) -> Event {
+        let Spawned { run, slot, definition, resolved, process, stdin, sources, notify, out_file, error_file } =
+            spawned;
+        let pid = process.display_pid();
+        info!(app = %definition.spec.name, slot = slot.0, run = run.0, pid, "started");
+        if let Some(link) = &self.tools.link {
+            link.put(&keep::process_name(run, pid), &*process);
+            link.put(&keep::name(run, "in"), &stdin);
+            for source in &sources {
+                link.put(&keep::name(run, keep::stream(source.stream)), &source.pipe);
+            }
+        }
+        for source in sources {
+            self.tools.pump.add(source);
+        }
+        self.tools.looker.watch(run, Arc::clone(&process));
+        watch::exit(run, Arc::clone(&process), self.tools.reports.clone());
+        let notify = notify.and_then(|(socket, path)| watch::notify(run, socket, path, self.tools.reports.clone()));
+        let (wraps, treekill) = (resolved.wraps, definition.spec.stop.treekill);
+        self.places.insert(slot, Place { resolved, out_file, error_file });
+        self.past.insert(run, Past { pid, stderr: Vec::new() });
+        self.runs.insert(run, Live { slot, process, treekill, wraps, _stdin: stdin, notify });
+        Event::Spawned { run }
+    }
+
+    pub(super) fn on_ended(&mut self, run: RunId) -> Option<Event> {
+        let live = self.runs.get(&run)?;
+        let status = match live.process.try_status() {
+            Ok(Some(status)) => status,
+            Ok(None) => return None,
+            Err(error) => {
+                warn!(run = run.0, "the exit status is lost: {error}");
+                ExitStatus::Signal { signal: Signal::KILL, core: false }
+            }
+        };
+        info!(slot = live.slot.0, run = run.0, pid = live.process.display_pid(), "ended: {status}");
+        let left = if live.treekill { self.leftovers(live) } else { Vec::new() };
+        self.ask_last_words(run);
+        if left.is_empty() {
+            self.let_go(run);
+            Some(Event::Exited { run, status, left: Left::Nothing })
+        } else {
+            watch::gone(run, Arc::clone(&live.process), marker(live.slot), self.reaper(), self.tools.reports.clone());
+            Some(Event::Exited { run, status, left: Left::Survivors })
+        }
+    }
+
+    pub(super) fn on_gone(&mut self, run: RunId) -> Option<Event> {
+        self.runs.contains_key(&run).then(|| {
+            self.let_go(run);
+            Event::Gone { run }
+        })
+    }
+
+    pub(super) fn on_closed(&mut self, run: RunId) {
+        if let Some(link) = &self.tools.link {
+            for stream in [Stream::Out, Stream::Error] {
+                link.forget(&keep::name(run, keep::stream(stream)));
+            }
+        }
+    }
+
+    pub(super) fn on_last_words(&mut self, run: RunId, stderr: Vec<String>) {
+        if let Some(past) = self.past.get_mut(&run) {
+            past.stderr = stderr;
+        }
+    }
+
+    // Effects.
+
+    pub(super) fn spawn(
+        &mut self,
+        run: RunId,
+        slot: SlotId,
+        instance: u16,
+        definition: Arc<Definition>,
+        resolve: Resolve,
+    ) {
+        let resolved = match resolve {
+            Resolve::Fresh => None,
+            Resolve::Keep => self.places.get(&slot).map(|place| Arc::clone(&place.resolved)),
+        };
+        let job = Job { run, slot, instance, definition, resolved };
+        if self.tools.spawner.send(job).is_err() {
+            let why = "the spawner thread has ended".to_owned();
+            let report = Report::SpawnFailed { run, why, lasting: crate::supervisor::Lasting::Permanent };
+            // The engine is on the other side and lives.
+            let _ = self.tools.reports.send(report);
+        }
+    }
+
+    pub(super) fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
+        let Some(live) = self.runs.get(&run) else { return };
+        let sent = match whom {
+            Whom::OnlyMain => live.process.signal(signal),
+            Whom::Main => {
+                // The children of a wrapper first: once it has gone, nobody knows that they were its.
+                if live.wraps {
+                    let table = ProcTable::read();
+                    send(table.and_then(|table| tree::descendants(&live.process, &table)), signal);
+                }
+                live.process.signal(signal)
+            }
+            Whom::Survivors => {
+                send(Ok(self.leftovers(live)), signal);
+                Ok(())
+            }
+            Whom::Tree => {
+                let members = ProcTable::read().and_then(|table| tree::members(&live.process, &table));
+                send(members, signal);
+                send(Ok(self.leftovers(live)), signal);
+                live.process.signal_group(signal).and_then(|()| live.process.signal(signal))
+            }
+        };
+        if let Err(error) = sent {
+            warn!(run = run.0, "cannot send {signal}: {error}");
+        }
+    }
+
+    pub(super) fn expect_answer(
+        &mut self,
+        id: RequestId,
+        answer: oneshot::Sender<Answered>,
+        progress: Option<tokio_mpsc::UnboundedSender<Progress>>,
+    ) {
+        self.answers.insert(id, Pending { answer, progress });
+    }
+
+    /// Sends an answer on its way; what is returned resolves when it has been written.
+    pub(super) fn reply(&mut self, to: RequestId, reply: Reply) -> Option<oneshot::Receiver<()>> {
+        let pending = self.answers.remove(&to)?;
+        let (written, done) = oneshot::channel();
+        // The client may have gone; what it asked for happens all the same.
+        let _ = pending.answer.send(Answered { reply, epoch: self.tools.clock, written });
+        Some(done)
+    }
+
+    pub(super) fn progress(
+        &self,
+        to: RequestId,
+        (id, name, instance): (SlotId, String, u16),
+        state: State,
+        (done, of): (u32, u32),
+    ) {
+        if let Some(progress) = self.answers.get(&to).and_then(|pending| pending.progress.as_ref()) {
+            let step = Progress { id: id.0, name, instance, state: convert::state(state), done, of };
+            // The client may have gone.
+            let _ = progress.send(step);
+        }
+    }
+
+    pub(super) fn announce(&self, change: Change) {
+        if let ChangeKind::Online { run, .. } = &change.kind {
+            self.tools.looker.settled(*run);
+        }
+        let time = self.tools.clock.epoch_millis(self.tools.clock.now());
+        self.tools.events.tell(change, time, |run| self.pid(run));
+    }
+
+    pub(super) fn forget(&mut self, slot: SlotId) {
+        self.places.remove(&slot);
+    }
+
+    // Readers.
+
+    pub(super) fn published(&mut self, core: &Supervisor, now: Time) -> Published {
+        self.generation += 1;
+        let facts = core.facts(now);
+        let known = |run: &RunId| {
+            self.runs.contains_key(run)
+                || facts.iter().flat_map(|(_, slots)| slots).any(|s| s.history.iter().any(|exit| exit.run == *run))
+        };
+        // Looked through only when it has grown well beyond what can be remembered.
+        if self.past.len() > 64 + 24 * facts.iter().map(|(_, slots)| slots.len()).sum::<usize>() {
+            let keep: Vec<RunId> = self.past.keys().filter(|run| known(run)).copied().collect();
+            self.past.retain(|run, _| keep.contains(run));
+        }
+        let apps = facts
+            .into_iter()
+            .map(|(definition, slots)| PublishedApp {
+                definition: Arc::clone(definition),
+                version: slots
+                    .first()
+                    .and_then(|slot| self.places.get(&slot.id))
+                    .and_then(|place| place.resolved.version.clone()),
+                slots: slots.iter().map(|slot| self.slot_view(slot)).collect(),
+            })
+            .collect();
+        Published { generation: self.generation, apps }
+    }
+
+    /// Leaves with the guardian what a successor must know.
+    pub(super) fn keep_wanted(&self, wanted: &[Wanted]) {
+        let Some(link) = &self.tools.link else { return };
+        match keep::write_wanted(wanted) {
+            Ok(file) => link.put(keep::WANTED, &file),
+            Err(error) => warn!("cannot keep what is wanted: {error}"),
+        }
+    }
+
+    fn slot_view(&self, slot: &SlotFacts<'_>) -> SlotView {
+        let clock = &self.tools.clock;
+        let place = self.places.get(&slot.id);
+        let planned = |stream| slot.definition.spec.log_path(&self.tools.logs, stream, slot.instance);
+        let live = slot.run.filter(|run| self.runs.contains_key(run));
+        SlotView {
+            id: slot.id.0,
+            instance: slot.instance,
+            state: convert::state(slot.state),
+            run: slot.last_run.map_or(0, |run| run.0),
+            pid: live.map(|run| self.pid(run)),
+            started: live.and(slot.started).map(|time| clock.epoch_millis(time)),
+            created: clock.epoch_millis(slot.created),
+            restarts: slot.restarts,
+            unstable: u32::try_from(slot.unstable).unwrap_or(u32::MAX),
+            next_attempt: slot.next_attempt.map(|time| clock.epoch_millis(time)),
+            reason: slot.reason.map(str::to_owned),
+            cpu: 0.0,
+            memory: 0,
+            out_file: place.map_or_else(|| planned(Stream::Out), |place| place.out_file.clone()),
+            error_file: place.map_or_else(|| planned(Stream::Error), |place| place.error_file.clone()),
+            last_exit: None,
+            history: slot.history.iter().map(|exit| self.exit_view(exit)).collect(),
+        }
+    }
+
+    fn exit_view(&self, exit: &Exit) -> ExitView {
+        let past = self.past.get(&exit.run);
+        ExitView {
+            run: exit.run.0,
+            pid: past.map_or(0, |past| past.pid),
+            time: self.tools.clock.epoch_millis(exit.time),
+            uptime: u64::try_from(exit.uptime.as_millis()).unwrap_or(u64::MAX),
+            status: exit.status,
+            reason: exit.reason.clone(),
+            stderr: past.map(|past| past.stderr.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn pid(&self, run: RunId) -> u32 {
+        self.past.get(&run).map_or(0, |past| past.pid)
+    }
+
+    fn leftovers(&self, live: &Live) -> Vec<PidFd> {
+        match tree::leftovers(&live.process, &marker(live.slot), self.reaper()) {
+            Ok(left) => left,
+            Err(error) => {
+                warn!(slot = live.slot.0, "cannot see what the process left: {error}");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Who adopts the orphans of runs: the guardian, or this process when it is alone.
+    fn reaper(&self) -> Reaper {
+        Reaper::Parent
+    }
+
+    /// Nothing of a run lives any more, or nobody cares.
+    fn let_go(&mut self, run: RunId) {
+        let Some(live) = self.runs.remove(&run) else { return };
+        if let Err(error) = live.process.reap() {
+            debug!(run = run.0, "reap: {error}");
+        }
+        self.tools.looker.ended(run);
+        if let Some(link) = &self.tools.link {
+            link.forget(&keep::process_name(run, live.process.display_pid()));
+            link.forget(&keep::name(run, "in"));
+        }
+        drop(live.notify);
+    }
+
+    fn ask_last_words(&self, run: RunId) {
+        let (pump, reports) = (self.tools.pump.clone(), self.tools.reports.clone());
+        tokio::spawn(async move {
+            let stderr = pump.tail(run, LAST_WORDS).await;
+            if !stderr.is_empty() {
+                // The engine may have ended.
+                let _ = reports.send(Report::LastWords { run, stderr });
+            }
+        });
+    }
+}
+
+fn send(processes: std::io::Result<Vec<PidFd>>, signal: Signal) {
+    match processes {
+        Ok(processes) => {
+            for process in processes {
+                if let Err(error) = process.signal(signal) {
+                    warn!("cannot send {signal} to {}: {error}", process.display_pid());
+                }
+            }
+        }
+        Err(error) => warn!("cannot list processes: {error}"),
+    }
+}

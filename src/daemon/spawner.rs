@@ -1,0 +1,200 @@
+//! The spawner: a thread that makes processes, because looking up files and fork may take their time.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+
+use tracing::warn;
+
+use crate::daemon::engine::Report;
+use crate::daemon::launch::{self, LaunchError, Resolved};
+use crate::daemon::pump::Source;
+use crate::spec::Stream;
+use crate::supervisor::{Definition, Lasting, RunId, SlotId};
+use crate::sys::fds;
+use crate::sys::limits::RLimit;
+use crate::sys::process::Process;
+use crate::sys::spawn::{self, Launch, SpawnError};
+
+/// One process to make.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) run: RunId,
+    pub(super) slot: SlotId,
+    pub(super) instance: u16,
+    pub(super) definition: Arc<Definition>,
+    /// What the last start by request found, for a crash restart.
+    pub(super) resolved: Option<Arc<Resolved>>,
+}
+
+/// A process that was made, and our ends of what it holds.
+#[derive(Debug)]
+pub(super) struct Spawned {
+    pub(super) run: RunId,
+    pub(super) slot: SlotId,
+    pub(super) definition: Arc<Definition>,
+    pub(super) resolved: Arc<Resolved>,
+    pub(super) process: Arc<Process>,
+    pub(super) stdin: OwnedFd,
+    pub(super) sources: Vec<Source>,
+    pub(super) notify: Option<(UnixDatagram, PathBuf)>,
+    pub(super) out_file: Option<PathBuf>,
+    pub(super) error_file: Option<PathBuf>,
+}
+
+/// What all launches share.
+#[derive(Clone, Debug)]
+pub(super) struct Ground {
+    pub(super) own_binary: PathBuf,
+    pub(super) logs: PathBuf,
+    pub(super) notify_dir: PathBuf,
+    pub(super) nofile: Option<RLimit>,
+}
+
+/// Why a process could not be made.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error("log file {path}: {source}", path = path.display())]
+    Log { path: PathBuf, source: io::Error },
+    #[error("pipe: {0}")]
+    Pipe(#[source] io::Error),
+    #[error("{0}")]
+    Spawn(SpawnError),
+}
+
+impl Failed {
+    fn lasting(&self) -> Lasting {
+        let transient = match self {
+            Failed::Launch(_) => false,
+            Failed::Log { source, .. } | Failed::Pipe(source) => {
+                matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+            }
+            Failed::Spawn(error) => error.is_transient(),
+        };
+        if transient { Lasting::Transient } else { Lasting::Permanent }
+    }
+}
+
+/// Starts the thread; jobs are carried out in order, each is reported once.
+pub(super) fn start(
+    ground: Ground,
+    reports: tokio::sync::mpsc::UnboundedSender<Report>,
+) -> io::Result<mpsc::Sender<Job>> {
+    // Bounded by the number of slots: each has one launch in flight at most.
+    let (jobs, inbox) = mpsc::channel::<Job>();
+    std::thread::Builder::new().name("rsx-spawn".into()).spawn(move || {
+        for job in inbox {
+            let run = job.run;
+            let report = match make(&ground, job) {
+                Ok(spawned) => Report::Spawned(Box::new(spawned)),
+                Err(failed) => Report::SpawnFailed { run, why: failed.to_string(), lasting: failed.lasting() },
+            };
+            if reports.send(report).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(jobs)
+}
+
+fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
+    let Job { run, slot, instance, definition, resolved } = job;
+    let by_request = resolved.is_none();
+    let resolved = match resolved {
+        Some(resolved) => resolved,
+        None => Arc::new(launch::resolve(&definition, &ground.own_binary)?),
+    };
+    let (stdout, out, out_file) = output(ground, &definition, run, instance, Stream::Out, by_request)?;
+    let (stderr, error, error_file) = output(ground, &definition, run, instance, Stream::Error, by_request)?;
+    let (stdin_theirs, stdin) = fds::input_pipe().map_err(Failed::Pipe)?;
+    let notify = notify_socket(&ground.notify_dir, run);
+    let notify_path = notify.as_ref().map(|(_, path)| path.as_path());
+    let launch = Launch {
+        program: resolved.program.clone(),
+        argv: resolved.argv.clone(),
+        env: launch::environment(&definition, slot, instance, notify_path),
+        cwd: resolved.cwd.clone(),
+        stdin: stdin_theirs,
+        stdout,
+        stderr,
+        nofile: ground.nofile,
+        umask: Some(0o022),
+        oom_score_adj: None,
+        keep: Vec::new(),
+    };
+    let made = spawn::spawn(&launch).map_err(Failed::Spawn);
+    if let (Err(_), Some(path)) = (&made, notify_path) {
+        // Left over, it would be replaced by the next run that gets its number.
+        let _ = std::fs::remove_file(path);
+    }
+    let process = Arc::new(made?);
+    let sources = [out, error].into_iter().flatten().collect();
+    Ok(Spawned { run, slot, definition, resolved, process, stdin, sources, notify, out_file, error_file })
+}
+
+type Output = (OwnedFd, Option<Source>, Option<PathBuf>);
+
+/// The child's end of one output stream, ours with the file behind it, and the file's name.
+fn output(
+    ground: &Ground,
+    definition: &Definition,
+    run: RunId,
+    instance: u16,
+    stream: Stream,
+    by_request: bool,
+) -> Result<Output, Failed> {
+    let path = definition.spec.log_path(&ground.logs, stream, instance);
+    let sink = match &path {
+        None if stream == Stream::Out => {
+            return Ok((fds::null().map_err(Failed::Pipe)?, None, None));
+        }
+        // Standard error is read even when nobody keeps it: its last words are the reason of a failure.
+        None => None,
+        Some(path) => match open_log(path) {
+            Ok(file) => Some(file),
+            Err(source) if by_request => return Err(Failed::Log { path: path.clone(), source }),
+            Err(error) => {
+                // A crash restart goes on without its log: being up matters more.
+                warn!("{}: cannot open {}: {error}", definition.spec.name, path.display());
+                None
+            }
+        },
+    };
+    let (ours, theirs) = fds::output_pipe().map_err(Failed::Pipe)?;
+    let source = Source { run, stream, pipe: File::from(ours), sink, path: path.clone() };
+    Ok((theirs, Some(source), path))
+}
+
+fn open_log(path: &Path) -> io::Result<File> {
+    let open = || OpenOptions::new().append(true).create(true).mode(0o640).open(path);
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            open()
+        }
+        other => other,
+    }
+}
+
+/// A socket of the run's own for sd_notify(3); a run without one is ready by listening or by living.
+fn notify_socket(folder: &Path, run: RunId) -> Option<(UnixDatagram, PathBuf)> {
+    let path = folder.join(run.0.to_string());
+    // What an earlier daemon left under this number.
+    let _ = std::fs::remove_file(&path);
+    let socket = UnixDatagram::bind(&path).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+    match socket {
+        Ok(socket) => Some((socket, path)),
+        Err(error) => {
+            warn!("cannot bind {}: {error}", path.display());
+            None
+        }
+    }
+}

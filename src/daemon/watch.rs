@@ -1,0 +1,121 @@
+//! Tasks that wait for one thing of one run and report it: its end, the end of its tree, its notifications.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixDatagram;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use crate::daemon::engine::Report;
+use crate::supervisor::{ReadyBy, RunId};
+use crate::sys::process::{PidFd, Process};
+use crate::sys::readable;
+use crate::sys::tree::{self, Reaper};
+
+/// How long the survivors of a tree are waited for before they are listed again: they may have forked.
+const LIST_AGAIN: Duration = Duration::from_millis(500);
+
+/// The longest datagram of sd_notify(3) that is looked at.
+const DATAGRAM: usize = 4096;
+
+/// Reports the end of the main process.
+pub(super) fn exit(run: RunId, process: Arc<Process>, reports: mpsc::UnboundedSender<Report>) {
+    tokio::spawn(async move {
+        ended(&process).await;
+        // The engine may have ended.
+        let _ = reports.send(Report::Ended { run });
+    });
+}
+
+/// Reports when nothing is left of the tree of a main process that has ended.
+pub(super) fn gone(
+    run: RunId,
+    process: Arc<Process>,
+    mark: String,
+    reaper: Reaper,
+    reports: mpsc::UnboundedSender<Report>,
+) {
+    tokio::spawn(async move {
+        loop {
+            let (main, mark) = (Arc::clone(&process), mark.clone());
+            let listed = tokio::task::spawn_blocking(move || tree::leftovers(&main, &mark, reaper)).await;
+            match listed {
+                Ok(Ok(left)) if left.is_empty() => break,
+                Ok(Ok(left)) => {
+                    // One of them may start others: look again even when none has ended.
+                    let _ = tokio::time::timeout(LIST_AGAIN, all_ended(left)).await;
+                }
+                Ok(Err(error)) => {
+                    warn!(run = run.0, "cannot see what the process left: {error}");
+                    tokio::time::sleep(LIST_AGAIN).await;
+                }
+                Err(error) => {
+                    warn!(run = run.0, "listing a tree failed: {error}");
+                    break;
+                }
+            }
+        }
+        // The engine may have ended.
+        let _ = reports.send(Report::Gone { run });
+    });
+}
+
+/// The notification socket of a run; its file goes with it.
+pub(super) struct Notify {
+    task: tokio::task::AbortHandle,
+    path: PathBuf,
+}
+
+impl Drop for Notify {
+    fn drop(&mut self) {
+        self.task.abort();
+        // Left over, it would be replaced by the next run of its number.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Reports READY=1 (sd_notify(3)) of any process that knows the run's socket.
+pub(super) fn notify(
+    run: RunId,
+    socket: std::os::unix::net::UnixDatagram,
+    path: PathBuf,
+    reports: mpsc::UnboundedSender<Report>,
+) -> Option<Notify> {
+    let socket = match UnixDatagram::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            warn!(run = run.0, "cannot listen for notifications: {error}");
+            return None;
+        }
+    };
+    let task = tokio::spawn(async move {
+        let mut buffer = [0u8; DATAGRAM];
+        while let Ok(count) = socket.recv(&mut buffer).await {
+            let is_ready = buffer[..count].split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
+            if is_ready && reports.send(Report::Ready { run, by: ReadyBy::Notified }).is_err() {
+                return;
+            }
+        }
+    });
+    Some(Notify { task: task.abort_handle(), path })
+}
+
+async fn ended(process: &Arc<Process>) {
+    if let Err(error) = readable::ended(Arc::clone(process)).await {
+        warn!(pid = process.display_pid(), "cannot watch a process: {error}");
+        let process = Arc::clone(process);
+        let wait = move || while !process.has_ended_within(LIST_AGAIN).unwrap_or(true) {};
+        // The pool's thread ends with the process.
+        let _ = tokio::task::spawn_blocking(wait).await;
+    }
+}
+
+async fn all_ended(processes: Vec<PidFd>) {
+    for process in processes {
+        if readable::pidfd_ended(process).await.is_err() {
+            tokio::time::sleep(LIST_AGAIN).await;
+        }
+    }
+}

@@ -1,0 +1,554 @@
+//! The closed vocabulary of the core: ids, time, events in, effects out.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::spec::{AppSpec, Env, ExitStatus, Signal, Stamp};
+
+/// A moment: milliseconds since the daemon's own beginning, monotonic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(u64);
+
+impl Time {
+    /// The moment this many milliseconds after the beginning.
+    pub const fn from_millis(millis: u64) -> Time {
+        Time(millis)
+    }
+
+    /// Milliseconds since the beginning.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// The moment this much later.
+    #[must_use]
+    pub fn after(self, pause: Duration) -> Time {
+        Time(self.0.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long ago `earlier` was; zero when it is still to come.
+    pub fn since(self, earlier: Time) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// One process from spawn to exit. Counted up, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(pub u64);
+
+/// One call of a client. Counted up by the shell, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// One place of an app: the id that users see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId(pub u32);
+
+impl fmt::Display for SlotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What a launch needs to know, shared by all who look at it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    /// What the app is.
+    pub spec: AppSpec,
+    /// The environment of the shell that started it.
+    pub inherited: Arc<Env>,
+    /// The state of its script file when it was declared.
+    pub stamp: Option<Stamp>,
+}
+
+/// Who asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Who {
+    /// The user id at the other end of the socket.
+    pub uid: u32,
+    /// The verb as it was typed.
+    pub verb: String,
+}
+
+/// What the world reports to the core.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A client asks for something; answered by exactly one [`Effect::Reply`].
+    Request {
+        /// What to answer to.
+        id: RequestId,
+        /// Who asks.
+        who: Arc<Who>,
+        /// What is asked.
+        ask: Ask,
+    },
+    /// The process exists.
+    Spawned {
+        /// Which.
+        run: RunId,
+    },
+    /// The process could not be made.
+    SpawnFailed {
+        /// Which.
+        run: RunId,
+        /// The failing step and its error, a sentence fragment.
+        why: String,
+        /// Whether trying again soon can help.
+        lasting: Lasting,
+    },
+    /// The process says, or shows, that it is ready.
+    Ready {
+        /// Which.
+        run: RunId,
+        /// How that was noticed.
+        by: ReadyBy,
+    },
+    /// The main process ended.
+    Exited {
+        /// Which.
+        run: RunId,
+        /// How.
+        status: ExitStatus,
+        /// What it left behind.
+        left: Left,
+    },
+    /// After [`Left::Survivors`]: nothing of the tree lives any more.
+    Gone {
+        /// Which.
+        run: RunId,
+    },
+    /// A deadline passed.
+    Tick,
+}
+
+/// Whether an error will still be there in a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// Such as a missing file: somebody has to act.
+    Permanent,
+    /// Such as a lack of memory: trying again can help.
+    Transient,
+}
+
+/// How readiness was noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadyBy {
+    /// A process of the tree listens on a socket.
+    Listening,
+    /// READY=1 (sd_notify(3)).
+    Notified,
+    /// It has lived for `min_uptime`.
+    Alive,
+}
+
+/// What a main process left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing.
+    Nothing,
+    /// Other processes of its tree.
+    Survivors,
+}
+
+/// What a client asks for.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// Make these apps run as declared.
+    Apply(Apply),
+    /// Start what is stopped.
+    Start(Act),
+    /// Stop.
+    Stop(Act),
+    /// Stop and start, also what is stopped.
+    Restart(Act),
+    /// Stop and forget.
+    Delete(Act),
+    /// Take over what another daemon kept running; only asked of an empty core.
+    Restore(Vec<Wanted>),
+    /// Stop everything, then [`Effect::Leave`].
+    Shutdown,
+}
+
+/// See `proto::Apply`.
+#[derive(Clone, Debug)]
+pub struct Apply {
+    /// The apps with their script stamps.
+    pub apps: Vec<(AppSpec, Option<Stamp>)>,
+    /// The caller's environment.
+    pub inherited: Arc<Env>,
+    /// Apps that are as declared and run are restarted.
+    pub restart_unchanged: bool,
+    /// Only the plan is wanted.
+    pub dry_run: bool,
+    /// Apps that the file no longer declares are deleted.
+    pub prune: bool,
+    /// Names of other owners are taken over.
+    pub force: bool,
+    /// Existing apps take the caller's environment.
+    pub update_env: bool,
+    /// When to answer.
+    pub wait: Wait,
+}
+
+/// An action on targets.
+#[derive(Clone, Debug)]
+pub struct Act {
+    /// What is meant.
+    pub targets: Vec<Target>,
+    /// A new inherited environment for them.
+    pub update_env: Option<Arc<Env>>,
+    /// When to answer.
+    pub wait: Wait,
+}
+
+/// When a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// When it holds or cannot hold any more.
+    UntilDone,
+    /// When it is accepted.
+    No,
+}
+
+/// What a user points at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `all`, `/regex/`, name, namespace or id, in this order.
+    Word(String),
+    /// The apps of these names that this file owns.
+    File {
+        /// The owner.
+        path: PathBuf,
+        /// The names.
+        names: Vec<String>,
+    },
+    /// The apps that execute this script.
+    Script(PathBuf),
+}
+
+/// One app as a successor must know it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// What it is.
+    pub definition: Arc<Definition>,
+    /// Its slots: id, index, and whether each is meant to run.
+    pub slots: Vec<(SlotId, u16, bool)>,
+}
+
+/// What the shell has to do.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use = "an effect that is not carried out desynchronises the core"]
+pub enum Effect {
+    /// Make a process; report [`Event::Spawned`] or [`Event::SpawnFailed`].
+    Spawn {
+        /// Its name from now on.
+        run: RunId,
+        /// Its place.
+        slot: SlotId,
+        /// The index within the app.
+        instance: u16,
+        /// What to run.
+        definition: Arc<Definition>,
+        /// Whether links and PATH are looked up anew.
+        resolve: Resolve,
+    },
+    /// Send a signal.
+    Signal {
+        /// To whose tree.
+        run: RunId,
+        /// Which.
+        signal: Signal,
+        /// To which part of it.
+        whom: Whom,
+    },
+    /// Answer a request, once.
+    Reply {
+        /// Which.
+        to: RequestId,
+        /// With what.
+        reply: Reply,
+    },
+    /// A step towards an answer still open.
+    Progress {
+        /// Of which request.
+        to: RequestId,
+        /// The slot that moved.
+        slot: SlotId,
+        /// Its app.
+        name: String,
+        /// The index within the app.
+        instance: u16,
+        /// Where it is now.
+        state: State,
+        /// How many slots of the request have their answer.
+        done: u32,
+        /// Of how many.
+        of: u32,
+    },
+    /// Tell whoever listens.
+    Announce(Change),
+    /// The slot is no more: let go of what belongs to it.
+    Forget {
+        /// Which.
+        slot: SlotId,
+    },
+    /// Everything is stopped: the daemon may end.
+    Leave,
+}
+
+/// Whether a launch looks at links, PATH and package anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolve {
+    /// Yes: a start or restart by request.
+    Fresh,
+    /// No: a crash restart stays in the release it was started from.
+    Keep,
+}
+
+/// Which part of a run's tree a signal goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// The main process; if that is a shell or a package runner, its children too.
+    Main,
+    /// The main process and nothing else (`treekill = false`).
+    OnlyMain,
+    /// What the main process left.
+    Survivors,
+    /// Everything.
+    Tree,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// To [`Ask::Apply`].
+    Applied {
+        /// What was or would be done.
+        plan: Vec<PlanStep>,
+        /// How it went.
+        results: Vec<SlotResult>,
+    },
+    /// To the other requests.
+    Outcome(Vec<SlotResult>),
+    /// Nothing was done.
+    Refused(Refusal),
+}
+
+/// What is done to one app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanStep {
+    /// The app.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// What is done.
+    pub action: PlanAction,
+}
+
+/// What is done to one app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanAction {
+    /// It is new and starts.
+    Create,
+    /// It is new and only registered.
+    Register,
+    /// It was stopped and starts.
+    Start,
+    /// It differs in these keys.
+    Change {
+        /// Which.
+        what: Vec<&'static str>,
+        /// Whether its runs are restarted for it.
+        restart: bool,
+    },
+    /// Only the number of instances differs.
+    Scale {
+        /// How many there were.
+        from: u16,
+        /// How many there will be.
+        to: u16,
+    },
+    /// It is as declared and is restarted because the verb says so.
+    Restart,
+    /// It is as declared, runs, and is left alone.
+    Leave {
+        /// Since when its oldest run runs.
+        since: Option<Time>,
+    },
+    /// Its file does not declare it any more; it stays.
+    Keep,
+    /// Its file does not declare it any more; it is deleted.
+    Delete,
+}
+
+/// How it went for one slot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SlotResult {
+    /// Which.
+    pub slot: SlotId,
+    /// Its app.
+    pub name: String,
+    /// The index within the app.
+    pub instance: u16,
+    /// How it went.
+    pub answer: SlotAnswer,
+}
+
+/// How it went for one slot.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SlotAnswer {
+    /// What was asked holds.
+    Done(State),
+    /// It cannot hold now.
+    Failed {
+        /// Why, a sentence fragment.
+        reason: String,
+        /// The run that failed, whose last words are worth showing.
+        run: Option<RunId>,
+        /// What happens next by itself.
+        next: Option<String>,
+    },
+    /// The time limit passed; it goes on.
+    Pending(State),
+    /// Another request wanted something else meanwhile.
+    Superseded,
+}
+
+/// Why a request was not carried out at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A target that matches nothing.
+    UnknownTarget {
+        /// As it was written.
+        target: String,
+        /// Names that look alike.
+        similar: Vec<String>,
+    },
+    /// A `/regex/` that is none.
+    BadPattern {
+        /// As it was written.
+        target: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A name that another file or folder owns.
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Its owner.
+        owner: crate::spec::Origin,
+        /// Who asked.
+        asked_by: crate::spec::Origin,
+    },
+    /// Two apps of one request with one name.
+    Twice {
+        /// The name.
+        name: String,
+    },
+    /// The daemon is leaving.
+    Leaving,
+}
+
+/// A change that listeners hear of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The app's name.
+    pub app: String,
+    /// The slot and its index, unless the change is the whole app's.
+    pub slot: Option<(SlotId, u16)>,
+    /// Who caused it; none when the core decided.
+    pub by: Option<Arc<Who>>,
+    /// What happened.
+    pub kind: ChangeKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChangeKind {
+    /// The app was declared.
+    Created,
+    /// Its declaration changed in these keys.
+    Changed(Vec<&'static str>),
+    /// A process exists.
+    Started(RunId),
+    /// It is ready.
+    Online {
+        /// Which run.
+        run: RunId,
+        /// From spawn to ready.
+        after: Duration,
+        /// How that was noticed.
+        by: ReadyBy,
+    },
+    /// It could not be started.
+    SpawnFailed(String),
+    /// It was asked to end.
+    Stopping(RunId, Signal),
+    /// It was killed.
+    Killed(RunId),
+    /// Its main process ended.
+    Exited {
+        /// Which run.
+        run: RunId,
+        /// How.
+        status: ExitStatus,
+        /// Its life.
+        uptime: Duration,
+        /// Whether it had been asked to.
+        asked: bool,
+        /// Whether it left survivors.
+        left: Left,
+    },
+    /// It will be started again.
+    Waiting {
+        /// When.
+        delay: Duration,
+        /// Why it ended.
+        reason: String,
+    },
+    /// It was given up.
+    Errored {
+        /// Why.
+        reason: String,
+        /// When it is tried again.
+        retry: Option<Duration>,
+    },
+    /// It is stopped, and nothing of its tree is left.
+    Stopped(String),
+    /// It was deleted.
+    Deleted,
+}
+
+/// The state of a slot as users know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Runs and is ready.
+    Online,
+    /// Runs, not ready yet.
+    Launching,
+    /// Was asked to end.
+    Stopping,
+    /// Does not run and is not meant to.
+    Stopped,
+    /// Was given up.
+    Errored,
+    /// Will be started again soon.
+    Waiting,
+}
+
+/// How one run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exit {
+    /// Which run.
+    pub run: RunId,
+    /// When.
+    pub time: Time,
+    /// Its life.
+    pub uptime: Duration,
+    /// Code or signal; none when it could not be started.
+    pub status: Option<ExitStatus>,
+    /// In words.
+    pub reason: String,
+}

@@ -1,0 +1,164 @@
+//! Requests that wait for their answer: each is answered exactly once, when its goal holds or cannot hold any more.
+
+use std::collections::BTreeMap;
+
+use crate::supervisor::restart::in_words;
+use crate::supervisor::slot::{Goal, Phase, Slot};
+use crate::supervisor::{Effect, PlanStep, Reply, RequestId, SlotAnswer, SlotId, SlotResult, State, Time};
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// A launch of at least the noted generation is ready.
+    Ready,
+    /// Nothing runs.
+    Down,
+    /// The slot is no more.
+    Gone,
+}
+
+/// The form of the answer.
+#[derive(Clone, Debug)]
+pub(super) enum Form {
+    /// [`Reply::Applied`] with this plan.
+    Applied(Vec<PlanStep>),
+    /// [`Reply::Outcome`].
+    Outcome,
+}
+
+/// One slot that a request waits for.
+#[derive(Debug)]
+struct Pending {
+    name: String,
+    instance: u16,
+    want: Want,
+    generation: u32,
+    seen: State,
+}
+
+/// One request that waits.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    request: RequestId,
+    form: Form,
+    deadline: Time,
+    pending: BTreeMap<SlotId, Pending>,
+    results: Vec<SlotResult>,
+    /// The daemon leaves when this one is answered.
+    pub(super) leaves: bool,
+}
+
+impl Waiter {
+    pub(super) fn new(request: RequestId, form: Form, deadline: Time) -> Waiter {
+        Waiter { request, form, deadline, pending: BTreeMap::new(), results: Vec::new(), leaves: false }
+    }
+
+    /// Waits for this slot, too.
+    pub(super) fn add(&mut self, slot: &Slot, want: Want) {
+        let pending = Pending {
+            name: slot.definition.spec.name.clone(),
+            instance: slot.instance,
+            want,
+            generation: if slot.generation > 0 { slot.generation } else { slot.launched },
+            seen: slot.state(),
+        };
+        self.pending.insert(slot.id, pending);
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        self.deadline
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Looks at one slot that may have changed; `None`: it is no more.
+    pub(super) fn observe(&mut self, id: SlotId, slot: Option<&Slot>, now: Time, effects: &mut Vec<Effect>) {
+        let of = u32::try_from(self.pending.len() + self.results.len()).unwrap_or(u32::MAX);
+        let Some(pending) = self.pending.get_mut(&id) else {
+            return;
+        };
+        let state = slot.map_or(State::Stopped, Slot::state);
+        let (name, instance) = (pending.name.clone(), pending.instance);
+        let answer = judge(pending, slot, now);
+        if answer.is_none() && state == pending.seen {
+            return;
+        }
+        pending.seen = state;
+        if let Some(answer) = answer {
+            self.pending.remove(&id);
+            self.results.push(SlotResult { slot: id, name: name.clone(), instance, answer });
+        }
+        let done = u32::try_from(self.results.len()).unwrap_or(u32::MAX);
+        effects.push(Effect::Progress { to: self.request, slot: id, name, instance, state, done, of });
+    }
+
+    /// The time is over: what is open goes on without this request.
+    pub(super) fn give_up(&mut self) {
+        for (slot, pending) in std::mem::take(&mut self.pending) {
+            let answer = SlotAnswer::Pending(pending.seen);
+            self.results.push(SlotResult { slot, name: pending.name, instance: pending.instance, answer });
+        }
+    }
+
+    /// The answer, once.
+    pub(super) fn into_reply(mut self) -> Effect {
+        self.results.sort_by_key(|result| result.slot);
+        let reply = match self.form {
+            Form::Applied(plan) => Reply::Applied { plan, results: self.results },
+            Form::Outcome => Reply::Outcome(self.results),
+        };
+        Effect::Reply { to: self.request, reply }
+    }
+}
+
+/// Whether what was wanted of a slot holds, or cannot hold any more.
+fn judge(pending: &Pending, slot: Option<&Slot>, now: Time) -> Option<SlotAnswer> {
+    let Some(slot) = slot else {
+        return Some(match pending.want {
+            Want::Gone => SlotAnswer::Done(State::Stopped),
+            Want::Ready | Want::Down => SlotAnswer::Superseded,
+        });
+    };
+    match pending.want {
+        Want::Gone => (slot.goal != Goal::Deleted).then_some(SlotAnswer::Superseded),
+        Want::Down => match (slot.goal, &slot.phase) {
+            (Goal::Up, _) => Some(SlotAnswer::Superseded),
+            (Goal::Down | Goal::Deleted, Phase::Stopped) => Some(SlotAnswer::Done(State::Stopped)),
+            (Goal::Down | Goal::Deleted, _) => None,
+        },
+        Want::Ready if slot.goal != Goal::Up => Some(SlotAnswer::Superseded),
+        Want::Ready if slot.launched < pending.generation => None,
+        Want::Ready => ready(pending, slot, now),
+    }
+}
+
+fn ready(pending: &Pending, slot: &Slot, now: Time) -> Option<SlotAnswer> {
+    let next = match &slot.phase {
+        Phase::Waiting { .. } | Phase::Launching { .. } | Phase::Starting { .. } => {
+            Some("it is being restarted".to_owned())
+        }
+        Phase::Errored { retry_at: Some(at), .. } => Some(format!("it is tried again in {}", in_words(at.since(now)))),
+        Phase::Errored { retry_at: None, .. }
+        | Phase::Completed { .. }
+        | Phase::Stopped
+        | Phase::Stopping { .. }
+        | Phase::Online { .. } => None,
+    };
+    match (&slot.phase, &slot.failed) {
+        (Phase::Online { .. }, _) => Some(SlotAnswer::Done(State::Online)),
+        (Phase::Stopping { .. }, _) => None,
+        (_, Some(failed)) if failed.generation >= pending.generation => {
+            Some(SlotAnswer::Failed { reason: failed.reason.clone(), run: Some(failed.run), next })
+        }
+        (Phase::Completed { status }, _) if status.is_success() => Some(SlotAnswer::Done(State::Stopped)),
+        (Phase::Completed { status }, _) => {
+            Some(SlotAnswer::Failed { reason: status.to_string(), run: slot.last_run, next: None })
+        }
+        (Phase::Errored { reason, .. }, _) => {
+            Some(SlotAnswer::Failed { reason: reason.clone(), run: slot.last_run, next })
+        }
+        (Phase::Stopped | Phase::Launching { .. } | Phase::Starting { .. } | Phase::Waiting { .. }, _) => None,
+    }
+}

@@ -1,0 +1,346 @@
+//! The core in random worlds: invariants that hold after every event (safety), and answers that must come (liveness).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::tests::{Bench, act, apply};
+use super::*;
+use crate::spec::{AppSpec, ExitStatus, RestartDelay, RestartPolicy, Signal};
+
+/// xorshift: the same walk for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+/// What the world knows of a run: what the shell would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Process {
+    /// The spawn is in flight.
+    Ordered,
+    /// It lives; whether it was asked to end, or killed.
+    Lives { asked: bool, killed: bool },
+    /// Its main process has ended, others live.
+    Survivors { killed: bool },
+}
+
+#[derive(Default)]
+struct World {
+    processes: BTreeMap<RunId, (SlotId, Process)>,
+    spawned: BTreeSet<RunId>,
+    replied: BTreeSet<RequestId>,
+    left: bool,
+}
+
+impl World {
+    /// Carries out effects and checks what must hold of each.
+    #[track_caller]
+    fn take(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Spawn { run, slot, .. } => {
+                    assert!(self.spawned.insert(*run), "run {run:?} is spawned twice");
+                    let twin = self.processes.values().find(|(other, _)| other == slot);
+                    assert!(twin.is_none(), "slot {slot:?} has two runs: {twin:?}");
+                    self.processes.insert(*run, (*slot, Process::Ordered));
+                }
+                Effect::Signal { run, signal, whom } => {
+                    let (_, process) = self.processes.get_mut(run).expect("only what lives is signalled");
+                    let kill = *signal == Signal::KILL;
+                    *process = match (*process, whom) {
+                        (Process::Ordered, _) => panic!("run {run:?} is signalled before it exists"),
+                        (Process::Lives { killed, .. }, _) => Process::Lives { asked: true, killed: killed || kill },
+                        (Process::Survivors { killed }, _) => Process::Survivors { killed: killed || kill },
+                    };
+                }
+                Effect::Reply { to, .. } => assert!(self.replied.insert(*to), "{to:?} is answered twice"),
+                Effect::Leave => {
+                    assert!(self.processes.is_empty(), "leaves while {:?} live", self.processes);
+                    self.left = true;
+                }
+                Effect::Forget { slot } => {
+                    let lives = self.processes.values().any(|(other, _)| other == slot);
+                    assert!(!lives, "slot {slot:?} is forgotten while it lives");
+                }
+                Effect::Progress { .. } | Effect::Announce(_) => {}
+            }
+        }
+    }
+}
+
+/// What must hold of the core after every event.
+#[track_caller]
+fn check(core: &Supervisor, world: &World, now: Time) {
+    for slot in core.slots.values() {
+        let lives = world.processes.values().any(|(id, _)| *id == slot.id);
+        assert_eq!(slot.run().is_some(), lives, "slot {slot:?}");
+        assert!(slot.launched <= slot.generation, "{slot:?}");
+        assert!(slot.history.len() <= 10);
+        if let Some(at) = slot.deadline() {
+            assert!(at > now, "a deadline of the past is left: {slot:?} at {now:?}");
+        }
+        match slot.goal {
+            Goal::Up => assert_ne!(slot.phase, Phase::Stopped, "wanted, but nothing happens: {slot:?}"),
+            Goal::Down => assert!(
+                matches!(slot.phase, Phase::Stopped | Phase::Stopping { .. }),
+                "unwanted, but nothing happens: {slot:?}"
+            ),
+            Goal::Deleted => assert!(matches!(slot.phase, Phase::Stopping { .. }), "{slot:?}"),
+        }
+    }
+    for app in core.apps.keys() {
+        assert!(core.slots.values().any(|slot| slot.app == *app), "an app without slots");
+    }
+    for (run, (slot, _)) in &world.processes {
+        let known = core.slots.get(slot).and_then(Slot::run).map(|r| r.id);
+        assert_eq!(known, Some(*run), "a process nobody knows");
+    }
+}
+
+fn random_spec(dice: &mut Dice) -> AppSpec {
+    let mut spec = AppSpec::sample(["a", "b", "c"][usize::try_from(dice.roll(3)).unwrap()]);
+    spec.instances = u16::try_from(1 + dice.roll(3)).unwrap();
+    spec.autostart = dice.roll(5) > 0;
+    spec.stop.treekill = dice.roll(3) > 0;
+    spec.stop.kill_timeout = Duration::from_millis(dice.roll(2_000));
+    spec.restart.max_restarts = u32::try_from(dice.roll(4)).unwrap();
+    spec.restart.policy =
+        [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never][usize::try_from(dice.roll(3)).unwrap()];
+    if dice.roll(2) == 0 {
+        spec.restart.delay = RestartDelay::Fixed { pause: Duration::from_millis(dice.roll(500)) };
+    }
+    if dice.roll(3) == 0 {
+        spec.restart.retry_after = None;
+    }
+    spec
+}
+
+fn random_ask(dice: &mut Dice) -> Ask {
+    let word = ["a", "b", "c", "all", "0", "1", "nope"][usize::try_from(dice.roll(7)).unwrap()];
+    match dice.roll(9) {
+        0..=2 => {
+            let Ask::Apply(mut ask) = apply(vec![random_spec(dice)]) else { unreachable!("apply makes an Apply") };
+            ask.restart_unchanged = dice.roll(4) == 0;
+            ask.wait = if dice.roll(4) == 0 { Wait::No } else { Wait::UntilDone };
+            Ask::Apply(ask)
+        }
+        3 | 4 => Ask::Stop(act(word)),
+        5 => Ask::Start(act(word)),
+        6 | 7 => Ask::Restart(act(word)),
+        _ => Ask::Delete(act(word)),
+    }
+}
+
+/// Something that can happen to a process: often what it was asked for, sometimes anything.
+fn random_report(dice: &mut Dice, world: &mut World) -> Option<Event> {
+    let index = usize::try_from(dice.roll(u64::try_from(world.processes.len().max(1)).unwrap())).unwrap();
+    let (run, (slot, process)) = world.processes.iter().nth(index).map(|(run, at)| (*run, *at))?;
+    let left = if dice.roll(4) == 0 { Left::Survivors } else { Left::Nothing };
+    Some(match process {
+        Process::Ordered if dice.roll(5) == 0 => {
+            world.processes.remove(&run);
+            let lasting = if dice.roll(2) == 0 { Lasting::Permanent } else { Lasting::Transient };
+            Event::SpawnFailed { run, why: "no".into(), lasting }
+        }
+        Process::Ordered => {
+            world.processes.insert(run, (slot, Process::Lives { asked: false, killed: false }));
+            Event::Spawned { run }
+        }
+        Process::Lives { asked: false, .. } if dice.roll(2) == 0 => Event::Ready { run, by: ReadyBy::Listening },
+        Process::Lives { killed, .. } => {
+            let status = match dice.roll(3) {
+                0 => ExitStatus::Code(0),
+                1 => ExitStatus::Code(1),
+                _ => ExitStatus::Signal { signal: Signal::KILL, core: false },
+            };
+            match left {
+                Left::Nothing => world.processes.remove(&run),
+                Left::Survivors => world.processes.insert(run, (slot, Process::Survivors { killed })),
+            };
+            Event::Exited { run, status, left }
+        }
+        Process::Survivors { .. } => {
+            world.processes.remove(&run);
+            Event::Gone { run }
+        }
+    })
+}
+
+/// With `treekill = false` the core does not wait for survivors, so the world forgets them, too.
+fn forget_ignored(bench: &Bench, world: &mut World, event: &Event) {
+    if let Event::Exited { run, left: Left::Survivors, .. } = event {
+        let waits = bench.core.slots.values().any(|slot| slot.run().is_some_and(|r| r.id == *run));
+        if !waits {
+            world.processes.remove(run);
+        }
+    }
+}
+
+#[test]
+fn a_random_walk_never_breaks_an_invariant() {
+    for seed in 1..400 {
+        let (mut bench, mut world, mut dice) = (Bench::new(), World::default(), Dice(seed * 0x9e37_79b9));
+        for _ in 0..300 {
+            let before = bench.effects.len();
+            match dice.roll(10) {
+                0 | 1 => {
+                    let ask = random_ask(&mut dice);
+                    bench.ask(ask);
+                    let new = bench.effects[before..].to_vec();
+                    world.take(&new);
+                }
+                2..=7 => {
+                    if let Some(event) = random_report(&mut dice, &mut world) {
+                        // A report may end one run and order the next in one turn: what it ends is gone first.
+                        let ended = matches!(&event, Event::Exited { left: Left::Survivors, .. });
+                        let new = bench.event(event.clone());
+                        if ended {
+                            forget_ignored(&bench, &mut world, &event);
+                            if let Event::Exited { run, .. } = &event {
+                                let renewed = new.iter().any(|e| matches!(e, Effect::Spawn { .. }));
+                                if renewed {
+                                    world.processes.remove(run);
+                                }
+                            }
+                        }
+                        world.take(&new);
+                    }
+                }
+                _ => {
+                    bench.now = bench.now.after(Duration::from_millis(dice.roll(3_000)));
+                    let new = bench.event(Event::Tick);
+                    world.take(&new);
+                }
+            }
+            check(&bench.core, &world, bench.now);
+        }
+    }
+}
+
+/// Everything does at once what it is asked for; `flaky` lets every third launch fail first.
+fn obey(bench: &mut Bench, world: &mut World, request: RequestId, flaky: bool) -> usize {
+    let (mut steps, mut seen) = (0, 0);
+    while bench.replies(request).is_empty() {
+        steps += 1;
+        assert!(steps < 400, "no answer: {:?}", bench.core);
+        let new = bench.effects[seen..].to_vec();
+        seen = bench.effects.len();
+        world.take(&new);
+        // Whoever was not asked for anything just lives; it is ready by its deadline.
+        let idle = |process: &Process| matches!(process, Process::Lives { asked: false, .. });
+        let next = world
+            .processes
+            .iter()
+            .map(|(run, (slot, process))| (*run, *slot, *process))
+            .find(|(_, _, process)| !idle(process));
+        let event = match next {
+            Some((run, _, Process::Ordered)) if flaky && run.0 % 3 == 0 => {
+                world.processes.remove(&run);
+                Event::SpawnFailed { run, why: "flaky".into(), lasting: Lasting::Transient }
+            }
+            Some((run, slot, Process::Ordered)) => {
+                world.processes.insert(run, (slot, Process::Lives { asked: false, killed: false }));
+                Event::Spawned { run }
+            }
+            Some((run, _, Process::Lives { asked: true, .. })) => {
+                world.processes.remove(&run);
+                Event::Exited { run, status: ExitStatus::Code(0), left: Left::Nothing }
+            }
+            Some((run, _, Process::Survivors { .. })) => {
+                world.processes.remove(&run);
+                Event::Gone { run }
+            }
+            Some((_, _, Process::Lives { asked: false, .. })) | None => {
+                bench.now = bench.core.next_deadline().expect("something is awaited").max(bench.now);
+                Event::Tick
+            }
+        };
+        let from = bench.effects.len();
+        bench.event(event);
+        let new = bench.effects[from..].to_vec();
+        seen = bench.effects.len();
+        world.take(&new);
+    }
+    steps
+}
+
+#[test]
+fn in_an_obedient_world_every_request_is_answered_with_exactly_as_many_spawns_as_needed() {
+    let mut spec = AppSpec::sample("api");
+    spec.instances = 4;
+    let (mut bench, mut world) = (Bench::new(), World::default());
+    let table: [(Ask, usize); 8] = [
+        (apply(vec![spec.clone()]), 4),
+        (apply(vec![spec.clone()]), 0),
+        (Ask::Restart(act("api")), 4),
+        (Ask::Stop(act("0")), 0),
+        (Ask::Start(act("api")), 1),
+        (Ask::Stop(act("all")), 0),
+        (Ask::Restart(act("all")), 4),
+        (Ask::Delete(act("all")), 0),
+    ];
+    for (ask, spawns) in table {
+        let label = format!("{ask:?}");
+        let before = world.spawned.len();
+        let from = bench.effects.len();
+        let request = bench.ask(ask);
+        let new = bench.effects[from..].to_vec();
+        if bench.replies(request).is_empty() {
+            obey_from(&mut bench, &mut world, request, &new);
+        } else {
+            world.take(&new);
+        }
+        assert_eq!(world.spawned.len() - before, spawns, "{label}");
+        check(&bench.core, &world, bench.now);
+    }
+    assert!(bench.core.slots.is_empty());
+}
+
+fn obey_from(bench: &mut Bench, world: &mut World, request: RequestId, new: &[Effect]) {
+    world.take(new);
+    let kept = std::mem::take(&mut bench.effects);
+    obey(bench, world, request, false);
+    let later = std::mem::replace(&mut bench.effects, kept);
+    bench.effects.extend(later);
+}
+
+#[test]
+fn after_any_walk_an_obedient_world_lets_the_daemon_leave() {
+    for seed in 1..200 {
+        let (mut bench, mut world, mut dice) = (Bench::new(), World::default(), Dice(seed * 0x51_7c_c1));
+        for _ in 0..60 {
+            let from = bench.effects.len();
+            match dice.roll(3) {
+                0 => {
+                    let ask = random_ask(&mut dice);
+                    bench.ask(ask);
+                }
+                _ => {
+                    let Some(event) = random_report(&mut dice, &mut world) else { continue };
+                    let new = bench.event(event.clone());
+                    let renewed = new.iter().any(|e| matches!(e, Effect::Spawn { .. }));
+                    forget_ignored(&bench, &mut world, &event);
+                    if let (Event::Exited { run, .. }, true) = (&event, renewed) {
+                        world.processes.remove(run);
+                    }
+                }
+            }
+            let new = bench.effects[from..].to_vec();
+            world.take(&new);
+        }
+        let from = bench.effects.len();
+        let request = bench.ask(Ask::Shutdown);
+        let new = bench.effects[from..].to_vec();
+        if bench.replies(request).is_empty() {
+            obey_from(&mut bench, &mut world, request, &new);
+        } else {
+            world.take(&new);
+        }
+        assert!(world.left, "seed {seed}: the daemon does not leave");
+    }
+}

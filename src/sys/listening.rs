@@ -1,0 +1,252 @@
+//! Who listens: the readiness that every server gives without knowing it.
+//!
+//! Two steps, so that a thousand starting apps cost one look at the kernel's list and then only the descriptors of
+//! those who may be meant: which sockets listen (sock_diag(7)), and whether a tree of processes holds one of them.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::str;
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_sock_diag::SockDiagMessage;
+use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket,
+    sockopt,
+};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+use crate::sys::proc_table::ProcTable;
+use crate::sys::process::Process;
+
+/// Larger than any one answer of the kernel, which sends 32 KiB at most at once.
+const BUFFER: usize = 64 * 1024;
+
+/// The mark of a listening socket in /proc/net/unix.
+const ACCEPTS: u32 = 0x1_0000;
+
+/// The sockets that listen at one moment, in this network namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listeners {
+    inodes: HashSet<u64>,
+}
+
+impl Listeners {
+    /// Reads them: TCP over IPv4 and IPv6, and UNIX sockets.
+    ///
+    /// # Errors
+    ///
+    /// A machine that gives neither sock_diag nor /proc/net.
+    pub fn read() -> io::Result<Listeners> {
+        let mut inodes = HashSet::new();
+        match tcp_by_netlink(&mut inodes) {
+            Ok(()) => {}
+            // Forbidden by a seccomp profile, or a kernel without it.
+            Err(_) => tcp_by_file(&mut inodes)?,
+        }
+        unix_by_file(&mut inodes)?;
+        Ok(Listeners { inodes })
+    }
+
+    /// Those that were not there before.
+    #[must_use]
+    pub fn newer_than(&self, before: &Listeners) -> Listeners {
+        Listeners { inodes: self.inodes.difference(&before.inodes).copied().collect() }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.inodes.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.inodes.len()
+    }
+}
+
+/// Whether a process of this run holds one of these sockets. Processes that may not be looked into hold none.
+pub fn process_tree_listens(process: &Process, table: &ProcTable, listeners: &Listeners) -> bool {
+    !listeners.is_empty() && table.members(process).iter().any(|row| holds_one(row.pid, listeners))
+}
+
+fn holds_one(pid: libc::pid_t, listeners: &Listeners) -> bool {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let inode = |entry: io::Result<std::fs::DirEntry>| {
+        let target = std::fs::read_link(entry.ok()?.path()).ok()?;
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    };
+    entries.filter_map(inode).any(|inode: u64| listeners.inodes.contains(&inode))
+}
+
+fn tcp_by_netlink(inodes: &mut HashSet<u64>) -> io::Result<()> {
+    let family = AddressFamily::Netlink;
+    let socket = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(1))?;
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        send(socket.as_raw_fd(), &listen_request(family), MsgFlags::empty())?;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                Ok(length) => length,
+                Err(Errno::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if read_answers(buffer.get(..length).unwrap_or_default(), inodes)? == Answer::Last {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Asks for all listening TCP sockets of a family.
+fn listen_request(family: libc::c_int) -> Vec<u8> {
+    let socket_id = if family == libc::AF_INET6 { SocketId::new_v6() } else { SocketId::new_v4() };
+    let request = SockDiagMessage::InetRequest(InetRequest {
+        family: u8::try_from(family).unwrap_or_default(),
+        protocol: u8::try_from(libc::IPPROTO_TCP).unwrap_or_default(),
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::LISTEN,
+        socket_id,
+    });
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+/// Whether the kernel has more to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    More,
+    Last,
+}
+
+fn read_answers(mut bytes: &[u8], inodes: &mut HashSet<u64>) -> io::Result<Answer> {
+    while !bytes.is_empty() {
+        let message = NetlinkMessage::<SockDiagMessage>::deserialize(bytes).map_err(io::Error::other)?;
+        match message.payload {
+            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(answer)) => {
+                inodes.insert(u64::from(answer.header.inode));
+            }
+            NetlinkPayload::Done(_) => return Ok(Answer::Last),
+            NetlinkPayload::Error(error) => return Err(error.to_io()),
+            _ => {}
+        }
+        // Messages are padded to four bytes (netlink(7)).
+        let length = usize::try_from(message.header.length).unwrap_or(usize::MAX).next_multiple_of(4);
+        bytes = bytes.get(length.max(4)..).unwrap_or_default();
+    }
+    Ok(Answer::More)
+}
+
+/// The slower way: the tables for people (proc_pid_net(5)).
+fn tcp_by_file(inodes: &mut HashSet<u64>) -> io::Result<()> {
+    for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        match std::fs::read_to_string(path) {
+            Ok(text) => inodes.extend(text.lines().filter_map(listening_inode)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The inode of a line of /proc/net/tcp whose state is 0A.
+fn listening_inode(line: &str) -> Option<u64> {
+    let mut fields = line.split_ascii_whitespace();
+    (fields.nth(3)? == "0A").then(|| fields.nth(5)?.parse().ok())?
+}
+
+fn unix_by_file(inodes: &mut HashSet<u64>) -> io::Result<()> {
+    // Paths of sockets are bytes of anybody's choice.
+    match std::fs::read("/proc/net/unix") {
+        Ok(text) => inodes.extend(text.split(|byte| *byte == b'\n').filter_map(accepting_inode)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// The inode of a line of /proc/net/unix that accepts connections.
+fn accepting_inode(line: &[u8]) -> Option<u64> {
+    let mut fields = line.split(|byte| *byte == b' ').filter(|field| !field.is_empty());
+    let flags = u32::from_str_radix(str::from_utf8(fields.nth(3)?).ok()?, 16).ok()?;
+    let inode = str::from_utf8(fields.nth(2)?).ok()?.parse().ok()?;
+    (flags & ACCEPTS != 0).then_some(inode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Signal;
+    use crate::sys::spawn::spawn;
+    use crate::sys::testing::{end_of, shell, until_line, with_output};
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    fn inode(fd: &impl AsRawFd) -> u64 {
+        let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap();
+        link.to_str().unwrap().trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
+    }
+
+    #[test]
+    fn all_kinds_of_listeners_are_seen_both_ways() {
+        let v4 = TcpListener::bind("127.0.0.1:0").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let unix = UnixListener::bind(folder.path().join("s")).unwrap();
+        let quiet = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut by_file = HashSet::new();
+        tcp_by_file(&mut by_file).unwrap();
+        assert!(by_file.contains(&inode(&v4)));
+        let all = Listeners::read().unwrap();
+        assert!(all.inodes.contains(&inode(&v4)));
+        assert!(all.inodes.contains(&inode(&unix)));
+        assert!(!all.inodes.contains(&inode(&quiet)));
+        if let Ok(v6) = TcpListener::bind("[::1]:0") {
+            assert!(Listeners::read().unwrap().newer_than(&all).inodes.contains(&inode(&v6)));
+        }
+    }
+
+    #[test]
+    fn netlink_answers_with_what_the_file_says() {
+        let v4 = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut inodes = HashSet::new();
+        if tcp_by_netlink(&mut inodes).is_ok() {
+            assert!(inodes.contains(&inode(&v4)));
+        }
+    }
+
+    #[test]
+    fn a_listener_belongs_to_the_tree_that_holds_it() {
+        let before = Listeners::read().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let new = Listeners::read().unwrap().newer_than(&before);
+        let start = |launch| {
+            let (launch, mut output) = with_output(launch);
+            let process = spawn(&launch).unwrap();
+            drop(launch);
+            until_line(&mut output, "up");
+            process
+        };
+        let mut holder = shell("sh -c 'echo up; sleep 1000' & wait");
+        holder.keep.push(listener.try_clone().unwrap().into());
+        let holder = start(holder);
+        let other = start(shell("echo up; sleep 1000"));
+        let table = ProcTable::read().unwrap();
+        assert!(process_tree_listens(&holder, &table, &new));
+        assert!(!process_tree_listens(&other, &table, &new));
+        assert!(!process_tree_listens(&holder, &table, &Listeners::default()));
+        for process in [holder, other] {
+            process.signal_group(Signal::KILL).unwrap();
+            end_of(&process);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Processes by descriptor (pidfd_open(2)): a number that the kernel has reused is never signalled.
+//!
+//! A [`PidFd`] means one process for ever. A [`Process`] is one that this process started: it can be waited for, and
+//! its number stays its own until it is reaped, which makes its process group addressable that long and no longer.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::spec::{ExitStatus, Signal};
+use crate::sys::poller::readable_within;
+
+/// One process, whatever becomes of its number.
+#[derive(Debug)]
+pub struct PidFd {
+    fd: OwnedFd,
+    pid: libc::pid_t,
+}
+
+/// A process that this process started and has to reap.
+#[derive(Debug)]
+pub struct Process {
+    pidfd: PidFd,
+    /// Held while the number is used, so that no other thread reaps in between.
+    number: Mutex<Number>,
+}
+
+/// Whose the number of a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Number {
+    /// The process's, alive or zombie.
+    Ours,
+    /// The kernel may have given it to somebody else.
+    Free,
+}
+
+impl PidFd {
+    /// The process that has this number now. The caller compares what it knows of the process (its start time) after
+    /// the call: only then it is certain which one it got.
+    pub(super) fn open(pid: libc::pid_t) -> io::Result<PidFd> {
+        // SAFETY: pidfd_open takes two integers and touches no memory of ours.
+        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+        let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+        // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(PidFd { fd, pid })
+    }
+
+    /// Wraps what clone(2) with CLONE_PIDFD returned.
+    pub(super) fn from_clone(fd: OwnedFd, pid: libc::pid_t) -> PidFd {
+        PidFd { fd, pid }
+    }
+
+    /// The descriptor; readable from the end of the process on.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Sends a signal (pidfd_send_signal(2)). A process that is gone already is no error.
+    ///
+    /// # Errors
+    ///
+    /// EPERM for a process of another user.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let null = std::ptr::null_mut::<libc::siginfo_t>();
+        // SAFETY: the descriptor is a pidfd and open; a null siginfo means "as kill(2) would", flags are 0.
+        let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), signal.number(), null, 0) };
+        gone_is_fine(Errno::result(sent))
+    }
+
+    /// Waits until the process has ended, at most this long; whether it has.
+    ///
+    /// # Errors
+    ///
+    /// Whatever poll(2) says.
+    pub fn has_ended_within(&self, timeout: Duration) -> io::Result<bool> {
+        readable_within(&self.fd, timeout)
+    }
+
+    /// Its number, for showing only.
+    pub fn display_pid(&self) -> u32 {
+        self.pid.unsigned_abs()
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Needed by tokio's `AsyncFd`.
+impl AsRawFd for PidFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl Process {
+    pub(super) fn new(pidfd: PidFd) -> Process {
+        Process { pidfd, number: Mutex::new(Number::Ours) }
+    }
+
+    /// A process that somebody else started and reaps: `pid` is its number, as was noted when the pidfd was made.
+    /// The number is used only if the pidfd says that the process lives.
+    pub fn of_predecessor(pidfd: OwnedFd, pid: u32) -> Process {
+        let pid = libc::pid_t::try_from(pid).unwrap_or(libc::pid_t::MAX);
+        let pidfd = PidFd { fd: pidfd, pid };
+        let lives = matches!(pidfd.has_ended_within(Duration::ZERO), Ok(false));
+        Process { pidfd, number: Mutex::new(if lives { Number::Ours } else { Number::Free }) }
+    }
+
+    /// The descriptor; readable from the end of the process on.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.pidfd()
+    }
+
+    /// Signals the main process. One that has ended is no error.
+    ///
+    /// # Errors
+    ///
+    /// EPERM, if it has taken the rights of another user.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.pidfd.signal(signal)
+    }
+
+    /// Signals its process group: itself and every descendant that did not leave the group. After [`Process::reap`]
+    /// nothing is sent, because the number may be somebody else's by then.
+    ///
+    /// # Errors
+    ///
+    /// EPERM, if none of them may be signalled.
+    pub fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        let number = self.lock_number();
+        match *number {
+            // SAFETY: kill takes two integers. The number is this process's own as long as it is not reaped, and the
+            // lock keeps other threads from reaping it now.
+            Number::Ours => gone_is_fine(Errno::result(unsafe { libc::kill(-self.pidfd.pid, signal.number()) })),
+            Number::Free => Ok(()),
+        }
+    }
+
+    /// How it ended, without reaping it: nothing about it is lost if this process dies before it wrote that down.
+    ///
+    /// # Errors
+    ///
+    /// ECHILD, if it has been reaped.
+    pub fn try_status(&self) -> io::Result<Option<ExitStatus>> {
+        wait_on(&self.pidfd, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+    }
+
+    /// Lets the kernel forget it. Does nothing while it is alive.
+    ///
+    /// # Errors
+    ///
+    /// ECHILD, if it has been reaped already.
+    pub fn reap(&self) -> io::Result<Option<ExitStatus>> {
+        let mut number = self.lock_number();
+        let status = wait_on(&self.pidfd, libc::WEXITED | libc::WNOHANG)?;
+        if status.is_some() {
+            *number = Number::Free;
+        }
+        Ok(status)
+    }
+
+    /// Waits for the end, at most this long; whether it has come.
+    ///
+    /// # Errors
+    ///
+    /// Whatever poll(2) says.
+    pub fn has_ended_within(&self, timeout: Duration) -> io::Result<bool> {
+        self.pidfd.has_ended_within(timeout)
+    }
+
+    /// A second descriptor of the same process, to be kept elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// EMFILE.
+    pub fn try_clone_pidfd(&self) -> io::Result<OwnedFd> {
+        self.pidfd.fd.try_clone()
+    }
+
+    /// Its number, for showing only.
+    pub fn display_pid(&self) -> u32 {
+        self.pidfd.display_pid()
+    }
+
+    /// Its number, while it is certainly its own.
+    pub(super) fn own_pid(&self) -> Option<libc::pid_t> {
+        match *self.lock_number() {
+            Number::Ours => Some(self.pidfd.pid),
+            Number::Free => None,
+        }
+    }
+
+    /// What is behind the lock is one word; a panic elsewhere cannot have left it half written.
+    fn lock_number(&self) -> MutexGuard<'_, Number> {
+        self.number.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Needed by tokio's `AsyncFd`.
+impl AsRawFd for Process {
+    fn as_raw_fd(&self) -> RawFd {
+        self.pidfd.as_raw_fd()
+    }
+}
+
+/// Reaps every child of this process that has ended, except `own`: orphans that it has adopted, whose ends nobody asks
+/// for. When `own` itself has ended it may come first; then the rest is left for a call after it was reaped.
+///
+/// # Errors
+///
+/// None that a caller could mend.
+pub fn reap_adopted(own: Option<&Process>) -> io::Result<()> {
+    let own = own.and_then(Process::own_pid);
+    loop {
+        // Looked at first, so that the status of `own`, ending just now, is not lost here.
+        match wait_id(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) {
+            Ok(Some((pid, _))) if Some(pid) != own => {
+                wait_id(libc::P_PID, pid.unsigned_abs(), libc::WEXITED | libc::WNOHANG)?;
+            }
+            Ok(Some(_) | None) => return Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// ESRCH says that what should end has ended.
+fn gone_is_fine<T>(result: nix::Result<T>) -> io::Result<()> {
+    match result {
+        Ok(_) | Err(Errno::ESRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// waitid(2) on a pidfd. nix's own drops real-time signals, hence by hand.
+pub(super) fn wait_on(pidfd: &PidFd, flags: libc::c_int) -> io::Result<Option<ExitStatus>> {
+    let id = libc::id_t::try_from(pidfd.fd.as_raw_fd()).map_err(io::Error::other)?;
+    wait_id(libc::P_PIDFD, id, flags).map(|found| found.map(|(_, status)| status))
+}
+
+/// waitid(2): the number of the process found and how it ended.
+pub(super) fn wait_id(
+    kind: libc::idtype_t,
+    id: libc::id_t,
+    flags: libc::c_int,
+) -> io::Result<Option<(libc::pid_t, ExitStatus)>> {
+    // SAFETY: siginfo_t is plain data; all zeros is a valid value.
+    let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    loop {
+        // SAFETY: `found` is ours and large enough; the other arguments are integers.
+        match Errno::result(unsafe { libc::waitid(kind, id, &raw mut found, flags) }) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // SAFETY: waitid fills the fields of SIGCHLD, or leaves our zeros where it found nobody.
+    let pid = unsafe { found.si_pid() };
+    if pid == 0 {
+        return Ok(None);
+    }
+    // SAFETY: as above.
+    let value = unsafe { found.si_status() };
+    let by_signal = |core| {
+        let signal = Signal::from_number(value).ok_or(Errno::EINVAL)?;
+        Ok::<_, Errno>(ExitStatus::Signal { signal, core })
+    };
+    let status = match found.si_code {
+        libc::CLD_KILLED => by_signal(false)?,
+        libc::CLD_DUMPED => by_signal(true)?,
+        // Only ends are asked for, so it is CLD_EXITED; the kernel keeps 8 bits of the code.
+        _ => ExitStatus::Code(u8::try_from(value & 0xff).unwrap_or(u8::MAX)),
+    };
+    Ok(Some((pid, status)))
+}

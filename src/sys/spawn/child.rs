@@ -1,0 +1,227 @@
+//! What happens between clone and exec, in the child, on borrowed memory.
+//!
+//! Calls made here, all async-signal-safe (signal-safety(7)) or direct system calls: sigaction, setsid, prlimit,
+//! umask, open, write, close, chdir, dup2, fcntl, close_range, sigprocmask, execve, _exit. No allocation, no lock, no
+//! panic: another thread of this process may hold any lock at this moment.
+
+use std::ffi::CStr;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+
+use crate::sys::spawn::Step;
+
+/// Frames of this module are small; the rest is for libc and for builds without optimisation.
+const STACK: usize = 64 * 1024;
+/// Below the stack: touching it ends the child instead of corrupting this process. A multiple of every page size.
+const GUARD: usize = 64 * 1024;
+
+/// What the child works through, prepared by its parent.
+pub(super) struct Plan<'a> {
+    pub(super) program: &'a CStr,
+    pub(super) cwd: &'a CStr,
+    /// Null-terminated.
+    pub(super) argv: &'a [*const libc::c_char],
+    /// Null-terminated.
+    pub(super) env: &'a [*const libc::c_char],
+    /// All above 2.
+    pub(super) stdio: [RawFd; 3],
+    /// Ascending.
+    pub(super) keep: &'a [RawFd],
+    pub(super) nofile: Option<libc::rlimit>,
+    pub(super) umask: Option<libc::mode_t>,
+    pub(super) oom_score_adj: Option<&'a CStr>,
+    pub(super) report: &'a Report,
+}
+
+/// Where the child leaves what went wrong; read by the parent when the child has executed or ended.
+#[derive(Default)]
+pub(super) struct Report {
+    step: AtomicI32,
+    errno: AtomicI32,
+}
+
+impl Report {
+    /// The failing step and its error; none when the program was executed.
+    pub(super) fn failure(&self) -> Option<(Step, Errno)> {
+        let step = match self.step.load(Ordering::Acquire) {
+            0 => return None,
+            1 => Step::Session,
+            2 => Step::Limits,
+            3 => Step::OomScore,
+            4 => Step::Chdir,
+            5 => Step::Descriptors,
+            _ => Step::Exec,
+        };
+        Some((step, Errno::from_raw(self.errno.load(Ordering::Acquire))))
+    }
+
+    fn leave(&self, step: Step, errno: i32) {
+        let number = match step {
+            Step::Session => 1,
+            Step::Limits => 2,
+            Step::OomScore => 3,
+            Step::Chdir => 4,
+            Step::Descriptors => 5,
+            // The first three never happen in the child.
+            Step::Prepare | Step::Pipe | Step::Clone | Step::Exec => 6,
+        };
+        self.errno.store(errno, Ordering::Release);
+        self.step.store(number, Ordering::Release);
+    }
+}
+
+/// The child's stack, with a guard below it.
+pub(super) struct Stack {
+    base: NonNull<libc::c_void>,
+}
+
+impl Stack {
+    pub(super) fn new() -> io::Result<Stack> {
+        let length = NonZeroUsize::MIN.saturating_add(GUARD + STACK - 1);
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_STACK;
+        // SAFETY: a new anonymous mapping, at an address of the kernel's choice, overlaps nothing of ours.
+        let base = unsafe { mmap_anonymous(None, length, protection, flags) }?;
+        let stack = Stack { base };
+        // SAFETY: the range is the lower part of the mapping just made, and nothing points into it yet.
+        unsafe { mprotect(stack.base, GUARD, ProtFlags::PROT_NONE) }?;
+        Ok(stack)
+    }
+
+    /// Its upper end: stacks grow downwards on all architectures that rsx is built for.
+    pub(super) fn top(&self) -> *mut libc::c_void {
+        // SAFETY: one past the end of the same mapping.
+        unsafe { self.base.as_ptr().byte_add(GUARD + STACK) }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and the child that used it has executed or ended.
+        let unmapped = unsafe { munmap(self.base, GUARD + STACK) };
+        debug_assert!(unmapped.is_ok(), "our own mapping can be unmapped: {unmapped:?}");
+    }
+}
+
+/// The child. Never returns.
+pub(super) extern "C" fn run(plan: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: the parent passes a pointer to a `Plan` that lives until this child has executed or ended.
+    let plan = unsafe { &*plan.cast_const().cast::<Plan<'_>>() };
+    let step = work(plan);
+    plan.report.leave(step, Errno::last_raw());
+    // SAFETY: _exit takes an integer and runs nothing of this process's own.
+    unsafe { libc::_exit(127) }
+}
+
+/// Goes through the plan; returns only with the step that failed, its error being in errno.
+fn work(plan: &Plan<'_>) -> Step {
+    reset_dispositions();
+    // SAFETY: no arguments.
+    if unsafe { libc::setsid() } < 0 {
+        return Step::Session;
+    }
+    if let Some(limit) = &plan.nofile {
+        // SAFETY: the limit is read only and outlives the call.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) } < 0 {
+            return Step::Limits;
+        }
+    }
+    if let Some(mask) = plan.umask {
+        // SAFETY: umask takes an integer and cannot fail.
+        unsafe { libc::umask(mask) };
+    }
+    if let Some(score) = plan.oom_score_adj
+        && !write_oom_score(score)
+    {
+        return Step::OomScore;
+    }
+    // SAFETY: the path is null-terminated and outlives the call.
+    if unsafe { libc::chdir(plan.cwd.as_ptr()) } < 0 {
+        return Step::Chdir;
+    }
+    if !place_descriptors(plan) {
+        return Step::Descriptors;
+    }
+    // Last of all: a signal that was waiting ends the child alone, with its own dispositions in place.
+    if !unblock_signals() {
+        return Step::Exec;
+    }
+    // SAFETY: all three are null-terminated and outlive the call, which returns only on failure.
+    unsafe { libc::execve(plan.program.as_ptr(), plan.argv.as_ptr(), plan.env.as_ptr()) };
+    Step::Exec
+}
+
+/// Every signal at its default. Ignored ones would stay ignored over exec, and Rust ignores SIGPIPE.
+///
+/// By direct calls, because libc refuses its own two (32 and 33), which whoever started us may have left ignored.
+fn reset_dispositions() {
+    // The kernel's struct sigaction: handler SIG_DFL, no flags, no restorer, empty mask.
+    let default = [0_u64; 4];
+    let none = std::ptr::null_mut::<libc::c_void>();
+    for signal in 1..=64 {
+        // SAFETY: the action is read only and at least as long as the kernel's struct; 8 is the size of its mask.
+        // SIGKILL and SIGSTOP are refused, which is fine.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, 8) };
+    }
+}
+
+fn write_oom_score(score: &CStr) -> bool {
+    let path = c"/proc/self/oom_score_adj";
+    // SAFETY: the path is null-terminated.
+    let file = unsafe { libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+    if file < 0 {
+        return false;
+    }
+    let length = score.count_bytes();
+    // SAFETY: the buffer has `length` bytes.
+    let written = unsafe { libc::write(file, score.as_ptr().cast(), length) };
+    let errno = Errno::last_raw();
+    // SAFETY: the descriptor was opened above; the child owns it.
+    unsafe { libc::close(file) };
+    Errno::set_raw(errno);
+    usize::try_from(written) == Ok(length)
+}
+
+/// 0, 1, 2 and those to keep; nothing else survives exec.
+fn place_descriptors(plan: &Plan<'_>) -> bool {
+    for (target, source) in (0..).zip(plan.stdio) {
+        // SAFETY: dup2 takes two integers; the source is above 2, so no source is overwritten.
+        if unsafe { libc::dup2(source, target) } < 0 {
+            return false;
+        }
+    }
+    let mut next: libc::c_uint = 3;
+    for kept in plan.keep {
+        // SAFETY: clears FD_CLOEXEC in the child's own table.
+        if unsafe { libc::fcntl(*kept, libc::F_SETFD, 0) } < 0 {
+            return false;
+        }
+        let kept = kept.unsigned_abs();
+        if kept > next {
+            close_between(next, kept - 1);
+        }
+        next = next.max(kept + 1);
+    }
+    close_between(next, libc::c_uint::MAX);
+    true
+}
+
+/// Where close_range(2) is refused (old seccomp profiles), FD_CLOEXEC closes them: everything that this process opens
+/// carries it.
+fn close_between(first: libc::c_uint, last: libc::c_uint) {
+    // SAFETY: three integers; the table is the child's own, and what it closes is used by nobody in the child.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+}
+
+fn unblock_signals() -> bool {
+    // SAFETY: sigset_t is plain data; all zeros is the empty set.
+    let empty: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is read only.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut()) == 0 }
+}

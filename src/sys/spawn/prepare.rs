@@ -1,0 +1,121 @@
+//! Everything that needs memory or can be wrong before there is a child.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::fcntl::{FcntlArg, fcntl};
+
+use crate::sys::spawn::child::{Plan, Report};
+use crate::sys::spawn::{Launch, SpawnError, Step};
+
+/// The strings and descriptors of a launch in the form that the calls take.
+pub(super) struct Prepared {
+    program: CString,
+    cwd: CString,
+    /// Own the bytes that `argv_pointers` and `env_pointers` point to; never read again.
+    _argv: Vec<CString>,
+    _env: Vec<CString>,
+    argv_pointers: Vec<*const libc::c_char>,
+    env_pointers: Vec<*const libc::c_char>,
+    stdio: [RawFd; 3],
+    /// Duplicates of those that lay in the way, open until the child has them.
+    _moved: Vec<OwnedFd>,
+    keep: Vec<RawFd>,
+    nofile: Option<libc::rlimit>,
+    umask: Option<libc::mode_t>,
+    oom_score_adj: Option<CString>,
+}
+
+impl Prepared {
+    pub(super) fn new(launch: &Launch) -> Result<Prepared, SpawnError> {
+        if !launch.program.is_absolute() {
+            let wrong = io::Error::new(io::ErrorKind::InvalidInput, "not an absolute path");
+            return Err(SpawnError::new(Step::Prepare, Some(launch.program.clone()), wrong));
+        }
+        let program = string("the program's path", launch.program.as_os_str())?;
+        let cwd = string("the working directory", launch.cwd.as_os_str())?;
+        let argv = launch.argv.iter().enumerate().map(|(index, word)| string(&format!("argument {index}"), word));
+        let argv: Vec<CString> = argv.collect::<Result<_, _>>()?;
+        let env: Vec<CString> =
+            launch.env.iter().map(|(name, value)| assignment(name, value)).collect::<Result<_, _>>()?;
+        let mut moved = Vec::new();
+        let mut place = |fd: &OwnedFd| out_of_the_way(fd, &mut moved);
+        let stdio = [place(&launch.stdin)?, place(&launch.stdout)?, place(&launch.stderr)?];
+        let mut keep: Vec<RawFd> = launch.keep.iter().map(AsRawFd::as_raw_fd).collect();
+        keep.sort_unstable();
+        Ok(Prepared {
+            argv_pointers: pointers(&argv),
+            env_pointers: pointers(&env),
+            program,
+            cwd,
+            _argv: argv,
+            _env: env,
+            stdio,
+            _moved: moved,
+            keep,
+            nofile: launch.nofile.map(|limit| libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard }),
+            umask: launch.umask,
+            oom_score_adj: launch.oom_score_adj.and_then(|value| CString::new(value.to_string()).ok()),
+        })
+    }
+
+    /// What the child works through.
+    pub(super) fn plan<'a>(&'a self, report: &'a Report) -> Plan<'a> {
+        Plan {
+            program: &self.program,
+            cwd: &self.cwd,
+            argv: &self.argv_pointers,
+            env: &self.env_pointers,
+            stdio: self.stdio,
+            keep: &self.keep,
+            nofile: self.nofile,
+            umask: self.umask,
+            oom_score_adj: self.oom_score_adj.as_deref(),
+            report,
+        }
+    }
+}
+
+/// A null-terminated array of pointers into strings that outlive it.
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// A descriptor that is none of 0, 1, 2, so that putting one in place cannot overwrite another one's source.
+fn out_of_the_way(fd: &OwnedFd, moved: &mut Vec<OwnedFd>) -> Result<RawFd, SpawnError> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd.as_raw_fd());
+    }
+    let copy = duplicate_above_stdio(fd).map_err(|error| SpawnError::new(Step::Descriptors, None, error))?;
+    let number = copy.as_raw_fd();
+    moved.push(copy);
+    Ok(number)
+}
+
+fn duplicate_above_stdio(fd: &OwnedFd) -> io::Result<OwnedFd> {
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(3))?;
+    // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
+    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(number) })
+}
+
+fn string(what: &str, text: &OsStr) -> Result<CString, SpawnError> {
+    CString::new(text.as_bytes()).map_err(|_| refused(format!("{what} contains a NUL byte")))
+}
+
+fn assignment(name: &OsStr, value: &OsStr) -> Result<CString, SpawnError> {
+    let shown = name.to_string_lossy();
+    if name.is_empty() || name.as_bytes().contains(&b'=') {
+        return Err(refused(format!("`{shown}` cannot be a variable's name")));
+    }
+    let mut bytes = Vec::with_capacity(name.len() + value.len() + 2);
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.push(b'=');
+    bytes.extend_from_slice(value.as_bytes());
+    CString::new(bytes).map_err(|_| refused(format!("the variable `{}` contains a NUL byte", shown.escape_debug())))
+}
+
+fn refused(why: String) -> SpawnError {
+    SpawnError::new(Step::Prepare, None, io::Error::new(io::ErrorKind::InvalidInput, why))
+}

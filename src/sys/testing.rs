@@ -1,0 +1,95 @@
+//! Real processes for the tests of this layer and of the guardian.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::wait::WaitStatus;
+use nix::unistd::ForkResult;
+
+use crate::spec::ExitStatus;
+use crate::sys::process::{PidFd, Process};
+use crate::sys::spawn::{Launch, spawn};
+
+/// No test waits longer for anything.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// `sh -c SCRIPT` in `/`, with a small environment and /dev/null everywhere.
+pub(crate) fn shell(script: &str) -> Launch {
+    let null = || OwnedFd::from(File::options().read(true).write(true).open("/dev/null").unwrap());
+    Launch {
+        program: PathBuf::from("/bin/sh"),
+        argv: ["sh", "-c", script].map(Into::into).into(),
+        env: vec![("PATH".into(), std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()))],
+        cwd: PathBuf::from("/"),
+        stdin: null(),
+        stdout: null(),
+        stderr: null(),
+        nofile: None,
+        umask: None,
+        oom_score_adj: None,
+        keep: Vec::new(),
+    }
+}
+
+/// Connects standard output; the reader sees the end when the last writer is gone.
+pub(crate) fn with_output(mut launch: Launch) -> (Launch, File) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    launch.stdout = writer.into();
+    (launch, File::from(OwnedFd::from(reader)))
+}
+
+/// Runs it to its end.
+#[track_caller]
+pub(crate) fn run(launch: Launch) -> (ExitStatus, String) {
+    let (launch, mut reader) = with_output(launch);
+    let process = spawn(&launch).unwrap();
+    drop(launch);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    (end_of(&process), text)
+}
+
+/// Waits for the end and reaps.
+#[track_caller]
+pub(crate) fn end_of(process: &Process) -> ExitStatus {
+    assert!(process.has_ended_within(LIMIT).unwrap(), "it did not end in time");
+    let seen = process.try_status().unwrap().unwrap();
+    assert_eq!(process.reap().unwrap(), Some(seen));
+    seen
+}
+
+/// Runs this on the only thread of a process of its own, and ends with its exit code: a test has a thread, and what it
+/// does to signals would not hold for the others.
+pub(crate) fn become_process(main: impl FnOnce() -> u8) -> ! {
+    // SAFETY: the other threads of this process, which are not copied, wait for this test and hold no lock.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        ForkResult::Child => std::process::exit(main().into()),
+        ForkResult::Parent { child } => match nix::sys::wait::waitpid(child, None).unwrap() {
+            WaitStatus::Exited(_, code) => std::process::exit(code),
+            other => panic!("it did not exit: {other:?}"),
+        },
+    }
+}
+
+/// The process whose number this text is.
+#[track_caller]
+pub(crate) fn process_of(text: &str) -> PidFd {
+    PidFd::open(text.trim().parse().unwrap()).unwrap()
+}
+
+/// Reads, byte by byte, up to this line.
+#[track_caller]
+pub(crate) fn until_line(output: &mut File, wanted: &str) {
+    let mut line = String::new();
+    let mut byte = [0];
+    while line.trim_end() != wanted || !line.ends_with('\n') {
+        if line.ends_with('\n') {
+            line.clear();
+        }
+        assert_eq!(output.read(&mut byte).unwrap(), 1, "it ended before `{wanted}`, after `{line}`");
+        line.push(char::from(byte[0]));
+    }
+}
