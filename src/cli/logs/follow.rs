@@ -110,7 +110,10 @@ impl Follower {
                 while !due.is_empty() {
                     due = self.advance(&mut session.out, &mut watcher, &due)?;
                 }
-                let is_new = |event: &Event| matches!(event.event, EventKind::Started { .. }) && !self.knows(event);
+                let is_new = |event: &Event| {
+                    matches!(event.event, EventKind::Missed { .. })
+                        || (matches!(event.event, EventKind::Started { .. }) && !self.knows(event))
+                };
                 if news.iter().any(is_new) {
                     self.meet_newcomers(session, words, is_wanted, &mut watcher, &mut due)?;
                 }
@@ -167,6 +170,7 @@ impl Follower {
             | EventKind::Stopping { .. }
             | EventKind::Stopped { .. }
             | EventKind::Deleted
+            | EventKind::Missed { .. }
             | EventKind::DaemonReady { .. }
             | EventKind::DaemonLeaving => false,
         };

@@ -17,7 +17,10 @@ pub(in crate::cli) fn line(step: &PlanStep, style: Style, now: u64) -> String {
         PlanAction::Create => (Tint::Green, '+', "new".to_owned()),
         PlanAction::Register => (Tint::Green, '+', format!("new, not started: `rsx start {name}`")),
         PlanAction::Start => (Tint::Green, '+', "start".to_owned()),
-        PlanAction::Change { what } => (Tint::Yellow, '~', format!("changed: {}", what.join(", "))),
+        PlanAction::Change { what, restart } => {
+            let how = if *restart { "restart" } else { "without a restart" };
+            (Tint::Yellow, '~', format!("changed, {how}: {}", what.join(", ")))
+        }
         PlanAction::Scale { from, to } => (Tint::Yellow, '~', format!("instances {from} → {to}")),
         PlanAction::Restart => (Tint::Yellow, '~', "restart".to_owned()),
         PlanAction::Leave { since: Some(since) } => {
@@ -42,7 +45,8 @@ mod tests {
             PlanAction::Create,
             PlanAction::Register,
             PlanAction::Start,
-            PlanAction::Change { what: vec!["env.PORT".into(), "args".into()] },
+            PlanAction::Change { what: vec!["env.PORT".into(), "args".into()], restart: true },
+            PlanAction::Change { what: vec!["max_restarts".into()], restart: false },
             PlanAction::Scale { from: 2, to: 4 },
             PlanAction::Restart,
             PlanAction::Leave { since: Some(NOW - 3 * 86_400_000) },
