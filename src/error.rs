@@ -37,12 +37,13 @@ pub struct Failure {
     message: String,
     causes: Vec<String>,
     hints: Vec<String>,
+    report: String,
 }
 
 impl Failure {
     /// A failure with its exit code and the sentence behind `error:`.
     pub fn new(code: ExitCode, message: impl Into<String>) -> Failure {
-        Failure { code, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+        Failure { code, message: message.into(), causes: Vec::new(), hints: Vec::new(), report: String::new() }
     }
 
     /// A failure with [`ExitCode::Failed`].
@@ -78,9 +79,21 @@ impl Failure {
         self
     }
 
+    /// Puts a report in front: what was found, cited, before the sentence that sums it up.
+    #[must_use]
+    pub fn reported(mut self, report: impl Into<String>) -> Failure {
+        self.report = report.into();
+        self
+    }
+
     /// The exit code of the process.
     pub fn code(&self) -> ExitCode {
         self.code
+    }
+
+    /// What was found, cited; empty where one sentence says it all.
+    pub fn report(&self) -> &str {
+        &self.report
     }
 
     /// The sentence behind `error:`.
@@ -101,6 +114,9 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.report.is_empty() {
+            writeln!(f, "{}", self.report.trim_end())?;
+        }
         write!(f, "error: {}", self.message)?;
         for cause in &self.causes {
             write!(f, "\n  caused by: {cause}")?;

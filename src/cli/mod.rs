@@ -142,12 +142,13 @@ fn failed(failure: &Failure, wants_json: bool, style: Style) -> ExitCode {
             "message": failure.message(),
             "causes": failure.causes(),
             "hints": failure.hints(),
+            "report": failure.report(),
         });
         writeln!(std::io::stdout().lock(), "{}", json!({ "error": error }))
     } else {
         let text = failure.to_string();
-        let text = match text.strip_prefix("error:") {
-            Some(rest) => format!("{}{rest}", style.paint(Tint::Red, "error:")),
+        let text = match text.rfind("error: ").filter(|at| *at == 0 || text[..*at].ends_with('\n')) {
+            Some(at) => format!("{}{}{}", &text[..at], style.paint(Tint::Red, "error:"), &text[at + "error:".len()..]),
             None => text,
         };
         writeln!(std::io::stderr().lock(), "{text}")

@@ -1,5 +1,4 @@
-//! The seams to the layers beside this one: one function for each thing that is asked of them, with the session's
-//! facts filled in and their problems printed.
+//! The seams to the layers beside this one: one function for each thing that is asked of them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,8 +10,8 @@ use crate::error::{ExitCode, Failure};
 use crate::spec::{AppSpec, Env};
 use crate::sys::system;
 
-/// How wide problems are drawn where stderr has no width of its own.
-const REPORT_WIDTH: usize = 100;
+/// The narrowest and the widest a report of problems is printed.
+const REPORT_WIDTH: (u16, u16) = (60, 120);
 
 /// What a config file declares.
 pub(super) struct Loaded {
@@ -34,37 +33,27 @@ pub(super) struct Typed<'a> {
 }
 
 /// Reads a config file.
-pub(super) fn load(session: &mut Session, path: &Path, env: Option<&str>, only: &[String]) -> Result<Loaded, Failure> {
-    let loaded = config::load(path, &options(session, env, only));
-    settle(session, loaded)
+pub(super) fn load(session: &Session, path: &Path, env: Option<&str>, only: &[String]) -> Result<Loaded, Failure> {
+    let loaded = config::load(&session.cwd().join(path), &options(session, env, only));
+    shown(session, loaded)
 }
 
 /// Reads a JSON config from text.
-pub(super) fn load_json(
-    session: &mut Session,
-    text: &str,
-    env: Option<&str>,
-    only: &[String],
-) -> Result<Loaded, Failure> {
+pub(super) fn load_json(session: &Session, text: &str, env: Option<&str>, only: &[String]) -> Result<Loaded, Failure> {
     let loaded = config::parse_stdin_json(text, session.cwd(), &options(session, env, only));
-    settle(session, loaded)
+    shown(session, loaded)
 }
 
-/// Makes an app of a script or command line. What is wrong with it is a usage error: it was typed.
-pub(super) fn app_from_flags(session: &mut Session, typed: &Typed<'_>) -> Result<AppSpec, Failure> {
+/// Makes an app of a script or command line; with problems that stop nothing, rendered.
+pub(super) fn app_from_flags(session: &Session, typed: &Typed<'_>) -> Result<(AppSpec, String), Failure> {
     let options = options(session, None, &[]);
     let flags: Vec<(&str, &str)> = typed.flags.iter().map(|(key, value)| (*key, value.as_str())).collect();
     let line =
         CommandLine { flags: &flags, script: typed.script, args: typed.args, cwd: session.cwd(), options: &options };
     match config::app_from_flags(&line) {
-        Ok((app, warnings)) => {
-            let warnings = rendered(session, &warnings);
-            super::act::warn(session, &warnings);
-            Ok(app)
-        }
+        Ok((spec, warnings)) => Ok((spec, rendered(session, &warnings))),
         Err(report) => {
-            let failure = Failure::new(ExitCode::Usage, format!("cannot make an app of `{}`", typed.script));
-            Err(cited(session, failure, &report))
+            Err(Failure::new(ExitCode::InvalidConfig, report.summary()).reported(rendered(session, &report)))
         }
     }
 }
@@ -98,33 +87,26 @@ fn options(session: &Session, env: Option<&str>, only: &[String]) -> Options {
     }
 }
 
-fn settle(session: &mut Session, loaded: Result<config::Loaded, ConfigError>) -> Result<Loaded, Failure> {
+fn shown(session: &Session, loaded: Result<config::Loaded, ConfigError>) -> Result<Loaded, Failure> {
     match loaded {
         Ok(config::Loaded { apps, names, warnings, path }) => {
             Ok(Loaded { apps, names, warnings: rendered(session, &warnings), path })
         }
-        Err(error) => match error.report() {
-            Some(report) => Err(cited(session, error.to_failure(), report)),
-            None => Err(error.to_failure()),
-        },
+        Err(error) => {
+            let report = error.report().map(|report| rendered(session, report)).unwrap_or_default();
+            Err(error.to_failure().reported(report))
+        }
     }
-}
-
-/// For people, the report stands in front of the failure; for programs, in it.
-fn cited(session: &mut Session, failure: Failure, report: &Report) -> Failure {
-    let text = rendered(session, report);
-    if session.json {
-        return failure.because(text);
-    }
-    session.out.complain(text.trim_end());
-    failure
 }
 
 fn rendered(session: &Session, report: &Report) -> String {
+    if report.is_empty() {
+        return String::new();
+    }
     let colour = match session.out.error_style() {
         Style::Plain => Colour::Never,
         Style::Colour => Colour::Always,
     };
-    let width = system::terminal_width(&std::io::stderr()).map_or(REPORT_WIDTH, usize::from);
-    report.render(colour, width)
+    let width = session.width().unwrap_or(REPORT_WIDTH.1).clamp(REPORT_WIDTH.0, REPORT_WIDTH.1);
+    report.render(colour, width.into())
 }

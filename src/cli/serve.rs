@@ -1,5 +1,6 @@
 //! `serve`: an app that is rsx's own static file server.
 
+use crate::cli::act;
 use crate::cli::apply;
 use crate::cli::args::ServeArgs;
 use crate::cli::outside::{self, Typed};
@@ -32,7 +33,8 @@ pub(super) fn run(session: &mut Session, args: &ServeArgs) -> Result<ExitCode, F
         words.extend(["--basic-auth".to_owned(), user.clone()]);
     }
     let typed = Typed { script: "rsx:serve", args: &words, flags: &[("name", name)] };
-    let spec = outside::app_from_flags(session, &typed)?;
+    let (spec, warnings) = outside::app_from_flags(session, &typed)?;
+    act::warn(session, &warnings);
     let wish = apply::declaration(session, vec![spec], &args.apply, Unchanged::Leave);
     apply::apply(session, wish, &[], Extent::Full)
 }

@@ -97,7 +97,9 @@ fn read(session: &mut Session, args: &StartArgs, flags: &[(&'static str, String)
                 Meaning::Existing => asked.existing.push(Target::Word(word.to_owned())),
                 Meaning::Program => {
                     let typed = Typed { script: word, args: &args.args, flags };
-                    asked.declared.push(outside::app_from_flags(session, &typed)?);
+                    let (spec, warnings) = outside::app_from_flags(session, &typed)?;
+                    act::warn(session, &warnings);
+                    asked.declared.push(spec);
                 }
             },
         }

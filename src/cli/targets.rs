@@ -95,11 +95,11 @@ fn similar<'v>(view: &'v View, word: &str) -> Option<&'v str> {
 }
 
 /// Words of the command line as targets for the daemon.
-pub(super) fn read(session: &mut Session, words: &[String], only: &[String]) -> Result<Vec<Target>, Failure> {
+pub(super) fn read(session: &Session, words: &[String], only: &[String]) -> Result<Vec<Target>, Failure> {
     words.iter().map(|word| read_one(session, word, only)).collect()
 }
 
-fn read_one(session: &mut Session, word: &str, only: &[String]) -> Result<Target, Failure> {
+fn read_one(session: &Session, word: &str, only: &[String]) -> Result<Target, Failure> {
     let path = session.cwd().join(word);
     if outside::is_config_path(word) && path.is_file() {
         let loaded = outside::load(session, &path, None, only)?;

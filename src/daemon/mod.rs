@@ -71,6 +71,8 @@ pub fn run(home: &Home) -> u8 {
     };
     match lived {
         Ok(()) => 0,
+        // A first daemon has told its client why; trying again would say the same. A later one has apps to come back to.
+        Err(_) if restarts() == 0 => guardian::HOPELESS,
         Err(_) => 1,
     }
 }
@@ -102,11 +104,12 @@ impl Daemon {
     }
 
     async fn build(home: &Home) -> Result<Daemon, BirthError> {
+        let umask = system::set_umask(0o077);
         home::prepare(home)?;
         home::log_to_file(home)?;
         let clock = Clock::start();
         let nofile = limits::raise_nofile().ok();
-        let restarts = std::env::var(guardian::RESTARTS).ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+        let restarts = restarts();
         let link = Link::from_env();
         if let Some(link) = &link {
             link.start().map_err(BirthError::Runtime)?;
@@ -117,7 +120,7 @@ impl Daemon {
         let thread = |source| BirthError::Thread { source };
         let pump = Pump::start(reports.clone()).map_err(thread)?;
         let looker = Looker::start(reports.clone()).map_err(thread)?;
-        let ground = Ground { own_binary, logs: home.logs(), notify_dir: home.notify_dir(), nofile };
+        let ground = Ground { own_binary, logs: home.logs(), notify_dir: home.notify_dir(), nofile, umask };
         let spawner = spawner::start(ground, reports.clone()).map_err(thread)?;
         let listener = server::bind(&home.socket()).map_err(|source| BirthError::File {
             doing: "bind",
@@ -186,6 +189,11 @@ impl Daemon {
         info!("the daemon leaves");
         Ok(())
     }
+}
+
+/// How many daemons this guardian had before.
+fn restarts() -> u32 {
+    std::env::var(guardian::RESTARTS).ok().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
 /// SIGTERM and SIGINT: stop all apps properly, then leave. SIGHUP and SIGUSR2 are taken and do nothing (yet).

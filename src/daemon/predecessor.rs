@@ -14,8 +14,7 @@ use crate::daemon::link::Link;
 use crate::daemon::pump::{Pump, Source};
 use crate::spec::{Signal, Stream};
 use crate::supervisor::{RunId, Wanted};
-use crate::sys::proc_table::ProcTable;
-use crate::sys::process::{PidFd, Process};
+use crate::sys::process::PidFd;
 use crate::sys::tree;
 
 /// How long the guardian may take to hand out what it keeps.
@@ -37,7 +36,6 @@ pub(super) async fn clear(link: &Link, pump: &Pump) -> Vec<Wanted> {
         }
     };
     let mut wanted = Vec::new();
-    let mut left = Vec::new();
     for (name, fd) in kept {
         link.forget(&name);
         let parts: Vec<&str> = name.split('/').collect();
@@ -46,18 +44,13 @@ pub(super) async fn clear(link: &Link, pump: &Pump) -> Vec<Wanted> {
                 Ok(read) => wanted = read,
                 Err(error) => warn!("cannot read what the previous daemon wanted: {error}"),
             },
-            ["run", _, "pid", pid] => left.extend(pid.parse().ok().map(|pid| Process::of_predecessor(fd, pid))),
             ["run", run, "out" | "error"] => empty(pump, run, fd),
-            // The other end of a program's input: let go.
+            // Pidfds, and the other ends of inputs: let go.
             _ => {}
         }
     }
-    if !left.is_empty() {
-        info!(processes = left.len(), "ending what the previous daemon left");
-        let ended = tokio::task::spawn_blocking(move || end(&left)).await;
-        if let Err(error) = ended {
-            warn!("ending what was left failed: {error}");
-        }
+    if let Err(error) = tokio::task::spawn_blocking(end_all).await {
+        warn!("ending what was left failed: {error}");
     }
     wanted
 }
@@ -68,34 +61,35 @@ fn empty(pump: &Pump, run: &str, pipe: OwnedFd) {
     pump.add(Source { run, stream: Stream::Out, pipe: File::from(pipe), sink: None, path: None });
 }
 
-fn end(left: &[Process]) {
-    let trees = || -> Vec<PidFd> {
-        let Ok(table) = ProcTable::read() else { return Vec::new() };
-        left.iter().flat_map(|main| tree::members(main, &table).unwrap_or_default()).collect()
-    };
-    let mut members = trees();
+/// Ends everything that the previous daemon left: orphans, which are the guardian's children now.
+fn end_all() {
     for (signal, grace) in [(Signal::TERM, GRACE), (Signal::KILL, AFTER_KILL)] {
-        for main in left {
-            if let Err(error) = main.signal(signal) {
-                warn!("cannot send {signal} to {}: {error}", main.display_pid());
-            }
-        }
-        if signal == Signal::KILL {
-            members.extend(trees());
-        }
-        let until = Instant::now() + grace;
-        let rest = |now: Instant| until.saturating_duration_since(now);
-        let mains_ended = left.iter().all(|main| main.has_ended_within(rest(Instant::now())).unwrap_or(true));
-        // What a main process did not take with it is asked now.
-        for member in &members {
-            if let Err(error) = member.signal(signal) {
-                warn!("cannot send {signal} to {}: {error}", member.display_pid());
-            }
-        }
-        let members_ended = members.iter().all(|one| one.has_ended_within(rest(Instant::now())).unwrap_or(true));
-        if mains_ended && members_ended {
+        let left = match tree::left_with_parent() {
+            Ok(left) => left,
+            Err(error) => return warn!("cannot see what the previous daemon left: {error}"),
+        };
+        if left.is_empty() {
             return;
         }
+        info!(processes = left.len(), "ending what the previous daemon left with {signal}");
+        send(&left, signal);
+        let until = Instant::now() + grace;
+        for process in &left {
+            // A process that cannot be watched is looked for again in the next round.
+            let _ = process.has_ended_within(until.saturating_duration_since(Instant::now()));
+        }
     }
-    warn!("something that the previous daemon left could not be ended");
+    match tree::left_with_parent() {
+        Ok(left) if left.is_empty() => {}
+        Ok(left) => warn!(processes = left.len(), "some of what the previous daemon left could not be ended"),
+        Err(error) => warn!("cannot see what the previous daemon left: {error}"),
+    }
+}
+
+fn send(processes: &[PidFd], signal: Signal) {
+    for process in processes {
+        if let Err(error) = process.signal(signal) {
+            warn!("cannot send {signal} to {}: {error}", process.display_pid());
+        }
+    }
 }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::daemon::engine::Report;
-use crate::logs::Tail;
+use crate::logs::LastWords;
 use crate::spec::Stream;
 use crate::supervisor::RunId;
 use crate::sys::poller::{Interest, Poller, Ready, Waker};
@@ -58,7 +58,7 @@ impl Pump {
     pub(super) fn start(reports: tokio::sync::mpsc::UnboundedSender<Report>) -> io::Result<Pump> {
         let poller = Poller::new()?;
         let waker = poller.waker();
-        // Bounded by the number of runs: two `Add` each, and one `Tail` an exit.
+        // Bounded by the number of runs: two `Add` each, and one `LastWords` an exit.
         let (requests, inbox) = mpsc::channel();
         let thread = Thread {
             poller,
@@ -111,7 +111,7 @@ struct Thread {
     reports: tokio::sync::mpsc::UnboundedSender<Report>,
     sources: HashMap<u64, Source>,
     next_token: u64,
-    tails: HashMap<RunId, Tail>,
+    tails: HashMap<RunId, LastWords>,
     ended: VecDeque<RunId>,
     buffer: Vec<u8>,
 }
@@ -128,7 +128,7 @@ impl Thread {
                     Request::Add(source) => self.add(*source),
                     Request::Tail(run, answer) => {
                         self.drain(|source| source.run == run);
-                        let lines = self.tails.get(&run).map(Tail::lines).unwrap_or_default();
+                        let lines = self.tails.get(&run).map(LastWords::lines).unwrap_or_default();
                         // Whoever asked may have stopped waiting.
                         let _ = answer.send(lines);
                     }
@@ -153,7 +153,7 @@ impl Thread {
             return;
         }
         if source.stream == Stream::Error {
-            self.tails.insert(source.run, Tail::default());
+            self.tails.insert(source.run, LastWords::default());
         }
         self.sources.insert(token, source);
     }

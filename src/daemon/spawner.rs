@@ -53,6 +53,8 @@ pub(super) struct Ground {
     pub(super) logs: PathBuf,
     pub(super) notify_dir: PathBuf,
     pub(super) nofile: Option<RLimit>,
+    /// The file mode mask of whoever started the daemon.
+    pub(super) umask: u32,
 }
 
 /// Why a process could not be made.
@@ -124,7 +126,7 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         stdout,
         stderr,
         nofile: ground.nofile,
-        umask: Some(0o022),
+        umask: Some(ground.umask),
         oom_score_adj: None,
         keep: Vec::new(),
     };

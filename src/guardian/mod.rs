@@ -36,10 +36,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::paths::Home;
-use crate::spec::Signal;
 use crate::sys::fds::take_inherited;
 use crate::sys::limits::raise_nofile;
 use crate::sys::lock::LockFile;
+use crate::sys::process::Signal;
 use crate::sys::signals::{self, Signals};
 use crate::sys::system;
 

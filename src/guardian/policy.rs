@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::guardian::HOPELESS;
-use crate::spec::ExitStatus;
+use crate::sys::process::ExitStatus;
 
 /// A daemon that has lived longer is started again at once.
 const STABLE: Duration = Duration::from_secs(1);
@@ -80,7 +80,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Signal;
+    use crate::sys::process::Signal;
 
     const KILLED: Option<ExitStatus> = Some(ExitStatus::Signal { signal: Signal::KILL, core: false });
     const LONG: Duration = Duration::from_secs(60);

@@ -45,8 +45,7 @@ impl Connection {
 
     /// Carries out what has arrived and sends what can be sent.
     pub(super) fn go_on(&mut self, store: &mut Store) -> Progress {
-        let mut progress = Progress::default();
-        progress.has_more = true;
+        let mut progress = Progress { has_more: true, ..Progress::default() };
         for _ in 0..BATCH {
             match self.channel.recv() {
                 Ok(Some(message)) => {

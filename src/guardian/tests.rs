@@ -6,13 +6,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::spec::ExitStatus;
 use crate::sys::fds::{Channel, memory_file, read_memory_file};
 use crate::sys::poller::readable_within;
-use crate::sys::process::PidFd;
-use crate::sys::process::Process;
+use crate::sys::process::{ExitStatus, PidFd, Process};
 use crate::sys::spawn::spawn;
-use crate::sys::testing::{LIMIT, become_process, end_of, process_of, shell};
+use crate::sys::testing::{LIMIT, become_process, end_of, process_of, shell, until_line, with_output};
+use crate::sys::tree::{Reaper, leftovers};
 
 /// Makes [`guardian_process`] a guardian for this program.
 const EXE: &str = "RSX_TEST_EXE";
@@ -146,6 +145,54 @@ fn daemon_process() {
     std::process::exit(0);
 }
 
+/// No test by itself: a daemon with two runs, one of which ends and leaves a child and an orphan behind.
+#[test]
+fn daemon_with_leftovers() {
+    if std::env::var_os("TEST_LEFTOVERS").is_none() {
+        return;
+    }
+    let start = |script: &str| {
+        let (mut launch, output) = with_output(shell(script));
+        launch.env.push(("RSX_ID".into(), "7".into()));
+        launch.env.push(("RSX_HOME".into(), home().root().into()));
+        (spawn(&launch).unwrap(), output)
+    };
+    let (other, mut other_output) = start("(echo up; exec sleep 1000) & wait");
+    until_line(&mut other_output, "up");
+    let (quiet, _output) = start("exit 0");
+    assert!(quiet.has_ended_within(LIMIT).unwrap());
+    let found_none = leftovers(&quiet, "RSX_ID=7", Reaper::Parent).unwrap().len();
+    // A child in the session, and a daemon of the old school. It is up when its line is there.
+    let orphan = "setsid sh -c 'sh -c \"echo up; exec sleep 1000\" & :' & wait $!";
+    let (main, mut output) = start(&format!("sleep 1000 & {orphan}"));
+    until_line(&mut output, "up");
+    assert!(main.has_ended_within(LIMIT).unwrap());
+    let left = leftovers(&main, "RSX_ID=7", Reaper::Parent).unwrap();
+    for process in &left {
+        process.signal(Signal::KILL).unwrap();
+        assert!(process.has_ended_within(LIMIT).unwrap());
+    }
+    let found_then = leftovers(&main, "RSX_ID=7", Reaper::Parent).unwrap().len();
+    let result = format!("quiet {found_none}, left {}, then {found_then}", left.len());
+    fs::write(home().root().join("result"), result).unwrap();
+    other.signal_group(Signal::KILL).unwrap();
+    for process in [other, quiet, main] {
+        end_of(&process);
+    }
+    std::process::exit(0);
+}
+
+#[test]
+fn what_a_run_leaves_is_found_below_the_guardian_and_other_runs_are_not() {
+    let stage = Stage::new(
+        "export TEST_LEFTOVERS=1
+         exec \"$TEST_BINARY\" guardian::tests::daemon_with_leftovers --exact --nocapture --test-threads=1",
+    );
+    let guardian = stage.start();
+    assert_eq!(end_of(&guardian.process), ExitStatus::Code(0), "{}", stage.text("daemon.err"));
+    assert_eq!(stage.text("result"), "quiet 0, left 2, then 0");
+}
+
 #[test]
 fn descriptors_outlive_the_daemon_that_stored_them() {
     let binary = "exec \"$TEST_BINARY\" guardian::tests::daemon_process --exact --nocapture --test-threads=1";
@@ -199,7 +246,7 @@ fn a_missing_daemon_is_given_up_with_the_step_that_failed() {
 
 #[test]
 fn a_second_guardian_is_refused_and_a_stop_is_passed_on() {
-    let stage = Stage::new("trap 'kill $!; exit 0' TERM; sleep 1000 & echo ready >/proc/self/fd/$RSX_READY_FD; wait");
+    let stage = Stage::new("trap 'exit 0' TERM; sleep 1000 & echo ready >/proc/self/fd/$RSX_READY_FD; wait");
     let mut first = stage.start();
     assert_eq!(first.line(), "ready\n");
     let mut second = stage.start();
@@ -254,6 +301,8 @@ fn a_burst_is_queued_while_the_guardian_does_not_read() {
         keeper.pump().unwrap();
     }
     drop(connection);
+    // A child of another test may hold the other end for a moment.
+    assert!(readable_within(&keeper, LIMIT).unwrap());
     keeper.pump().unwrap();
     assert!(keeper.is_alone());
     keeper.put("after", &file).unwrap();

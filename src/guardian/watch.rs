@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use crate::guardian::policy::{Next, Policy};
 use crate::guardian::store::{Connection, Store};
 use crate::guardian::{GUARDIAN_FD, LOCK_FD, READY_FD, RESTARTS, Ready, Seat};
-use crate::spec::Signal;
 use crate::sys::fds::{self, Channel};
 use crate::sys::poller::{Interest, Poller, Ready as ReadyFd};
-use crate::sys::process::{Process, reap_adopted};
+use crate::sys::process::{Process, Signal, reap_adopted};
 use crate::sys::signals;
 use crate::sys::spawn::{Launch, SpawnError, Step, spawn};
 

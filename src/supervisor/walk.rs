@@ -222,51 +222,47 @@ fn a_random_walk_never_breaks_an_invariant() {
     }
 }
 
-/// Everything does at once what it is asked for; `flaky` lets every third launch fail first.
-fn obey(bench: &mut Bench, world: &mut World, request: RequestId, flaky: bool) -> usize {
-    let (mut steps, mut seen) = (0, 0);
-    while bench.replies(request).is_empty() {
-        steps += 1;
-        assert!(steps < 400, "no answer: {:?}", bench.core);
-        let new = bench.effects[seen..].to_vec();
-        seen = bench.effects.len();
-        world.take(&new);
+/// Everything does at once what it is asked for, until the request has its answer.
+#[track_caller]
+fn obey(bench: &mut Bench, world: &mut World, request: RequestId) {
+    for _ in 0..400 {
+        if !bench.replies(request).is_empty() {
+            return;
+        }
         // Whoever was not asked for anything just lives; it is ready by its deadline.
         let idle = |process: &Process| matches!(process, Process::Lives { asked: false, .. });
-        let next = world
-            .processes
-            .iter()
-            .map(|(run, (slot, process))| (*run, *slot, *process))
-            .find(|(_, _, process)| !idle(process));
+        let next = world.processes.iter().map(|(run, at)| (*run, *at)).find(|(_, (_, process))| !idle(process));
         let event = match next {
-            Some((run, _, Process::Ordered)) if flaky && run.0 % 3 == 0 => {
-                world.processes.remove(&run);
-                Event::SpawnFailed { run, why: "flaky".into(), lasting: Lasting::Transient }
-            }
-            Some((run, slot, Process::Ordered)) => {
+            Some((run, (slot, Process::Ordered))) => {
                 world.processes.insert(run, (slot, Process::Lives { asked: false, killed: false }));
                 Event::Spawned { run }
             }
-            Some((run, _, Process::Lives { asked: true, .. })) => {
+            Some((run, (_, Process::Lives { .. }))) => {
                 world.processes.remove(&run);
                 Event::Exited { run, status: ExitStatus::Code(0), left: Left::Nothing }
             }
-            Some((run, _, Process::Survivors { .. })) => {
+            Some((run, (_, Process::Survivors { .. }))) => {
                 world.processes.remove(&run);
                 Event::Gone { run }
             }
-            Some((_, _, Process::Lives { asked: false, .. })) | None => {
+            None => {
                 bench.now = bench.core.next_deadline().expect("something is awaited").max(bench.now);
                 Event::Tick
             }
         };
-        let from = bench.effects.len();
-        bench.event(event);
-        let new = bench.effects[from..].to_vec();
-        seen = bench.effects.len();
+        let new = bench.event(event);
         world.take(&new);
     }
-    steps
+    panic!("no answer within 400 steps: {:?}", bench.core);
+}
+
+/// Asks, and lets the world obey until there is an answer.
+#[track_caller]
+fn ask_and_obey(bench: &mut Bench, world: &mut World, ask: Ask) {
+    let from = bench.effects.len();
+    let request = bench.ask(ask);
+    world.take(&bench.effects[from..]);
+    obey(bench, world, request);
 }
 
 #[test]
@@ -287,26 +283,11 @@ fn in_an_obedient_world_every_request_is_answered_with_exactly_as_many_spawns_as
     for (ask, spawns) in table {
         let label = format!("{ask:?}");
         let before = world.spawned.len();
-        let from = bench.effects.len();
-        let request = bench.ask(ask);
-        let new = bench.effects[from..].to_vec();
-        if bench.replies(request).is_empty() {
-            obey_from(&mut bench, &mut world, request, &new);
-        } else {
-            world.take(&new);
-        }
+        ask_and_obey(&mut bench, &mut world, ask);
         assert_eq!(world.spawned.len() - before, spawns, "{label}");
         check(&bench.core, &world, bench.now);
     }
     assert!(bench.core.slots.is_empty());
-}
-
-fn obey_from(bench: &mut Bench, world: &mut World, request: RequestId, new: &[Effect]) {
-    world.take(new);
-    let kept = std::mem::take(&mut bench.effects);
-    obey(bench, world, request, false);
-    let later = std::mem::replace(&mut bench.effects, kept);
-    bench.effects.extend(later);
 }
 
 #[test]
@@ -333,14 +314,7 @@ fn after_any_walk_an_obedient_world_lets_the_daemon_leave() {
             let new = bench.effects[from..].to_vec();
             world.take(&new);
         }
-        let from = bench.effects.len();
-        let request = bench.ask(Ask::Shutdown);
-        let new = bench.effects[from..].to_vec();
-        if bench.replies(request).is_empty() {
-            obey_from(&mut bench, &mut world, request, &new);
-        } else {
-            world.take(&new);
-        }
+        ask_and_obey(&mut bench, &mut world, Ask::Shutdown);
         assert!(world.left, "seed {seed}: the daemon does not leave");
     }
 }

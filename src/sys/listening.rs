@@ -239,7 +239,7 @@ mod tests {
         let mut holder = shell("sh -c 'echo up; sleep 1000' & wait");
         holder.keep.push(listener.try_clone().unwrap().into());
         let holder = start(holder);
-        let other = start(shell("echo up; sleep 1000"));
+        let other = start(shell("echo up; exec sleep 1000"));
         let table = ProcTable::read().unwrap();
         assert!(process_tree_listens(&holder, &table, &new));
         assert!(!process_tree_listens(&other, &table, &new));

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::spec::{ExitStatus, Signal};
 use crate::sys::poller::readable_within;
+
+/// The words that this layer speaks of processes in.
+pub use crate::spec::{ExitStatus, Signal};
 
 /// One process, whatever becomes of its number.
 #[derive(Debug)]
@@ -102,15 +104,6 @@ impl AsRawFd for PidFd {
 impl Process {
     pub(super) fn new(pidfd: PidFd) -> Process {
         Process { pidfd, number: Mutex::new(Number::Ours) }
-    }
-
-    /// A process that somebody else started and reaps: `pid` is its number, as was noted when the pidfd was made.
-    /// The number is used only if the pidfd says that the process lives.
-    pub fn of_predecessor(pidfd: OwnedFd, pid: u32) -> Process {
-        let pid = libc::pid_t::try_from(pid).unwrap_or(libc::pid_t::MAX);
-        let pidfd = PidFd { fd: pidfd, pid };
-        let lives = matches!(pidfd.has_ended_within(Duration::ZERO), Ok(false));
-        Process { pidfd, number: Mutex::new(if lives { Number::Ours } else { Number::Free }) }
     }
 
     /// The descriptor; readable from the end of the process on.

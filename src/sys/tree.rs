@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::time::{Duration, Instant};
 
 use nix::unistd::{Pid, getsid};
 
@@ -18,6 +19,9 @@ use crate::sys::process::{PidFd, Process, wait_id};
 
 /// The most that is read of an environment; the kernel allows 6 MiB by default.
 const MAX_ENVIRONMENT: u64 = 8 << 20;
+
+/// How long a process may be in the middle of execve(2).
+const EXECUTING: Duration = Duration::from_millis(20);
 
 /// Which process adopts the orphans of runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +78,8 @@ impl Survivors {
             // The fast path: the table is empty. (A main process that is not in it had not ended.)
             return Ok(Vec::new());
         };
-        let is_marked = |row: &Row| row.session != pid && row.start >= itself.start && has_mark(row.pid, mark);
+        let is_marked =
+            |row: &Row| row.session != pid && !row.is_zombie && row.start >= itself.start && has_mark(row.pid, mark);
         let mut roots: Vec<Row> = self.table.session(pid).filter(|row| row.pid != pid).collect();
         roots.extend(self.table.children(self.reaper).filter(is_marked));
         hold(self.table.with_descendants(roots).into_iter().filter(|row| row.pid != pid))
@@ -108,6 +113,18 @@ pub fn descendants(main: &Process, table: &ProcTable) -> io::Result<Vec<PidFd>> 
 pub fn members(main: &Process, table: &ProcTable) -> io::Result<Vec<PidFd>> {
     let Some(pid) = main.own_pid() else { return Ok(Vec::new()) };
     hold(table.members(main).into_iter().filter(|row| row.pid != pid))
+}
+
+/// Everything alive below our parent but this process: for a daemon that has started nothing yet, what the daemon before
+/// it has left with their guardian.
+///
+/// # Errors
+///
+/// A machine without /proc, or no descriptor left.
+pub fn left_with_parent() -> io::Result<Vec<PidFd>> {
+    let own = nix::unistd::getpid().as_raw();
+    let table = ProcTable::read()?;
+    hold(table.below(nix::unistd::getppid().as_raw()).into_iter().filter(|row| row.pid != own))
 }
 
 /// Pidfds of these processes, as far as they are still the same ones.
@@ -169,12 +186,37 @@ fn is_living_child(pid: libc::pid_t) -> bool {
 /// Whether a process was executed with this assignment in its environment (proc_pid_environ(5)). One that may not be
 /// looked into has not.
 fn has_mark(pid: libc::pid_t, mark: &str) -> bool {
-    let mut environment = Vec::new();
-    let Ok(file) = File::open(format!("/proc/{pid}/environ")) else { return false };
-    if file.take(MAX_ENVIRONMENT).read_to_end(&mut environment).is_err() {
-        return false;
-    }
+    let environment = environment(pid).unwrap_or_default();
     environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())
+}
+
+/// The environment that a process was executed with.
+///
+/// In the middle of execve(2) it has none, which is not the same as being executed without one: an orphan that is
+/// looked at in just that moment must not be missed. That moment is over in far less than the time allowed here.
+fn environment(pid: libc::pid_t) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + EXECUTING;
+    let mut is_settled = false;
+    loop {
+        let mut bytes = Vec::new();
+        File::open(format!("/proc/{pid}/environ"))?.take(MAX_ENVIRONMENT).read_to_end(&mut bytes)?;
+        if !bytes.is_empty() || is_settled || Instant::now() > deadline {
+            return Ok(bytes);
+        }
+        // Asked before the next read, so that what it reads is of the program that was executed.
+        is_settled = is_executed(pid)?;
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a process has a place for its environment (proc_pid_stat(5): `env_start`); it has none while execve(2) is
+/// building it.
+fn is_executed(pid: libc::pid_t) -> io::Result<bool> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
+    let stat = String::from_utf8_lossy(&stat);
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    // The third field of the manual page is the first one behind the bracket.
+    Ok(fields.split_ascii_whitespace().nth(50 - 3).is_some_and(|start| start != "0"))
 }
 
 /// All processes that were executed with this assignment, for tests that look after what they left.
@@ -251,6 +293,18 @@ mod tests {
     }
 
     #[test]
+    fn an_environment_is_told_from_none() {
+        let (main, mut output) = start("env -i sh -c 'echo up; exec sleep 1000' & wait", "RSX_ID=48");
+        until_line(&mut output, "up");
+        let below = ProcTable::read().unwrap().below(main.own_pid().unwrap());
+        assert!(has_mark(main.own_pid().unwrap(), "RSX_ID=48"));
+        assert!(!has_mark(below[0].pid, "RSX_ID=48"));
+        assert!(is_executed(main.own_pid().unwrap()).unwrap());
+        main.signal_group(Signal::KILL).unwrap();
+        end_of(&main);
+    }
+
+    #[test]
     fn nothing_is_left_of_a_run_that_was_reaped() {
         let (main, _output) = start("sleep 1000 &", "RSX_ID=45");
         assert!(main.has_ended_within(LIMIT).unwrap());
@@ -263,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_living_session_of_another_run_is_not_looked_into() {
-        let (other, _output) = start("sleep 1000", "RSX_ID=46");
+        let (other, _output) = start("exec sleep 1000", "RSX_ID=46");
         let pid = other.own_pid().unwrap();
         let mut sessions =
             Sessions { reaper: Reaper::Parent, own: nix::unistd::getpid().as_raw(), known: HashMap::new() };

@@ -133,7 +133,7 @@ impl Follower {
     /// Follows instances that the targets mean now and did not mean before.
     fn meet_newcomers(
         &mut self,
-        session: &mut Session,
+        session: &Session,
         words: &[String],
         is_wanted: &dyn Fn(Stream) -> bool,
         watcher: &mut Watcher,
@@ -176,9 +176,9 @@ impl Follower {
             | EventKind::Stopping { .. }
             | EventKind::Stopped { .. }
             | EventKind::Deleted
-            | EventKind::Missed { .. }
             | EventKind::DaemonReady { .. }
-            | EventKind::DaemonLeaving => false,
+            | EventKind::DaemonLeaving
+            | EventKind::Missed { .. } => false,
         };
         if !is_told {
             return Ok(());

@@ -48,8 +48,8 @@ pub(in crate::cli) fn what(event: &EventKind) -> String {
         EventKind::Deleted => "deleted".to_owned(),
         EventKind::DaemonReady { pid, restarts: 0 } => format!("daemon ready, pid {pid}"),
         EventKind::DaemonReady { pid, restarts } => format!("daemon ready again, pid {pid}, restart {restarts}"),
-        EventKind::Missed { count } => format!("{count} events missed: this reader is too slow"),
         EventKind::DaemonLeaving => "daemon leaves, all apps are stopped".to_owned(),
+        EventKind::Missed { count } => format!("{count} events were missed: this reader was too slow"),
     }
 }
 

@@ -17,9 +17,11 @@ pub(in crate::cli) fn line(step: &PlanStep, style: Style, now: u64) -> String {
         PlanAction::Create => (Tint::Green, '+', "new".to_owned()),
         PlanAction::Register => (Tint::Green, '+', format!("new, not started: `rsx start {name}`")),
         PlanAction::Start => (Tint::Green, '+', "start".to_owned()),
-        PlanAction::Change { what, restart } => {
-            let how = if *restart { "restart" } else { "without a restart" };
-            (Tint::Yellow, '~', format!("changed, {how}: {}", what.join(", ")))
+        PlanAction::Change { what, restart: true } => {
+            (Tint::Yellow, '~', format!("changed, restarts: {}", what.join(", ")))
+        }
+        PlanAction::Change { what, restart: false } => {
+            (Tint::Yellow, '~', format!("changed while it runs: {}", what.join(", ")))
         }
         PlanAction::Scale { from, to } => (Tint::Yellow, '~', format!("instances {from} → {to}")),
         PlanAction::Restart => (Tint::Yellow, '~', "restart".to_owned()),
