@@ -33,9 +33,9 @@ pub(super) struct Resolved {
 /// Why a definition cannot be executed. Each is a sentence fragment for the user.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LaunchError {
-    #[error("chdir {path}: {source}", path = path.display())]
+    #[error("chdir {path}: {why}", path = path.display(), why = reason(source))]
     Cwd { path: PathBuf, source: io::Error },
-    #[error("script {path}: {source}", path = path.display())]
+    #[error("script {path}: {why}", path = path.display(), why = reason(source))]
     Script { path: PathBuf, source: io::Error },
     #[error("script {path}: it is a folder", path = .0.display())]
     ScriptIsFolder(PathBuf),
@@ -43,12 +43,20 @@ pub(super) enum LaunchError {
     Interpreter { name: String, script: PathBuf },
     #[error("program `{0}` is not on the PATH of the app")]
     Program(String),
-    #[error("program {path}: {source}", path = path.display())]
+    #[error("program {path}: {why}", path = path.display(), why = reason(source))]
     ProgramFile { path: PathBuf, source: io::Error },
     #[error("program {path}: it is not executable (chmod +x, or name an interpreter)", path = .0.display())]
     NotExecutable(PathBuf),
     #[error("neither bash nor sh is on the PATH of the app")]
     NoShell,
+}
+
+/// What an error says, without the number that means nothing to a user.
+pub(super) fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
+    }
 }
 
 /// Looks up everything a launch needs.

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,12 @@ use crate::daemon::pump::Source;
 use crate::spec::Stream;
 use crate::supervisor::{Definition, Lasting, RunId, SlotId};
 use crate::sys::fds;
-use crate::sys::limits::RLimit;
+use crate::sys::limits::{self, RLimit};
 use crate::sys::process::Process;
 use crate::sys::spawn::{self, Launch, SpawnError};
+
+/// How many descriptors are left for clients and the daemon itself when programs have taken the rest.
+const RESERVED: u64 = 64;
 
 /// One process to make.
 #[derive(Debug)]
@@ -62,9 +65,9 @@ pub(super) struct Ground {
 enum Failed {
     #[error(transparent)]
     Launch(#[from] LaunchError),
-    #[error("log file {path}: {source}", path = path.display())]
+    #[error("log file {path}: {why}", path = path.display(), why = launch::reason(source))]
     Log { path: PathBuf, source: io::Error },
-    #[error("pipe: {0}")]
+    #[error("pipe: {}", launch::reason(.0))]
     Pipe(#[source] io::Error),
     #[error("{0}")]
     Spawn(SpawnError),
@@ -115,6 +118,7 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     let (stdout, out, out_file) = output(ground, &definition, run, instance, Stream::Out, by_request)?;
     let (stderr, error, error_file) = output(ground, &definition, run, instance, Stream::Error, by_request)?;
     let (stdin_theirs, stdin) = fds::input_pipe().map_err(Failed::Pipe)?;
+    leave_some(&stdin)?;
     let notify = notify_socket(&ground.notify_dir, run);
     let notify_path = notify.as_ref().map(|(_, path)| path.as_path());
     let launch = Launch {
@@ -138,6 +142,17 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     let process = Arc::new(made?);
     let sources = [out, error].into_iter().flatten().collect();
     Ok(Spawned { run, slot, definition, resolved, process, stdin, sources, notify, out_file, error_file })
+}
+
+/// Refuses to take the last descriptors: with none left, nobody could even ask what is wrong. The kernel hands out the
+/// lowest free number, so the number of a fresh one tells how many there are.
+fn leave_some(fresh: &OwnedFd) -> Result<(), Failed> {
+    let limit = limits::nofile().map_or(u64::MAX, |limit| limit.soft);
+    let number = u64::try_from(fresh.as_raw_fd()).unwrap_or(0);
+    if number.saturating_add(RESERVED) < limit {
+        return Ok(());
+    }
+    Err(Failed::Pipe(io::Error::from_raw_os_error(libc::EMFILE)))
 }
 
 type Output = (OwnedFd, Option<Source>, Option<PathBuf>);
