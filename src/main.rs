@@ -1,4 +1,5 @@
 //! The binary: hidden verbs for the processes that rsx starts of itself, then the command line.
+#![expect(clippy::disallowed_methods, reason = "the binary is the edge: it reads its arguments and environment")]
 
 use std::ffi::OsString;
 use std::process::ExitCode;

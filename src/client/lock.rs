@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -19,7 +19,7 @@ pub(super) const START: i64 = 1;
 /// A byte that is locked until this is dropped, or this process dies (F_OFD_SETLKW, fcntl(2)).
 #[derive(Debug)]
 pub(super) struct HeldByte {
-    _file: Arc<File>,
+    _file: File,
 }
 
 impl HeldByte {
@@ -27,18 +27,17 @@ impl HeldByte {
     pub(super) fn take(path: &Path, byte: i64, limit: Duration) -> Result<HeldByte, ClientError> {
         let failed = |activity| move |source| ClientError::Home { activity, path: path.to_owned(), source };
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-        let file = Arc::new(file.map_err(failed("open"))?);
+        let file = file.map_err(failed("open"))?;
         let (sender, receiver) = mpsc::sync_channel(1);
-        let theirs = Arc::clone(&file);
-        // A thread that still waits after the limit ends with the process, which the failed verb ends soon.
-        std::thread::Builder::new()
-            .name("lock".into())
-            .spawn(move || {
-                let _ = sender.send(fcntl(&*theirs, FcntlArg::F_OFD_SETLKW(&exclusive(byte))));
-            })
-            .map_err(failed("lock"))?;
+        // The file goes into the thread and comes back locked, so that nobody else keeps it open. If the lock comes after
+        // the limit, nobody takes the file, and closing it gives the lock back.
+        let wait = move || {
+            let locked = fcntl(&file, FcntlArg::F_OFD_SETLKW(&exclusive(byte)));
+            let _ = sender.send(locked.map(|_| file));
+        };
+        std::thread::Builder::new().name("lock".into()).spawn(wait).map_err(failed("lock"))?;
         match receiver.recv_timeout(limit) {
-            Ok(Ok(_)) => Ok(HeldByte { _file: file }),
+            Ok(Ok(file)) => Ok(HeldByte { _file: file }),
             Ok(Err(errno)) => Err(failed("lock")(errno.into())),
             Err(_) => Err(failed("lock")(io::ErrorKind::TimedOut.into())),
         }

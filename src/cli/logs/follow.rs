@@ -103,8 +103,11 @@ impl Follower {
                 let news = match events.as_mut().map(EventStream::take_ready) {
                     Some(Ok(news)) => news,
                     Some(Err(ClientError::Gone)) => {
-                        session.out.talk("the rsx daemon has ended; the files are still followed");
-                        events = None;
+                        // Its guardian may have started another one; without, the files are still followed.
+                        events = session.daemon()?.map(|client| client.into_events(0)).transpose()?;
+                        if events.is_none() {
+                            session.out.talk("the rsx daemon has ended; the files are still followed");
+                        }
                         Vec::new()
                     }
                     Some(Err(error)) => return Err(error.into()),
