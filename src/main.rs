@@ -1,4 +1,5 @@
 //! The binary: hidden verbs for the processes that rsx starts of itself, then the command line.
+#![expect(clippy::disallowed_methods, reason = "the binary is the edge: it reads its arguments and environment")]
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
 /// The guardian; or, started by one, the daemon.
 fn own_process() -> ExitCode {
     let [rsx_home, user_home, runtime] = ["RSX_HOME", "HOME", "XDG_RUNTIME_DIR"].map(std::env::var_os);
-    let uid = rsx::sys::peer::own_uid();
+    let uid = nix::unistd::getuid().as_raw();
     let home = match Home::resolve(rsx_home.as_deref(), user_home.as_deref(), runtime.as_deref(), uid) {
         Ok(home) => home,
         Err(error) => return ExitCode::from(cli::report(&Failure::failed("no home for rsx").caused_by(&error)) as u8),

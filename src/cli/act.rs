@@ -6,7 +6,7 @@ use crate::cli::args::{RestartArgs, StopArgs};
 use crate::cli::progress::{self, FIRST_LIMIT};
 use crate::cli::render::{outcome, table::Extent};
 use crate::cli::session::Session;
-use crate::cli::{apply, outside, targets};
+use crate::cli::{apply, outside, start, targets};
 use crate::client::ClientError;
 use crate::error::{ExitCode, Failure};
 use crate::proto::{Act, Call, Outcome, Target, Unchanged};
@@ -15,14 +15,14 @@ use crate::proto::{Act, Call, Outcome, Target, Unchanged};
 pub(super) fn stop(session: &mut Session, args: &StopArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &args.only)?;
     let act = Act { targets, update_env: None, no_wait: args.no_wait };
-    carry_out(session, Call::Stop(act), "stopped", extent(args.mini_list))
+    carry_out(session, act, Call::Stop, "stopped", extent(args.mini_list))
 }
 
 /// Runs `rsx delete`.
 pub(super) fn delete(session: &mut Session, args: &StopArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &args.only)?;
     let act = Act { targets, update_env: None, no_wait: args.no_wait };
-    carry_out(session, Call::Delete(act), "deleted", extent(args.mini_list))
+    carry_out(session, act, Call::Delete, "deleted", extent(args.mini_list))
 }
 
 /// Runs `rsx restart`: files are applied first, and what is unchanged in them is restarted, too.
@@ -36,15 +36,17 @@ pub(super) fn restart(session: &mut Session, args: &RestartArgs) -> Result<ExitC
     }
     let mut code = ExitCode::Done;
     if !files.is_empty() {
-        let mut apps = Vec::new();
+        start::refuse_partial_prune(&args.apply, &args.file)?;
+        let (mut apps, mut names) = (Vec::new(), Vec::new());
         for file in files {
             let path = session.cwd().join(file);
             let loaded = outside::load(session, &path, args.file.env.as_deref(), &args.file.only)?;
             warn(session, &loaded.warnings);
             apps.extend(loaded.apps);
+            names.extend(loaded.names);
         }
         let wish = apply::declaration(session, apps, &args.apply, Unchanged::Restart);
-        code = apply::apply(session, wish, extent)?;
+        code = apply::apply(session, wish, &names, extent)?;
     }
     if words.is_empty() || code == ExitCode::Interrupted {
         return Ok(code);
@@ -54,7 +56,7 @@ pub(super) fn restart(session: &mut Session, args: &RestartArgs) -> Result<ExitC
     let update_env = args.apply.update_env.then(|| outside::inherited_env(session.environment()));
     let edited = edited_files(session, &targets);
     let act = Act { targets, update_env, no_wait: args.apply.no_wait };
-    let done = carry_out(session, Call::Restart(act), "restarted", extent)?;
+    let done = carry_out(session, act, Call::Restart, "restarted", extent)?;
     for (file, name) in edited {
         session.out.talk(&format!(
             "hint: `{}` was edited after `{name}` was started: `rsx restart {} --only {name}` takes it over",
@@ -67,7 +69,7 @@ pub(super) fn restart(session: &mut Session, args: &RestartArgs) -> Result<ExitC
 
 /// Starts what targets name (`rsx start api`).
 pub(super) fn start(session: &mut Session, act: Act, extent: Extent) -> Result<ExitCode, Failure> {
-    carry_out(session, Call::Start(act), "started", extent)
+    carry_out(session, act, Call::Start, "started", extent)
 }
 
 /// The table that a verb prints afterwards.
@@ -82,11 +84,15 @@ pub(super) fn warn(session: &mut Session, warnings: &str) {
     }
 }
 
-fn carry_out(session: &mut Session, call: Call, done: &str, extent: Extent) -> Result<ExitCode, Failure> {
-    let waited = match &call {
-        Call::Start(act) | Call::Stop(act) | Call::Restart(act) | Call::Delete(act) if act.no_wait => apply::Waited::No,
-        _ => apply::Waited::ToTheEnd,
-    };
+fn carry_out(
+    session: &mut Session,
+    act: Act,
+    call: fn(Act) -> Call,
+    done: &str,
+    extent: Extent,
+) -> Result<ExitCode, Failure> {
+    let waited = if act.no_wait { apply::Waited::No } else { apply::Waited::ToTheEnd };
+    let call = call(act);
     let mut client = session.daemon_or_fail()?;
     let outcome: Outcome = match progress::ask(session, &mut client, &call, FIRST_LIMIT) {
         Err(ClientError::Interrupted) => return Ok(apply::detached(session)),

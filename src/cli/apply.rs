@@ -9,7 +9,7 @@ use crate::cli::render::{outcome, plan, table};
 use crate::cli::session::{Session, view};
 use crate::client::{Client, ClientError};
 use crate::error::{ExitCode, Failure};
-use crate::proto::{Applied, Apply, Call, PlanAction, PlanStep, SlotResult, StartApp, Unchanged, ViewDetail};
+use crate::proto::{Applied, Apply, Call, PlanAction, PlanStep, Refusal, SlotResult, StartApp, Unchanged, ViewDetail};
 use crate::spec::{AppSpec, Stamp};
 
 /// Whether the verb waited for the end of what it asked for.
@@ -35,22 +35,43 @@ pub(super) fn declaration(session: &Session, apps: Vec<AppSpec>, flags: &ApplyAr
     }
 }
 
-/// Carries it out and tells how it went.
-pub(super) fn apply(session: &mut Session, apply: Apply, extent: table::Extent) -> Result<ExitCode, Failure> {
+/// Carries it out and tells how it went. `names` are all that the files declare, whether chosen or not.
+pub(super) fn apply(
+    session: &mut Session,
+    apply: Apply,
+    names: &[String],
+    extent: table::Extent,
+) -> Result<ExitCode, Failure> {
     if apply.dry_run {
-        return dry_run(session, apply);
+        return dry_run(session, apply, names);
     }
     let waited = if apply.no_wait { Waited::No } else { Waited::ToTheEnd };
     let limit = limit_of(apply.apps.iter().map(|app| &app.spec));
     let mut client = session.daemon_or_start()?;
     // A person sees what will happen before it takes its time; a pipe gets it with the answer.
-    let is_told_before = session.draws_progress();
-    if is_told_before {
-        let planned: Applied = client.call(&Call::Apply(Box::new(Apply { dry_run: true, ..apply.clone() })), limit)?;
-        print_plan(session, &planned.plan)?;
-        session.out.flush()?;
+    let mut is_told_before = false;
+    if session.draws_progress() {
+        let planned = Call::Apply(Box::new(Apply { dry_run: true, ..apply.clone() }));
+        match client.call::<Applied>(&planned, limit) {
+            Ok(planned) => {
+                print_plan(session, &planned.plan, names)?;
+                session.out.flush()?;
+                is_told_before = true;
+            }
+            // The call itself meets the same refusal and knows what to do.
+            Err(ClientError::Refused(Refusal::Leaving)) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    let applied: Applied = match progress::ask(session, &mut client, &Call::Apply(Box::new(apply)), limit) {
+    let call = Call::Apply(Box::new(apply));
+    let mut answer = progress::ask(session, &mut client, &call, limit);
+    // It is shutting down, for a `kill` just before: the next one takes the declaration.
+    if matches!(answer, Err(ClientError::Refused(Refusal::Leaving))) {
+        client.wait_until_gone(&session.home()?, limit)?;
+        client = session.daemon_or_start()?;
+        answer = progress::ask(session, &mut client, &call, limit);
+    }
+    let applied: Applied = match answer {
         Err(ClientError::Interrupted) => return Ok(detached(session)),
         answer => answer?,
     };
@@ -59,7 +80,7 @@ pub(super) fn apply(session: &mut Session, apply: Apply, extent: table::Extent) 
         return Ok(verdict(&applied.results, waited));
     }
     if !is_told_before && !session.out.is_silent() {
-        print_plan(session, &applied.plan)?;
+        print_plan(session, &applied.plan, names)?;
     }
     conclude(session, &mut client, &applied.results, extent, waited)
 }
@@ -105,7 +126,7 @@ pub(super) fn verdict(results: &[SlotResult], waited: Waited) -> ExitCode {
 }
 
 /// A dry run reads only, so it starts no daemon: where none runs, everything is new.
-fn dry_run(session: &mut Session, apply: Apply) -> Result<ExitCode, Failure> {
+fn dry_run(session: &mut Session, apply: Apply, names: &[String]) -> Result<ExitCode, Failure> {
     let limit = limit_of(std::iter::empty());
     let applied = match session.daemon()? {
         Some(mut client) => client.call(&Call::Apply(Box::new(apply)), limit)?,
@@ -114,7 +135,7 @@ fn dry_run(session: &mut Session, apply: Apply) -> Result<ExitCode, Failure> {
     if session.json {
         session.out.json(&applied)?;
     } else {
-        print_plan(session, &applied.plan)?;
+        print_plan(session, &applied.plan, names)?;
     }
     Ok(ExitCode::Done)
 }
@@ -124,9 +145,12 @@ fn all_new(spec: AppSpec) -> PlanStep {
     PlanStep { name: spec.name, namespace: spec.namespace, action }
 }
 
-fn print_plan(session: &mut Session, steps: &[PlanStep]) -> Result<(), Failure> {
+/// The daemon calls gone what a declaration leaves out; with `--only` that may well be in the file.
+fn print_plan(session: &mut Session, steps: &[PlanStep], names: &[String]) -> Result<(), Failure> {
     let (style, now) = (session.out.style(), session.now());
-    steps.iter().try_for_each(|step| session.out.line(plan::line(step, style, now)))
+    let is_left_out = |step: &PlanStep| step.action == PlanAction::Keep && names.contains(&step.name);
+    let steps = steps.iter().filter(|step| !is_left_out(step));
+    steps.map(|step| plan::line(step, style, now)).try_for_each(|line| session.out.line(line))
 }
 
 /// The state of the script file now; none where there is no such file, which starting it will say by name.

@@ -10,21 +10,28 @@ use crate::cli::render::event;
 use crate::cli::session::Session;
 use crate::client::ClientError;
 use crate::error::{ExitCode, Failure};
-use crate::proto::EventKind;
 
 /// Runs `rsx events`, until its reader or the daemon is gone.
 pub(super) fn run(session: &mut Session, args: &EventsArgs) -> Result<ExitCode, Failure> {
     let mut events = session.daemon_or_fail()?.into_events(args.history)?;
-    let mut has_left = false;
     loop {
         let news = match events.take_ready() {
             Ok(news) => news,
-            // It said that it leaves, so its end is no surprise.
-            Err(ClientError::Gone) if has_left => return Ok(ExitCode::Done),
+            Err(ClientError::Gone) => match session.daemon()? {
+                // Its guardian has started another one, whose stream goes on with what it knows.
+                Some(client) => {
+                    session.out.talk("the rsx daemon was restarted; events in between are not shown");
+                    events = client.into_events(0)?;
+                    continue;
+                }
+                None => {
+                    session.out.talk("the rsx daemon has ended");
+                    return Ok(ExitCode::Done);
+                }
+            },
             Err(error) => return Err(error.into()),
         };
         for event in news {
-            has_left |= matches!(event.event, EventKind::DaemonLeaving);
             match session.json {
                 true => session.out.json(&event)?,
                 false => session.out.line(event::line(&event, session.out.style()))?,

@@ -41,13 +41,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     // Asked for before clap could say so, because clap itself may fail.
     let wants_json = args.iter().take_while(|word| *word != "--").any(|word| word == "--json");
-    let matches = match later::with_known_words(Cli::command()).try_get_matches_from(&args) {
+    if let Err(failure) = later::refuse_verb(args.iter().filter_map(|word| word.to_str())) {
+        return failed(&failure, wants_json, Style::Plain);
+    }
+    let matches = match later::with_known_flags(Cli::command()).try_get_matches_from(&args) {
         Ok(matches) => matches,
         Err(error) => return misunderstood(&error, wants_json),
     };
-    let verb = matches.subcommand();
-    let known = verb
-        .map_or(Ok(Vec::new()), |(name, sub)| later::refuse_verb(name).and_then(|()| later::judge_flags(name, sub)));
+    let known = matches.subcommand().map_or(Ok(Vec::new()), |(name, sub)| later::judge_flags(name, sub));
     let cli = known.and_then(|notices| {
         Cli::from_arg_matches(&matches)
             .map(|cli| (cli, notices))

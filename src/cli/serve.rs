@@ -36,5 +36,5 @@ pub(super) fn run(session: &mut Session, args: &ServeArgs) -> Result<ExitCode, F
     let (spec, warnings) = outside::app_from_flags(session, &typed)?;
     act::warn(session, &warnings);
     let wish = apply::declaration(session, vec![spec], &args.apply, Unchanged::Leave);
-    apply::apply(session, wish, Extent::Full)
+    apply::apply(session, wish, &[], Extent::Full)
 }

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 
-use crate::cli::args::{AppFlags, StartArgs};
+use crate::cli::args::{AppFlags, ApplyArgs, FileArgs, StartArgs};
 use crate::cli::outside::Typed;
 use crate::cli::session::{Session, view};
 use crate::cli::{act, apply, outside, targets};
@@ -18,6 +18,8 @@ const STDIN_LIMIT: u64 = 4 * 1024 * 1024;
 #[derive(Default)]
 struct Asked {
     declared: Vec<AppSpec>,
+    /// All names of the files, chosen by `--only` or not.
+    names: Vec<String>,
     existing: Vec<Target>,
 }
 
@@ -28,8 +30,9 @@ pub(super) fn run(session: &mut Session, args: &StartArgs) -> Result<ExitCode, F
     let asked = read(session, args, &flags)?;
     let mut code = ExitCode::Done;
     if !asked.declared.is_empty() || asked.existing.is_empty() {
+        refuse_partial_prune(&args.apply, &args.file)?;
         let wish = apply::declaration(session, asked.declared, &args.apply, Unchanged::Leave);
-        code = apply::apply(session, wish, extent)?;
+        code = apply::apply(session, wish, &asked.names, extent)?;
     }
     if asked.existing.is_empty() || code == ExitCode::Interrupted {
         return Ok(code);
@@ -83,9 +86,13 @@ fn read(session: &mut Session, args: &StartArgs, flags: &[(&'static str, String)
                 let text = stdin_text(session)?;
                 let loaded = outside::load_json(session, &text, args.file.env.as_deref(), &args.file.only)?;
                 act::warn(session, &loaded.warnings);
+                asked.names.extend(loaded.names);
                 asked.declared.extend(loaded.apps);
             }
-            word if is_config => load(session, &session.cwd().join(word), args, &mut asked)?,
+            word if is_config => {
+                let path = session.cwd().join(word);
+                load(session, &path, args, &mut asked)?;
+            }
             word => match meaning(session, word, is_declaring, &view)? {
                 Meaning::Existing => asked.existing.push(Target::Word(word.to_owned())),
                 Meaning::Program => {
@@ -149,6 +156,7 @@ fn is_file_of_apps(session: &Session, word: &str) -> bool {
 fn load(session: &mut Session, path: &Path, args: &StartArgs, asked: &mut Asked) -> Result<(), Failure> {
     let loaded = outside::load(session, path, args.file.env.as_deref(), &args.file.only)?;
     act::warn(session, &loaded.warnings);
+    asked.names.extend(loaded.names);
     asked.declared.extend(loaded.apps);
     Ok(())
 }
@@ -204,6 +212,14 @@ pub(super) fn declared_by(flags: &AppFlags) -> Vec<(&'static str, String)> {
         declared.push(("stop_exit_codes", flags.stop_exit_codes.join(",")));
     }
     declared
+}
+
+/// The daemon deletes what a declaration leaves out; `--only` leaves out what is still in the file.
+pub(super) fn refuse_partial_prune(apply: &ApplyArgs, file: &FileArgs) -> Result<(), Failure> {
+    if apply.prune && !file.only.is_empty() {
+        return Err(usage("`--prune` goes by the whole file, `--only` by a part of it").hint("give one of them"));
+    }
+    Ok(())
 }
 
 fn usage(message: impl Into<String>) -> Failure {

@@ -103,7 +103,8 @@ fn read_one(session: &Session, word: &str, only: &[String]) -> Result<Target, Fa
     let path = session.cwd().join(word);
     if outside::is_config_path(word) && path.is_file() {
         let loaded = outside::load(session, &path, None, only)?;
-        return Ok(Target::File { path: loaded.path, names: loaded.names });
+        let names = if only.is_empty() { loaded.names } else { loaded.apps.into_iter().map(|app| app.name).collect() };
+        return Ok(Target::File { path: loaded.path, names });
     }
     let as_word = Target::Word(word.to_owned());
     if !path.is_file() {

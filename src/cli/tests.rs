@@ -1,7 +1,7 @@
 use super::*;
 
 fn command() -> clap::Command {
-    later::with_known_words(Cli::command())
+    later::with_known_flags(Cli::command())
 }
 
 #[track_caller]

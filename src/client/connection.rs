@@ -1,18 +1,16 @@
 //! One connection: handshake, calls, answers, each bounded in time.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use interprocess::local_socket::traits::Stream as _;
 use interprocess::os::unix::uds_local_socket::Stream;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, sockopt};
-use nix::sys::time::TimeVal;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
+use crate::client::reach::reach;
 use crate::client::{ClientError, EventStream, Interrupt};
 use crate::paths::Home;
 use crate::proto::{
@@ -20,7 +18,7 @@ use crate::proto::{
 };
 
 /// How long connecting and the handshake may take.
-const HELLO_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const HELLO_LIMIT: Duration = Duration::from_secs(5);
 
 /// A connection on which `hello` was accepted.
 #[derive(Debug)]
@@ -45,19 +43,7 @@ impl Client {
     ///
     /// When a daemon is there but cannot be reached, does not answer, or speaks another protocol.
     pub fn connect(home: &Home, verb: &str) -> Result<Option<Client>, ClientError> {
-        let path = home.socket();
-        let stream = match open(&path) {
-            Ok(stream) => stream,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused
-                ) =>
-            {
-                return Ok(None);
-            }
-            Err(source) => return Err(ClientError::Connect { path, source }),
-        };
+        let Some(stream) = reach(home)? else { return Ok(None) };
         let daemon = HelloAnswer { protocol: PROTOCOL, version: String::new() };
         let codec = LineCodec::new(MAX_MESSAGE);
         let mut client = Client { stream, codec, next_id: 1, daemon, interrupt: None };
@@ -181,17 +167,6 @@ impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
-}
-
-/// Opens the socket ourselves: a UNIX socket that is set non-blocking for a bounded connect does not wait at all when
-/// the listener's queue is full (connect(2), EAGAIN), while a blocking one honours SO_SNDTIMEO (unix(7), socket(7)).
-fn open(path: &Path) -> io::Result<Stream> {
-    let address = UnixAddr::new(path)?;
-    let fd = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    let limit = TimeVal::new(HELLO_LIMIT.as_secs().cast_signed(), 0);
-    socket::setsockopt(&fd, sockopt::SendTimeout, &limit)?;
-    socket::connect(fd.as_raw_fd(), &address)?;
-    Ok(Stream::from(fd))
 }
 
 /// Rounded up, so that a wait never ends just before its limit and turns in circles.

@@ -100,9 +100,9 @@ impl From<ClientError> for Failure {
             ClientError::Io { .. } | ClientError::Gone => {
                 no_answer().hint("`rsx ping` tells whether it is back; its log is `daemon.log` in RSX_HOME")
             }
-            ClientError::TimedOut { .. } => no_answer().hint(
-                "it is busy or hangs: try `rsx ping`; `kill -9` of its pid (first line of `rsx.lock`) costs no app",
-            ),
+            ClientError::TimedOut { .. } => {
+                no_answer().hint("it is busy or hangs: try `rsx ping`; its log is `daemon.log` in RSX_HOME")
+            }
             ClientError::Interrupted => Failure::new(ExitCode::Interrupted, "interrupted"),
             ClientError::Unreadable(_) | ClientError::Frame(_) | ClientError::Shape(_) => no_answer()
                 .hint("client and daemon are probably of different releases: `rsx version` and `rsx ping` tell"),

@@ -12,6 +12,7 @@ mod events;
 mod interrupt;
 mod launch;
 mod lock;
+mod reach;
 
 #[cfg(test)]
 mod tests;

@@ -175,3 +175,34 @@ fn a_home_that_cannot_be_made_is_named() {
     assert_eq!(failure.message(), "cannot start the rsx daemon");
     assert!(failure.causes()[0].contains("file/home"), "{failure}");
 }
+
+#[test]
+fn a_daemon_that_is_being_started_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let _life = lock::HeldByte::take(&home.lock(), lock::LIFE, LIMIT).unwrap();
+    let (theirs, (go, wait)) = (home.clone(), std::sync::mpsc::channel());
+    let starting = std::thread::spawn(move || {
+        wait.recv().unwrap();
+        daemon(&theirs, |_| {}).join().unwrap();
+    });
+    let client = std::thread::spawn(move || Client::connect(&home, "test"));
+    go.send(()).unwrap();
+    assert!(client.join().unwrap().unwrap().is_some());
+    starting.join().unwrap();
+}
+
+#[test]
+fn a_daemon_that_leaves_is_waited_for_until_its_home_is_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let life = lock::HeldByte::take(&home.lock(), lock::LIFE, LIMIT).unwrap();
+    let theirs = daemon(&home, move |reader| {
+        drop(reader);
+        drop(life);
+    });
+    let client = Client::connect(&home, "test").unwrap().unwrap();
+    client.wait_until_gone(&home, LIMIT).unwrap();
+    assert!(!lock::is_held(&home.lock(), lock::LIFE));
+    theirs.join().unwrap();
+}

@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::cli::logs::tail::{Rest, Tail};
 use crate::cli::logs::watcher::{Changed, Watcher};
-use crate::cli::logs::{Form, Source, label, prefix, sources};
+use crate::cli::logs::{Form, Source, label, prefix, sources, write_line};
 use crate::cli::output::Output;
 use crate::cli::render;
 use crate::cli::session::Session;
@@ -43,7 +43,12 @@ impl Follower {
         let form = self.form;
         for tail in &mut self.tails {
             tail.open_at_last(lines)?;
-            while !out.is_closed() && tail.advance(out, form)? == Rest::More {}
+            loop {
+                let mut emit = |source: &Source, prefix: &str, line: &[u8]| write_line(out, source, prefix, form, line);
+                if tail.advance(&mut emit)? == Rest::None || out.is_closed() {
+                    break;
+                }
+            }
         }
         Ok(())
     }
@@ -51,7 +56,8 @@ impl Follower {
     /// Prints last lines that nothing ended: no more will come.
     pub(super) fn finish(&mut self, out: &mut Output) -> Result<(), Failure> {
         let form = self.form;
-        self.tails.iter_mut().try_for_each(|tail| tail.finish(out, form))
+        let mut emit = |source: &Source, prefix: &str, line: &[u8]| write_line(out, source, prefix, form, line);
+        self.tails.iter_mut().try_for_each(|tail| tail.finish(&mut emit))
     }
 
     /// Prints what comes, until the reader of stdout goes away.
@@ -97,8 +103,11 @@ impl Follower {
                 let news = match events.as_mut().map(EventStream::take_ready) {
                     Some(Ok(news)) => news,
                     Some(Err(ClientError::Gone)) => {
-                        session.out.talk("the rsx daemon has ended; the files are still followed");
-                        events = None;
+                        // Its guardian may have started another one; without, the files are still followed.
+                        events = session.daemon()?.map(|client| client.into_events(0)).transpose()?;
+                        if events.is_none() {
+                            session.out.talk("the rsx daemon has ended; the files are still followed");
+                        }
                         Vec::new()
                     }
                     Some(Err(error)) => return Err(error.into()),
@@ -110,7 +119,10 @@ impl Follower {
                 while !due.is_empty() {
                     due = self.advance(&mut session.out, &mut watcher, &due)?;
                 }
-                let is_new = |event: &Event| matches!(event.event, EventKind::Started { .. }) && !self.knows(event);
+                let is_new = |event: &Event| {
+                    matches!(event.event, EventKind::Missed { .. })
+                        || (matches!(event.event, EventKind::Started { .. }) && !self.knows(event))
+                };
                 if news.iter().any(is_new) {
                     self.meet_newcomers(session, words, is_wanted, &mut watcher, &mut due)?;
                 }
@@ -182,14 +194,15 @@ impl Follower {
 
     /// Gives each of these files one turn; returns those that have more.
     fn advance(&mut self, out: &mut Output, watcher: &mut Watcher, due: &[usize]) -> Result<Vec<usize>, Failure> {
-        let mut more = Vec::new();
+        let (form, mut more) = (self.form, Vec::new());
         for number in due {
             if out.is_closed() {
                 return Ok(Vec::new());
             }
             let Some(tail) = self.tails.get_mut(*number) else { continue };
             let before = tail.identity();
-            if tail.advance(out, self.form)? == Rest::More {
+            let mut emit = |source: &Source, prefix: &str, line: &[u8]| write_line(out, source, prefix, form, line);
+            if tail.advance(&mut emit)? == Rest::More {
                 more.push(*number);
             }
             if tail.identity() != before {

@@ -5,8 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use crate::cli::logs::{Form, Source, write_line};
-use crate::cli::output::Output;
+use crate::cli::logs::Source;
 use crate::error::Failure;
 use crate::logs::{LineCutter, TailSearch};
 use crate::proto::Event;
@@ -15,6 +14,9 @@ use crate::proto::Event;
 const TURN: usize = 1024 * 1024;
 /// How much is read at once.
 const BLOCK: usize = 64 * 1024;
+
+/// Takes each line, with its source and the prefix of that.
+pub(super) type Emit<'a> = &'a mut dyn FnMut(&Source, &str, &[u8]) -> Result<(), Failure>;
 
 /// One file that is read. It may be emptied, deleted, renamed and created again meanwhile.
 pub(super) struct Tail {
@@ -68,7 +70,7 @@ impl Tail {
     }
 
     /// Prints what is new, up to one turn.
-    pub(super) fn advance(&mut self, out: &mut Output, form: Form) -> Result<Rest, Failure> {
+    pub(super) fn advance(&mut self, emit: Emit<'_>) -> Result<Rest, Failure> {
         let mut shown = 0;
         let mut buffer = vec![0; BLOCK];
         while shown < TURN {
@@ -84,7 +86,7 @@ impl Tail {
             if count > 0 {
                 open.position += count as u64;
                 shown += count;
-                self.print(out, form, Some(&buffer[..count]))?;
+                self.print(emit, Some(&buffer[..count]))?;
                 continue;
             }
             // The end of the file, or beyond it: it was emptied and starts again.
@@ -97,7 +99,7 @@ impl Tail {
             let (old, successor) = (open.identity, self.try_open()?);
             match successor {
                 Some(successor) if successor.identity != old => {
-                    self.print(out, form, None)?;
+                    self.print(emit, None)?;
                     self.open = Some(successor);
                 }
                 Some(_) | None => return Ok(Rest::None),
@@ -107,17 +109,17 @@ impl Tail {
     }
 
     /// Prints the last line even if nothing ended it.
-    pub(super) fn finish(&mut self, out: &mut Output, form: Form) -> Result<(), Failure> {
-        self.print(out, form, None)
+    pub(super) fn finish(&mut self, emit: Emit<'_>) -> Result<(), Failure> {
+        self.print(emit, None)
     }
 
     /// Prints the lines that these bytes complete; without bytes, the unfinished one.
-    fn print(&mut self, out: &mut Output, form: Form, bytes: Option<&[u8]>) -> Result<(), Failure> {
+    fn print(&mut self, emit: Emit<'_>, bytes: Option<&[u8]>) -> Result<(), Failure> {
         let Tail { source, prefix, cutter, .. } = self;
         let mut written = Ok(());
         let mut on_line = |line: &[u8]| {
             if written.is_ok() {
-                written = write_line(out, source, prefix, form, line);
+                written = emit(source, prefix, line);
             }
         };
         match bytes {
@@ -170,15 +172,105 @@ fn cannot_read(source: &Source, error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::io::Write;
+    use std::path::Path;
+
     use super::*;
+    use crate::spec::Stream;
+
+    fn append(path: &Path, text: &str) {
+        let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn tail(path: &Path) -> Tail {
+        Tail::new(Source { path: path.to_owned(), app: "a".into(), id: Some(0), stream: Stream::Out })
+    }
+
+    fn lines(tail: &mut Tail) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut emit = |_: &Source, _: &str, line: &[u8]| {
+            lines.push(String::from_utf8_lossy(line).into_owned());
+            Ok(())
+        };
+        while tail.advance(&mut emit).unwrap() == Rest::More {}
+        lines
+    }
 
     #[test]
     fn the_last_lines_of_a_real_file_are_found() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a-out.log");
         let text: String = (0..50_000).map(|n| format!("line {n}\n")).collect();
-        std::fs::write(&path, &text).unwrap();
-        let start = last_lines(&File::open(&path).unwrap(), 3).unwrap();
-        assert_eq!(&text[usize::try_from(start).unwrap()..], "line 49997\nline 49998\nline 49999\n");
+        fs::write(&path, &text).unwrap();
+        let mut tail = tail(&path);
+        tail.open_at_last(3).unwrap();
+        assert_eq!(lines(&mut tail), ["line 49997", "line 49998", "line 49999"]);
+    }
+
+    #[test]
+    fn history_and_stream_join_without_gap_or_double() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a-out.log");
+        append(&path, "one\ntwo\nthr");
+        let mut tail = tail(&path);
+        tail.open_at_last(2).unwrap();
+        assert_eq!(lines(&mut tail), ["two"]);
+        append(&path, "ee\nfour\n");
+        assert_eq!(lines(&mut tail), ["three", "four"]);
+        assert_eq!(lines(&mut tail), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_that_is_emptied_starts_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a-out.log");
+        append(&path, "old\npart");
+        let mut tail = tail(&path);
+        tail.open_at_last(9).unwrap();
+        assert_eq!(lines(&mut tail), ["old"]);
+        OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+        append(&path, "new\n");
+        assert_eq!(lines(&mut tail), ["new"]);
+    }
+
+    #[test]
+    fn a_renamed_file_is_read_to_its_end_before_its_successor() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a-out.log");
+        append(&path, "one\n");
+        let mut tail = tail(&path);
+        tail.open_at_last(9).unwrap();
+        assert_eq!(lines(&mut tail), ["one"]);
+        fs::rename(&path, dir.path().join("a-out.log.1")).unwrap();
+        append(&dir.path().join("a-out.log.1"), "last of the old");
+        append(&path, "first of the new\n");
+        assert_eq!(lines(&mut tail), ["last of the old", "first of the new"]);
+    }
+
+    #[test]
+    fn a_file_that_comes_later_is_read_from_its_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a-out.log");
+        let mut tail = tail(&path);
+        tail.open_at_last(1).unwrap();
+        assert_eq!(lines(&mut tail), Vec::<String>::new());
+        append(&path, "one\ntwo\n");
+        assert_eq!(lines(&mut tail), ["one", "two"]);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(lines(&mut tail), Vec::<String>::new());
+        append(&path, "again\n");
+        assert_eq!(lines(&mut tail), ["again"]);
+    }
+
+    #[test]
+    fn a_busy_file_ends_its_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a-out.log");
+        fs::write(&path, vec![b'\n'; TURN + 10]).unwrap();
+        let mut tail = tail(&path);
+        assert_eq!(tail.advance(&mut |_, _, _| Ok(())).unwrap(), Rest::More);
+        assert_eq!(tail.advance(&mut |_, _, _| Ok(())).unwrap(), Rest::None);
     }
 }

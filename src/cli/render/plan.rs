@@ -48,6 +48,7 @@ mod tests {
             PlanAction::Register,
             PlanAction::Start,
             PlanAction::Change { what: vec!["env.PORT".into(), "args".into()], restart: true },
+            PlanAction::Change { what: vec!["max_restarts".into()], restart: false },
             PlanAction::Scale { from: 2, to: 4 },
             PlanAction::Restart,
             PlanAction::Leave { since: Some(NOW - 3 * 86_400_000) },
