@@ -210,10 +210,10 @@ impl Thread {
             return;
         }
         self.ended.push_back(source.run);
-        if self.ended.len() > REMEMBERED {
-            if let Some(run) = self.ended.pop_front() {
-                self.tails.remove(&run);
-            }
+        if self.ended.len() > REMEMBERED
+            && let Some(run) = self.ended.pop_front()
+        {
+            self.tails.remove(&run);
         }
         // The engine may have ended already.
         let _ = self.reports.send(Report::Closed { run: source.run });

@@ -1,6 +1,7 @@
 //! The core by tables: one behaviour a test, no process, no clock.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::*;
 use crate::spec::{AppSpec, Env, ExitStatus, Origin, RestartPolicy, Signal};

@@ -1,6 +1,7 @@
 //! The core in random worlds: invariants that hold after every event (safety), and answers that must come (liveness).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::tests::{Bench, act, apply};
 use super::*;

@@ -1,0 +1,240 @@
+//! What the core says to the outside: answers, refusals, changes, and the words for states and ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::spec::{ExitStatus, Origin, Signal};
+use crate::supervisor::{Left, ReadyBy, RunId, SlotId, Time, Who};
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// To [`Ask::Apply`].
+    Applied {
+        /// What was or would be done.
+        plan: Vec<PlanStep>,
+        /// How it went.
+        results: Vec<SlotResult>,
+    },
+    /// To the other requests.
+    Outcome(Vec<SlotResult>),
+    /// Nothing was done.
+    Refused(Refusal),
+}
+
+/// What is done to one app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanStep {
+    /// The app.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// What is done.
+    pub action: PlanAction,
+}
+
+/// What is done to one app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanAction {
+    /// It is new and starts.
+    Create,
+    /// It is new and only registered.
+    Register,
+    /// It was stopped and starts.
+    Start,
+    /// It differs in these keys.
+    Change {
+        /// Which.
+        what: Vec<&'static str>,
+        /// Whether its runs are restarted for it.
+        restart: bool,
+    },
+    /// Only the number of instances differs.
+    Scale {
+        /// How many there were.
+        from: u16,
+        /// How many there will be.
+        to: u16,
+    },
+    /// It is as declared and is restarted because the verb says so.
+    Restart,
+    /// It is as declared, runs, and is left alone.
+    Leave {
+        /// Since when its oldest run runs.
+        since: Option<Time>,
+    },
+    /// Its file does not declare it any more; it stays.
+    Keep,
+    /// Its file does not declare it any more; it is deleted.
+    Delete,
+}
+
+/// How it went for one slot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SlotResult {
+    /// Which.
+    pub slot: SlotId,
+    /// Its app.
+    pub name: String,
+    /// The index within the app.
+    pub instance: u16,
+    /// How it went.
+    pub answer: SlotAnswer,
+}
+
+/// How it went for one slot.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SlotAnswer {
+    /// What was asked holds.
+    Done(State),
+    /// It cannot hold now.
+    Failed {
+        /// Why, a sentence fragment.
+        reason: String,
+        /// The run that failed, whose last words are worth showing.
+        run: Option<RunId>,
+        /// What happens next by itself.
+        next: Option<String>,
+    },
+    /// The time limit passed; it goes on.
+    Pending(State),
+    /// Another request wanted something else meanwhile.
+    Superseded,
+}
+
+/// Why a request was not carried out at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A target that matches nothing.
+    UnknownTarget {
+        /// As it was written.
+        target: String,
+        /// Names that look alike.
+        similar: Vec<String>,
+    },
+    /// A `/regex/` that is none.
+    BadPattern {
+        /// As it was written.
+        target: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A name that another file or folder owns.
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Its owner.
+        owner: Origin,
+        /// Who asked.
+        asked_by: Origin,
+    },
+    /// Two apps of one request with one name.
+    Twice {
+        /// The name.
+        name: String,
+    },
+    /// The daemon is leaving.
+    Leaving,
+}
+
+/// A change that listeners hear of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The app's name.
+    pub app: String,
+    /// The slot and its index, unless the change is the whole app's.
+    pub slot: Option<(SlotId, u16)>,
+    /// Who caused it; none when the core decided.
+    pub by: Option<Arc<Who>>,
+    /// What happened.
+    pub kind: ChangeKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChangeKind {
+    /// The app was declared.
+    Created,
+    /// Its declaration changed in these keys.
+    Changed(Vec<&'static str>),
+    /// A process exists.
+    Started(RunId),
+    /// It is ready.
+    Online {
+        /// Which run.
+        run: RunId,
+        /// From spawn to ready.
+        after: Duration,
+        /// How that was noticed.
+        by: ReadyBy,
+    },
+    /// It could not be started.
+    SpawnFailed(String),
+    /// It was asked to end.
+    Stopping(RunId, Signal),
+    /// It was killed.
+    Killed(RunId),
+    /// Its main process ended.
+    Exited {
+        /// Which run.
+        run: RunId,
+        /// How.
+        status: ExitStatus,
+        /// Its life.
+        uptime: Duration,
+        /// Whether it had been asked to.
+        asked: bool,
+        /// Whether it left survivors.
+        left: Left,
+    },
+    /// It will be started again.
+    Waiting {
+        /// When.
+        delay: Duration,
+        /// Why it ended.
+        reason: String,
+    },
+    /// It was given up.
+    Errored {
+        /// Why.
+        reason: String,
+        /// When it is tried again.
+        retry: Option<Duration>,
+    },
+    /// It is stopped, and nothing of its tree is left.
+    Stopped(String),
+    /// It was deleted.
+    Deleted,
+}
+
+/// The state of a slot as users know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Runs and is ready.
+    Online,
+    /// Runs, not ready yet.
+    Launching,
+    /// Was asked to end.
+    Stopping,
+    /// Does not run and is not meant to.
+    Stopped,
+    /// Was given up.
+    Errored,
+    /// Will be started again soon.
+    Waiting,
+}
+
+/// How one run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exit {
+    /// Which run.
+    pub run: RunId,
+    /// When.
+    pub time: Time,
+    /// Its life.
+    pub uptime: Duration,
+    /// Code or signal; none when it could not be started.
+    pub status: Option<ExitStatus>,
+    /// In words.
+    pub reason: String,
+}

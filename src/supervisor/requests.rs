@@ -1,0 +1,277 @@
+//! Requests: which goals each of them writes, and who then waits for what.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::spec::Env;
+use crate::supervisor::apply::{self, Step};
+use crate::supervisor::slot::{Goal, Slot};
+use crate::supervisor::targets;
+use crate::supervisor::waiters::{Form, Waiter, Want};
+use crate::supervisor::{
+    Act, App, AppId, Apply, Ask, Change, ChangeKind, Definition, Effect, PlanAction, PlanStep, Refusal, Reply,
+    RequestId, SlotId, Supervisor, Target, Time, Wait, Wanted, Who,
+};
+
+/// How much longer than `kill_timeout` a stop may take before its answer says that it goes on.
+const AFTER_KILL: Duration = Duration::from_secs(2);
+
+/// Whether a start is a new launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renew {
+    /// Also of what runs.
+    Always,
+    /// Only of what does not run.
+    IfDown,
+    /// No launch.
+    Never,
+}
+
+impl Supervisor {
+    pub(super) fn on_request(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        who: &Arc<Who>,
+        ask: Ask,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<SlotId> {
+        if self.leaving && !matches!(ask, Ask::Shutdown) {
+            effects.push(Effect::Reply { to: id, reply: Reply::Refused(Refusal::Leaving) });
+            return Vec::new();
+        }
+        let outcome = match ask {
+            Ask::Apply(apply) => self.on_apply(now, id, who, &apply, effects),
+            Ask::Start(act) => self.on_act(now, id, who, &act, Want::Ready, Renew::IfDown),
+            Ask::Restart(act) => self.on_act(now, id, who, &act, Want::Ready, Renew::Always),
+            Ask::Stop(act) => self.on_act(now, id, who, &act, Want::Down, Renew::Never),
+            Ask::Delete(act) => self.on_act(now, id, who, &act, Want::Gone, Renew::Never),
+            Ask::Restore(wanted) => Ok(self.on_restore(now, id, who, wanted)),
+            Ask::Shutdown => Ok(self.on_shutdown(now, id, who)),
+        };
+        match outcome {
+            Ok(moved) => moved,
+            Err(refusal) => {
+                effects.push(Effect::Reply { to: id, reply: Reply::Refused(refusal) });
+                Vec::new()
+            }
+        }
+    }
+
+    fn on_act(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        who: &Arc<Who>,
+        act: &Act,
+        want: Want,
+        renew: Renew,
+    ) -> Result<Vec<SlotId>, Refusal> {
+        let slots = self.resolve(&act.targets)?;
+        if let Some(inherited) = &act.update_env {
+            self.update_env(&slots, inherited);
+        }
+        for slot in &slots {
+            self.ask_slot(now, *slot, who, want, renew);
+        }
+        self.wanted_version += 1;
+        self.wait(now, id, Form::Outcome, act.wait, slots.iter().map(|slot| (*slot, want)).collect());
+        Ok(slots)
+    }
+
+    fn ask_slot(&mut self, now: Time, id: SlotId, who: &Arc<Who>, want: Want, renew: Renew) {
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        match (want, renew) {
+            (Want::Ready, Renew::IfDown) if slot.is_up() => {}
+            (Want::Ready, Renew::IfDown | Renew::Always | Renew::Never) => slot.want_up(who, now),
+            (Want::Down, _) => slot.want_down(Goal::Down, who),
+            (Want::Gone, _) => slot.want_down(Goal::Deleted, who),
+        }
+    }
+
+    fn on_apply(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        who: &Arc<Who>,
+        apply: &Apply,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Vec<SlotId>, Refusal> {
+        let steps = apply::plan(self, apply)?;
+        let plan: Vec<PlanStep> = steps.iter().map(|step| step.shown.clone()).collect();
+        if apply.dry_run {
+            effects.push(Effect::Reply { to: id, reply: Reply::Applied { plan, results: Vec::new() } });
+            return Ok(Vec::new());
+        }
+        let mut waited = Vec::new();
+        for step in steps {
+            self.carry_out(now, who, step, &mut waited, effects);
+        }
+        self.wanted_version += 1;
+        let slots = waited.iter().map(|(slot, _)| *slot).collect();
+        self.wait(now, id, Form::Applied(plan), apply.wait, waited);
+        Ok(slots)
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Time,
+        who: &Arc<Who>,
+        step: Step,
+        waited: &mut Vec<(SlotId, Want)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let announce = |kind| {
+            let change = Change { app: step.shown.name.clone(), slot: None, by: Some(Arc::clone(who)), kind };
+            Effect::Announce(change)
+        };
+        let (app, renew) = match (&step.shown.action, step.app) {
+            (PlanAction::Keep, _) => return,
+            (PlanAction::Delete, Some(app)) => {
+                for slot in self.slots_of(app) {
+                    self.ask_slot(now, slot, who, Want::Gone, Renew::Never);
+                    waited.push((slot, Want::Gone));
+                }
+                return;
+            }
+            (PlanAction::Leave { .. }, Some(app)) => (app, Renew::Never),
+            (PlanAction::Start | PlanAction::Scale { .. }, Some(app)) => (app, Renew::IfDown),
+            (PlanAction::Restart, Some(app)) => (app, Renew::Always),
+            (PlanAction::Change { what, restart }, Some(app)) => {
+                effects.push(announce(ChangeKind::Changed(what.clone())));
+                (app, if *restart { Renew::Always } else { Renew::IfDown })
+            }
+            (PlanAction::Create | PlanAction::Register, _) | (_, None) => {
+                effects.push(announce(ChangeKind::Created));
+                self.next_app += 1;
+                let renew = if step.shown.action == PlanAction::Register { Renew::Never } else { Renew::Always };
+                (AppId(self.next_app), renew)
+            }
+        };
+        let Some(definition) = step.definition else { return };
+        let (kept, gone) = self.define(now, app, &definition);
+        for slot in gone {
+            self.ask_slot(now, slot, who, Want::Gone, Renew::Never);
+            waited.push((slot, Want::Gone));
+        }
+        for slot in kept {
+            if renew != Renew::Never {
+                self.ask_slot(now, slot, who, Want::Ready, renew);
+                waited.push((slot, Want::Ready));
+            }
+        }
+    }
+
+    /// Gives an app its definition and its slots: those that it has now, and those that are too many.
+    fn define(&mut self, now: Time, app: AppId, definition: &Arc<Definition>) -> (Vec<SlotId>, Vec<SlotId>) {
+        self.apps.insert(app, App { definition: Arc::clone(definition) });
+        let (mut kept, mut gone) = (Vec::new(), Vec::new());
+        let mut taken = Vec::new();
+        for slot in self.slots.values_mut().filter(|slot| slot.app == app) {
+            slot.definition = Arc::clone(definition);
+            let too_many = slot.instance >= definition.spec.instances;
+            if too_many {
+                gone.push(slot.id)
+            } else {
+                kept.push(slot.id)
+            }
+            taken.push(slot.instance);
+        }
+        for instance in (0..definition.spec.instances).filter(|instance| !taken.contains(instance)) {
+            let id = SlotId(self.next_slot);
+            self.next_slot += 1;
+            self.slots.insert(id, Slot::new(id, app, instance, Arc::clone(definition), now));
+            kept.push(id);
+        }
+        (kept, gone)
+    }
+
+    fn on_restore(&mut self, now: Time, id: RequestId, who: &Arc<Who>, wanted: Vec<Wanted>) -> Vec<SlotId> {
+        let mut waited = Vec::new();
+        for app in wanted {
+            self.next_app += 1;
+            let app_id = AppId(self.next_app);
+            self.apps.insert(app_id, App { definition: Arc::clone(&app.definition) });
+            for (slot_id, instance, up) in app.slots {
+                let mut slot = Slot::new(slot_id, app_id, instance, Arc::clone(&app.definition), now);
+                if up {
+                    slot.want_up(who, now);
+                    waited.push((slot_id, Want::Ready));
+                }
+                self.next_slot = self.next_slot.max(slot_id.0 + 1);
+                self.slots.insert(slot_id, slot);
+            }
+        }
+        self.wanted_version += 1;
+        let slots = waited.iter().map(|(slot, _)| *slot).collect();
+        self.wait(now, id, Form::Outcome, Wait::UntilDone, waited);
+        slots
+    }
+
+    fn on_shutdown(&mut self, now: Time, id: RequestId, who: &Arc<Who>) -> Vec<SlotId> {
+        self.leaving = true;
+        let slots: Vec<SlotId> = self.slots.keys().copied().collect();
+        for slot in self.slots.values_mut().filter(|slot| slot.goal != Goal::Deleted) {
+            slot.want_down(Goal::Down, who);
+        }
+        self.wait(now, id, Form::Outcome, Wait::UntilDone, slots.iter().map(|slot| (*slot, Want::Down)).collect());
+        if let Some(waiter) = self.waiters.last_mut() {
+            waiter.leaves = true;
+        }
+        slots
+    }
+
+    fn wait(&mut self, now: Time, id: RequestId, form: Form, wait: Wait, slots: Vec<(SlotId, Want)>) {
+        let limit = slots.iter().filter_map(|(id, want)| Some(self.limit(self.slots.get(id)?, *want))).max();
+        let deadline = match wait {
+            Wait::UntilDone => now.after(limit.unwrap_or(Duration::ZERO)),
+            Wait::No => now,
+        };
+        let mut waiter = Waiter::new(id, form, deadline);
+        for (id, want) in slots {
+            if let Some(slot) = self.slots.get(&id) {
+                waiter.add(slot, want);
+            }
+        }
+        self.waiters.push(waiter);
+    }
+
+    fn limit(&self, slot: &Slot, want: Want) -> Duration {
+        let spec = &slot.definition.spec;
+        let down = spec.stop.kill_timeout + AFTER_KILL;
+        match (want, slot.run()) {
+            (Want::Ready, Some(_)) => spec.listen_timeout + down,
+            (Want::Ready, None) => spec.listen_timeout,
+            (Want::Down | Want::Gone, _) => down,
+        }
+    }
+
+    pub(super) fn resolve(&self, targets: &[Target]) -> Result<Vec<SlotId>, Refusal> {
+        let candidates: Vec<_> = self
+            .slots
+            .values()
+            .filter(|slot| slot.goal != Goal::Deleted)
+            .map(|slot| targets::Candidate {
+                slot: slot.id,
+                name: &slot.definition.spec.name,
+                namespace: &slot.definition.spec.namespace,
+                origin: &slot.definition.spec.origin,
+                script: slot.definition.spec.script_path(),
+            })
+            .collect();
+        targets::resolve(targets, &candidates)
+    }
+
+    /// Gives the apps of these slots another inherited environment, used from their next launch on.
+    fn update_env(&mut self, slots: &[SlotId], inherited: &Arc<Env>) {
+        let apps: Vec<AppId> = slots.iter().filter_map(|slot| Some(self.slots.get(slot)?.app)).collect();
+        for (id, app) in self.apps.iter_mut().filter(|(id, _)| apps.contains(id)) {
+            let definition =
+                Arc::new(Definition { inherited: Arc::clone(inherited), ..Definition::clone(&app.definition) });
+            app.definition = Arc::clone(&definition);
+            for slot in self.slots.values_mut().filter(|slot| slot.app == *id) {
+                slot.definition = Arc::clone(&definition);
+            }
+        }
+    }
+}
