@@ -12,7 +12,8 @@ use crate::daemon::publish::Published;
 use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
 use crate::proto::Progress;
-use crate::supervisor::{Ask, Effect, Event, Lasting, ReadyBy, Reply, RequestId, RunId, Supervisor, Who};
+use crate::supervisor::{Ask, Effect, Event, Lasting, ReadyBy, Reply, RequestId, RunId, Supervisor, Wanted, Who};
+use crate::sys::peer;
 
 /// How old the published view may be while much happens. Answers are always preceded by a fresh one.
 const PUBLISH_EVERY: Duration = Duration::from_millis(20);
@@ -102,8 +103,13 @@ impl Engine {
         }
     }
 
-    /// Runs until everything is stopped and the daemon may leave.
-    pub(super) async fn run(mut self) -> Shell {
+    /// Runs until everything is stopped and the daemon may leave. What a predecessor wanted comes before all requests.
+    pub(super) async fn run(mut self, wanted: Vec<Wanted>) -> Shell {
+        if !wanted.is_empty() {
+            info!(apps = wanted.len(), "starting what the previous daemon ran");
+            let who = Arc::new(Who { uid: peer::own_uid(), verb: "guardian".to_owned() });
+            self.decide(Event::Request { id: RequestId(0), who, ask: Ask::Restore(wanted) });
+        }
         while !self.leaving {
             let deadline = self.core.next_deadline().map(|time| Instant::from_std(self.clock.instant(time)));
             let publish = self.dirty.then(|| self.published_at + PUBLISH_EVERY);
@@ -141,6 +147,9 @@ impl Engine {
                 let id = RequestId(self.next_request);
                 let Request { who, ask, answer, progress } = *request;
                 info!(uid = who.uid, verb = %who.verb, request = id.0, "asked");
+                if matches!(ask, Ask::Shutdown) && !self.core.is_leaving() {
+                    self.shell.announce_leaving();
+                }
                 self.shell.expect_answer(id, answer, progress);
                 Some(Event::Request { id, who, ask })
             }

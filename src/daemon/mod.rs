@@ -127,10 +127,6 @@ impl Daemon {
             path: home.socket(),
             source,
         })?;
-        let wanted = match (&link, restarts) {
-            (Some(link), 1..) => predecessor::clear(link, &pump).await,
-            (Some(_) | None, _) => Vec::new(),
-        };
         let events = Arc::new(Events::new());
         let (publisher, published) = watch_channel::channel(Arc::new(Published::default()));
         let uid = peer::own_uid();
@@ -151,7 +147,12 @@ impl Daemon {
             user: system::user_name(uid),
             uid,
         };
+        // Clients are greeted from now on; what they ask waits until the engine runs.
         tokio::spawn(server::serve(listener, shared));
+        let wanted = match (&link, restarts) {
+            (Some(link), 1..) => predecessor::clear(link, &pump).await,
+            (Some(_) | None, _) => Vec::new(),
+        };
         let tools = Tools {
             clock,
             reports: reports.clone(),
@@ -175,12 +176,8 @@ impl Daemon {
         let pid = std::process::id();
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
-        if !wanted.is_empty() {
-            info!(apps = wanted.len(), "starting what the previous daemon ran");
-            ask(&reports, "guardian", Ask::Restore(wanted));
-        }
-        tokio::spawn(leave_on_signal(reports.clone(), Arc::clone(&events), clock)?);
-        let shell = engine.run().await;
+        tokio::spawn(leave_on_signal(reports)?);
+        let shell = engine.run(wanted).await;
         // Nobody may find a socket that nobody answers.
         if let Err(error) = std::fs::remove_file(home.socket()) {
             error!("cannot remove {}: {error}", home.socket().display());
@@ -197,11 +194,7 @@ fn restarts() -> u32 {
 }
 
 /// SIGTERM and SIGINT: stop all apps properly, then leave. SIGHUP and SIGUSR2 are taken and do nothing (yet).
-fn leave_on_signal(
-    reports: mpsc::UnboundedSender<Report>,
-    events: Arc<Events>,
-    clock: Clock,
-) -> Result<impl Future<Output = ()>, BirthError> {
+fn leave_on_signal(reports: mpsc::UnboundedSender<Report>) -> Result<impl Future<Output = ()>, BirthError> {
     let on = |kind| signal(kind).map_err(BirthError::Runtime);
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let (mut hangup, mut user) = (on(SignalKind::hangup())?, on(SignalKind::user_defined2())?);
@@ -215,17 +208,11 @@ fn leave_on_signal(
             }
         }
         info!("asked to leave by a signal");
-        events.tell_own(EventKind::DaemonLeaving, clock.epoch_millis(clock.now()));
-        ask(&reports, "signal", Ask::Shutdown);
+        let who = Arc::new(Who { uid: peer::own_uid(), verb: "signal".to_owned() });
+        let (answer, _) = oneshot::channel();
+        // The engine is on the other side; when it has ended, there is nothing to ask any more.
+        let _ = reports.send(Report::Asked(Box::new(Request { who, ask: Ask::Shutdown, answer, progress: None })));
     })
-}
-
-/// A request of the daemon's own; nobody waits for its answer.
-fn ask(reports: &mpsc::UnboundedSender<Report>, verb: &str, ask: Ask) {
-    let who = Arc::new(Who { uid: peer::own_uid(), verb: verb.to_owned() });
-    let (answer, _) = oneshot::channel();
-    // The engine is on the other side; when it has ended, there is nothing to ask any more.
-    let _ = reports.send(Report::Asked(Box::new(Request { who, ask, answer, progress: None })));
 }
 
 /// One line to the client that started this daemon. It may have gone.

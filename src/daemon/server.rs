@@ -63,14 +63,18 @@ impl Shared {
     }
 }
 
-/// Binds the socket, mode 0600. The caller holds the daemon's lock, so what lies there is nobody's.
+/// Binds the socket, mode 0600. The caller holds the daemon's lock, so what lies there is nobody's. It gets its name
+/// when it listens: whoever finds it can connect.
 pub(super) fn bind(path: &Path) -> io::Result<Listener> {
-    match std::fs::remove_file(path) {
+    let before = path.with_extension("new");
+    match std::fs::remove_file(&before) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let name = path.to_fs_name::<GenericFilePath>()?;
-    ListenerOptions::new().name(name).mode(0o600).reclaim_name(false).create_tokio()
+    let name = before.as_path().to_fs_name::<GenericFilePath>()?;
+    let listener = ListenerOptions::new().name(name).mode(0o600).reclaim_name(false).create_tokio()?;
+    std::fs::rename(&before, path)?;
+    Ok(listener)
 }
 
 /// Accepts for ever.

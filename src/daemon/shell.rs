@@ -19,7 +19,7 @@ use crate::daemon::publish::{Events, Published, PublishedApp};
 use crate::daemon::pump::Pump;
 use crate::daemon::spawner::{Job, Spawned};
 use crate::daemon::watch;
-use crate::proto::{ExitView, Progress, SlotView};
+use crate::proto::{EventKind, ExitView, Progress, SlotView};
 use crate::spec::{ExitStatus, Signal, Stream};
 use crate::supervisor::{
     Change, ChangeKind, Definition, Event, Exit, Left, Reply, RequestId, Resolve, RunId, SlotFacts, SlotId, State,
@@ -260,6 +260,11 @@ impl Shell {
         }
         let time = self.tools.clock.epoch_millis(self.tools.clock.now());
         self.tools.events.tell(change, time, |run| self.pid(run));
+    }
+
+    pub(super) fn announce_leaving(&self) {
+        let time = self.tools.clock.epoch_millis(self.tools.clock.now());
+        self.tools.events.tell_own(EventKind::DaemonLeaving, time);
     }
 
     pub(super) fn forget(&mut self, slot: SlotId) {
