@@ -1,6 +1,7 @@
 //! The shell: carries the core's effects out. Nothing here waits; what takes time is a thread or a task that reports.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -109,11 +110,11 @@ impl Shell {
         let pid = process.display_pid();
         info!(app = %definition.spec.name, slot = slot.0, run = run.0, pid, "started");
         if let Some(link) = &self.tools.link {
-            link.put(&keep::process_name(run, pid), &*process);
-            link.put(&keep::name(run, "in"), &stdin);
-            for source in &sources {
-                link.put(&keep::name(run, keep::stream(source.stream)), &source.pipe);
-            }
+            let (main, input) = (keep::process_name(run, pid), keep::name(run, "in"));
+            let outputs: Vec<String> = sources.iter().map(|s| keep::name(run, keep::stream(s.stream))).collect();
+            let mut named = vec![(main.as_str(), process.pidfd()), (input.as_str(), stdin.as_fd())];
+            named.extend(outputs.iter().map(String::as_str).zip(sources.iter().map(|source| source.pipe.as_fd())));
+            link.put(&named);
         }
         for source in sources {
             self.tools.pump.add(source);
@@ -159,9 +160,8 @@ impl Shell {
 
     pub(super) fn on_closed(&mut self, run: RunId) {
         if let Some(link) = &self.tools.link {
-            for stream in [Stream::Out, Stream::Error] {
-                link.forget(&keep::name(run, keep::stream(stream)));
-            }
+            let [out, error] = [Stream::Out, Stream::Error].map(|stream| keep::name(run, keep::stream(stream)));
+            link.forget(&[&out, &error]);
         }
     }
 
@@ -303,7 +303,7 @@ impl Shell {
     pub(super) fn keep_wanted(&self, wanted: &[Wanted]) {
         let Some(link) = &self.tools.link else { return };
         match keep::write_wanted(wanted) {
-            Ok(file) => link.put(keep::WANTED, &file),
+            Ok(file) => link.put(&[(keep::WANTED, file.as_fd())]),
             Err(error) => warn!("cannot keep what is wanted: {error}"),
         }
     }
@@ -374,8 +374,8 @@ impl Shell {
         }
         self.tools.looker.ended(run);
         if let Some(link) = &self.tools.link {
-            link.forget(&keep::process_name(run, live.process.display_pid()));
-            link.forget(&keep::name(run, "in"));
+            let (main, input) = (keep::process_name(run, live.process.display_pid()), keep::name(run, "in"));
+            link.forget(&[&main, &input]);
         }
         drop(live.notify);
     }
