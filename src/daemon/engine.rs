@@ -129,7 +129,7 @@ impl Engine {
                     Err(_) => break,
                 }
             }
-            if self.dirty && (self.inbox.is_empty() || self.published_at.elapsed() >= PUBLISH_EVERY) {
+            if self.dirty && self.published_at.elapsed() >= PUBLISH_EVERY {
                 self.publish();
             }
         }
