@@ -146,6 +146,14 @@ fn refused(refusal: &Refusal) -> Failure {
         Refusal::NameTaken { name, owner, asked_by } => Failure::failed(refusal.to_string())
             .because(format!("`{name}` was asked for by {asked_by}; it runs from {owner}"))
             .hint("`--name` or `--namespace` gives it another name, `--force` takes the old one over"),
+        Refusal::Instances { name, wanted, .. } => {
+            let failure = Failure::new(ExitCode::Usage, refusal.to_string());
+            if *wanted < 1 {
+                failure.hint(format!("`rsx stop {name}` stops it, `rsx delete {name}` forgets it"))
+            } else {
+                failure
+            }
+        }
         Refusal::Leaving => Failure::new(ExitCode::NoDaemon, refusal.to_string()).hint("try again in a moment"),
         Refusal::HelloFirst | Refusal::BadRequest { .. } | Refusal::TooLarge { .. } => {
             Failure::failed("the rsx daemon refused the call").because(refusal.to_string())

@@ -27,20 +27,38 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
         proto::Call::Restart(a) => core::Ask::Restart(act(a)),
         proto::Call::Delete(a) => core::Ask::Delete(act(a)),
         proto::Call::Kill => core::Ask::Shutdown,
-        proto::Call::Hello(_) | proto::Call::Ping | proto::Call::View(_) | proto::Call::Events(_) => return None,
+        proto::Call::Reset(a) => core::Ask::Reset(act(a)),
+        proto::Call::Scale(scale) => core::Ask::Scale(core::Scale {
+            targets: targets(scale.targets),
+            count: match scale.count {
+                proto::Count::To(count) => core::Count::To(count),
+                proto::Count::By(difference) => core::Count::By(difference),
+            },
+            wait: wait(scale.no_wait),
+        }),
+        proto::Call::Signal(call) => core::Ask::Signal { targets: targets(call.targets), signal: call.signal },
+        proto::Call::Hello(_)
+        | proto::Call::Ping
+        | proto::Call::View(_)
+        | proto::Call::Events(_)
+        | proto::Call::Past(_)
+        | proto::Call::Env(_)
+        | proto::Call::Send(_)
+        | proto::Call::Flush(_)
+        | proto::Call::ReloadLogs => return None,
     })
 }
 
 fn act(act: proto::Act) -> core::Act {
-    core::Act {
-        targets: act.targets.into_iter().map(target).collect(),
-        update_env: act.update_env.map(Arc::new),
-        wait: wait(act.no_wait),
-    }
+    core::Act { targets: targets(act.targets), update_env: act.update_env.map(Arc::new), wait: wait(act.no_wait) }
 }
 
 fn wait(no_wait: bool) -> core::Wait {
     if no_wait { core::Wait::No } else { core::Wait::UntilDone }
+}
+
+pub(super) fn targets(targets: Vec<proto::Target>) -> Vec<core::Target> {
+    targets.into_iter().map(target).collect()
 }
 
 fn target(target: proto::Target) -> core::Target {
@@ -70,6 +88,9 @@ pub(super) fn refusal(refusal: core::Refusal) -> proto::Refusal {
         }
         core::Refusal::NameTaken { name, owner, asked_by } => {
             proto::Refusal::NameTaken { name, owner: origin(&owner), asked_by: origin(&asked_by) }
+        }
+        core::Refusal::Instances { name, wanted } => {
+            proto::Refusal::Instances { name, wanted, limit: crate::spec::MAX_INSTANCES }
         }
         core::Refusal::Twice { name } => {
             proto::Refusal::BadRequest { why: format!("the name `{name}` is declared twice") }
@@ -143,6 +164,10 @@ pub(super) fn event(kind: core::ChangeKind, pid: impl Fn(core::RunId) -> u32) ->
         core::ChangeKind::Stopping(run, signal) => {
             proto::EventKind::Stopping { run: run.0, signal: signal.to_string() }
         }
+        core::ChangeKind::Signalled(run, signal) => {
+            proto::EventKind::Signalled { run: run.0, signal: signal.to_string() }
+        }
+        core::ChangeKind::Reset => proto::EventKind::Reset,
         core::ChangeKind::Killed(run) => proto::EventKind::Killed { run: run.0 },
         core::ChangeKind::Exited { run, status, uptime, asked, left } => proto::EventKind::Exited {
             run: run.0,

@@ -41,6 +41,8 @@ pub(super) enum Report {
     Gone { run: RunId },
     /// Both output pipes of a run have ended.
     Closed { run: RunId },
+    /// Bytes for the standard input of runs, few enough for a pipe to take whole.
+    Input { runs: Vec<RunId>, bytes: Vec<u8>, written: oneshot::Sender<Vec<Result<(), String>>> },
     /// The last words of a run.
     LastWords { run: RunId, stderr: Vec<String> },
 }
@@ -160,6 +162,11 @@ impl Engine {
             Report::Gone { run } => self.shell.on_gone(run),
             Report::Closed { run } => {
                 self.shell.on_closed(run);
+                None
+            }
+            Report::Input { runs, bytes, written } => {
+                // The client may have gone.
+                let _ = written.send(runs.into_iter().map(|run| self.shell.write_input(run, &bytes)).collect());
                 None
             }
             Report::LastWords { run, stderr } => {

@@ -38,14 +38,15 @@ pub(super) fn write_wanted(wanted: &[Wanted]) -> io::Result<OwnedFd> {
     let mut environments: Vec<Arc<Env>> = Vec::new();
     let mut apps = Vec::with_capacity(wanted.len());
     for app in wanted {
-        let Definition { spec, inherited, stamp } = &*app.definition;
+        let Definition { spec, inherited, stamp, declared } = &*app.definition;
         // Apps of one request share one allocation: comparing pointers finds all that matter.
         let environment = environments.iter().position(|env| Arc::ptr_eq(env, inherited)).unwrap_or_else(|| {
             environments.push(Arc::clone(inherited));
             environments.len() - 1
         });
         let slots = app.slots.iter().map(|(id, instance, up)| KeptSlot { id: id.0, instance: *instance, up: *up });
-        apps.push(KeptApp { spec: spec.clone(), environment, stamp: *stamp, slots: slots.collect() });
+        let declared = (*declared != spec.instances).then_some(*declared);
+        apps.push(KeptApp { spec: spec.clone(), environment, stamp: *stamp, declared, slots: slots.collect() });
     }
     let environments = environments.iter().map(|env| Env::clone(env)).collect();
     let kept = Kept { version: KEPT_VERSION, environments, apps };
@@ -62,6 +63,7 @@ pub(super) fn read_wanted(file: &OwnedFd) -> io::Result<Vec<Wanted>> {
     let environments: Vec<Arc<Env>> = kept.environments.into_iter().map(Arc::new).collect();
     let wanted = kept.apps.into_iter().map(|app| Wanted {
         definition: Arc::new(Definition {
+            declared: app.declared.unwrap_or(app.spec.instances),
             spec: app.spec,
             inherited: environments.get(app.environment).cloned().unwrap_or_default(),
             stamp: app.stamp,
@@ -84,6 +86,7 @@ mod tests {
                 spec: AppSpec::sample(name),
                 inherited: Arc::clone(&inherited),
                 stamp: None,
+                declared: 1 + u16::try_from(id).unwrap(),
             }),
             slots: vec![(SlotId(id), 0, id == 0)],
         };

@@ -231,7 +231,8 @@ mod tests {
         let mut spec = AppSpec::sample("api");
         spec.cwd = "/".into();
         spec.program = program;
-        Definition { spec, inherited: Arc::new(Env::from([("PATH".into(), "/usr/bin:/bin".into())])), stamp: None }
+        let inherited = Arc::new(Env::from([("PATH".into(), "/usr/bin:/bin".into())]));
+        Definition { spec, inherited, stamp: None, declared: 1 }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! runs all of these; the log pump, the spawner and the looker have threads of their own.
 #![allow(clippy::disallowed_methods, reason = "this layer is the shell: it has clocks, files, tasks and threads")]
 
+mod care;
 mod clock;
 mod convert;
 mod engine;
@@ -23,6 +24,7 @@ mod looker;
 mod predecessor;
 mod publish;
 mod pump;
+mod redact;
 mod server;
 mod shell;
 mod spawner;
@@ -35,7 +37,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as watch_channel};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::daemon::clock::Clock;
 use crate::daemon::engine::{Engine, Report, Request};
@@ -55,6 +57,9 @@ use crate::sys::{fds, limits, peer, system};
 
 /// How long the pump may take to empty its pipes at the end.
 const LAST_LOGS: Duration = Duration::from_secs(3);
+
+/// How long the log files may take to be opened anew after a signal.
+const REOPEN: Duration = Duration::from_secs(10);
 
 /// Runs the daemon of this home until it has stopped all apps and leaves. Returns its exit code: 0 tells the guardian
 /// to leave, too.
@@ -86,6 +91,7 @@ struct Daemon {
     restarts: u32,
     wanted: Vec<Wanted>,
     link: Option<Link>,
+    pump: Pump,
 }
 
 impl Daemon {
@@ -157,7 +163,7 @@ impl Daemon {
             clock,
             reports: reports.clone(),
             spawner,
-            pump,
+            pump: pump.clone(),
             looker,
             events: Arc::clone(&events),
             link: link.clone(),
@@ -165,18 +171,18 @@ impl Daemon {
         };
         let seed = clock.epoch_millis(clock.now()) ^ u64::from(std::process::id());
         let engine = Engine::new(Shell::new(tools), clock, inbox, publisher, seed);
-        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, wanted, link })
+        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, wanted, link, pump })
     }
 
     async fn live(self) -> Result<(), BirthError> {
-        let Daemon { engine, reports, events, clock, home, restarts, wanted, link } = self;
+        let Daemon { engine, reports, events, clock, home, restarts, wanted, link, pump } = self;
         if let Some(link) = link {
             link.ready();
         }
         let pid = std::process::id();
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
-        tokio::spawn(leave_on_signal(reports)?);
+        tokio::spawn(heed_signals(reports, pump)?);
         let shell = engine.run(wanted).await;
         // Nobody may find a socket that nobody answers.
         if let Err(error) = std::fs::remove_file(home.socket()) {
@@ -193,8 +199,9 @@ fn restarts() -> u32 {
     std::env::var(guardian::RESTARTS).ok().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
-/// SIGTERM and SIGINT: stop all apps properly, then leave. SIGHUP and SIGUSR2 are taken and do nothing (yet).
-fn leave_on_signal(reports: mpsc::UnboundedSender<Report>) -> Result<impl Future<Output = ()>, BirthError> {
+/// SIGTERM and SIGINT: stop all apps properly, then leave. SIGUSR2: open all log files anew, as logrotate's scripts for
+/// PM2 expect. SIGHUP is taken and does nothing.
+fn heed_signals(reports: mpsc::UnboundedSender<Report>, pump: Pump) -> Result<impl Future<Output = ()>, BirthError> {
     let on = |kind| signal(kind).map_err(BirthError::Runtime);
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let (mut hangup, mut user) = (on(SignalKind::hangup())?, on(SignalKind::user_defined2())?);
@@ -204,7 +211,10 @@ fn leave_on_signal(reports: mpsc::UnboundedSender<Report>) -> Result<impl Future
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => {}
-                _ = user.recv() => {}
+                _ = user.recv() => match pump.reopen(REOPEN).await {
+                    Some(files) => info!(files = files.len(), "opened the log files anew"),
+                    None => warn!("the log files could not be opened anew in time"),
+                },
             }
         }
         info!("asked to leave by a signal");

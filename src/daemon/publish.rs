@@ -1,15 +1,15 @@
 //! What readers get: a snapshot of the core's facts, replaced whole, and the ring of past events.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
 use crate::daemon::convert;
 use crate::daemon::looker::Sample;
+use crate::daemon::redact;
 use crate::proto::{AppView, DaemonView, Event, EventKind, ExitView, SlotView, View, ViewDetail};
-use crate::spec::Env;
-use crate::supervisor::{Change, Definition, RunId};
+use crate::supervisor::{self as core, Candidate, Change, Definition, Refusal, RunId, SlotId, Target};
 
 /// How many past events are kept for `events --history`.
 const RING: usize = 1000;
@@ -39,6 +39,19 @@ impl Published {
         slots.filter(|slot| slot.pid.is_some()).map(|slot| RunId(slot.run)).collect()
     }
 
+    /// What targets mean, in the order of ids: readers do not queue for the core to tell them.
+    pub(super) fn find(&self, targets: &[Target]) -> Result<Vec<(&PublishedApp, &SlotView)>, Refusal> {
+        let candidates: Vec<Candidate<'_>> = self.slots().map(|(app, slot)| candidate(app, slot)).collect();
+        let ids: BTreeSet<u32> = core::resolve(targets, &candidates)?.into_iter().map(|slot| slot.0).collect();
+        let mut found: Vec<_> = self.slots().filter(|(_, slot)| ids.contains(&slot.id)).collect();
+        found.sort_by_key(|(_, slot)| slot.id);
+        Ok(found)
+    }
+
+    fn slots(&self) -> impl Iterator<Item = (&PublishedApp, &SlotView)> {
+        self.apps.iter().flat_map(|app| app.slots.iter().map(move |slot| (app, slot)))
+    }
+
     /// The view of the wire: with samples, in the wanted detail, secrets redacted.
     pub(super) fn view(
         &self,
@@ -57,14 +70,26 @@ impl Published {
                 user: user.to_owned(),
                 spec: full.then(|| {
                     let mut spec = spec.clone();
-                    spec.env = redacted(&spec.env);
+                    spec.env = redact::env(&spec.env);
+                    spec.program = redact::program(&spec.program);
                     spec
                 }),
-                inherited: full.then(|| redacted(&app.definition.inherited)),
+                inherited: full.then(|| redact::env(&app.definition.inherited)),
                 slots: app.slots.iter().map(|slot| sampled(slot, full, samples)).collect(),
             }
         };
         View { generation: self.generation, daemon, apps: self.apps.iter().map(app).collect() }
+    }
+}
+
+fn candidate<'a>(app: &'a PublishedApp, slot: &SlotView) -> Candidate<'a> {
+    let spec = &app.definition.spec;
+    Candidate {
+        slot: SlotId(slot.id),
+        name: &spec.name,
+        namespace: &spec.namespace,
+        origin: &spec.origin,
+        script: spec.script_path(),
     }
 }
 
@@ -81,42 +106,6 @@ fn sampled(slot: &SlotView, full: bool, samples: &HashMap<RunId, Sample>) -> Slo
         reason: slot.reason.clone(),
         ..*slot
     }
-}
-
-/// Replaces values that look like secrets by their name, or by a password in a URL.
-fn redacted(env: &Env) -> Env {
-    const HIDDEN: &str = "[redacted]";
-    const MARKS: [&str; 12] = [
-        "SECRET",
-        "PASSWORD",
-        "PASSWD",
-        "TOKEN",
-        "APIKEY",
-        "API_KEY",
-        "PRIVATE",
-        "CREDENTIAL",
-        "AUTH",
-        "COOKIE",
-        "SIGNING",
-        "ACCESS_KEY",
-    ];
-    let has_password = |value: &str| {
-        value.split_once("://").is_some_and(|(_, rest)| {
-            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
-        })
-    };
-    env.iter()
-        .map(|(name, value)| {
-            let upper = name.to_ascii_uppercase();
-            let secret = MARKS.iter().any(|mark| upper.contains(mark))
-                || upper.ends_with("_KEY")
-                || upper.ends_with("_PASS")
-                || upper == "PASS"
-                || has_password(value);
-            (name.clone(), if secret { HIDDEN.to_owned() } else { value.clone() })
-        })
-        .collect()
 }
 
 /// The events of this daemon: the last thousand, and a channel for those who listen.
@@ -163,6 +152,11 @@ impl Events {
         (past, self.sender.subscribe())
     }
 
+    /// The last `history` events.
+    pub(super) fn past(&self, history: usize) -> Vec<Arc<Event>> {
+        self.subscribe(history).0
+    }
+
     fn push(&self, mut event: Event) {
         let mut ring = self.lock();
         ring.next += 1;
@@ -185,25 +179,6 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn secrets_are_known_by_name_and_by_form() {
-        let env: Env = [
-            ("DB_PASSWORD", "x"),
-            ("stripe_api_key", "x"),
-            ("SSH_KEY", "x"),
-            ("DATABASE_URL", "postgres://u:p@db/app"),
-            ("HOME_URL", "https://example.org/a:b@c"),
-            ("PORT", "3000"),
-            ("KEYBOARD", "us"),
-        ]
-        .into_iter()
-        .map(|(n, v)| (n.to_owned(), v.to_owned()))
-        .collect();
-        let hidden: Vec<String> =
-            redacted(&env).into_iter().filter(|(_, v)| v == "[redacted]").map(|(n, _)| n).collect();
-        assert_eq!(hidden, ["DATABASE_URL", "DB_PASSWORD", "SSH_KEY", "stripe_api_key"]);
-    }
 
     #[test]
     fn a_subscriber_gets_the_past_it_asked_for_and_then_all() {

@@ -4,7 +4,7 @@
 //! that write; never supervision. The last words of each standard error are kept for those who ask why something failed.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -14,7 +14,9 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::daemon::engine::Report;
+use crate::daemon::spawner::open_log;
 use crate::logs::LastWords;
+use crate::proto::LogFile;
 use crate::spec::Stream;
 use crate::supervisor::RunId;
 use crate::sys::poller::{Interest, Poller, Ready, Waker};
@@ -50,6 +52,8 @@ pub(super) struct Pump {
 enum Request {
     Add(Box<Source>),
     Tail(RunId, oneshot::Sender<Vec<String>>),
+    Flush(Vec<PathBuf>, oneshot::Sender<Vec<LogFile>>),
+    Reopen(oneshot::Sender<Vec<LogFile>>),
     Finish(oneshot::Sender<()>),
 }
 
@@ -87,6 +91,20 @@ impl Pump {
             Ok(Ok(lines)) => lines,
             Ok(Err(_)) | Err(_) => Vec::new(),
         }
+    }
+
+    /// Empties log files; what programs wrote before goes, too. `None`: not done in time.
+    pub(super) async fn flush(&self, paths: Vec<PathBuf>, limit: Duration) -> Option<Vec<LogFile>> {
+        let (done, flushed) = oneshot::channel();
+        self.ask(Request::Flush(paths, done));
+        tokio::time::timeout(limit, flushed).await.ok()?.ok()
+    }
+
+    /// Opens all log files anew by their names. `None`: not done in time.
+    pub(super) async fn reopen(&self, limit: Duration) -> Option<Vec<LogFile>> {
+        let (done, reopened) = oneshot::channel();
+        self.ask(Request::Reopen(done));
+        tokio::time::timeout(limit, reopened).await.ok()?.ok()
     }
 
     /// Empties all pipes, then ends the thread.
@@ -132,6 +150,14 @@ impl Thread {
                         // Whoever asked may have stopped waiting.
                         let _ = answer.send(lines);
                     }
+                    Request::Flush(paths, done) => {
+                        self.drain(|source| source.path.as_ref().is_some_and(|path| paths.contains(path)));
+                        // Whoever asked may have stopped waiting, here and below.
+                        let _ = done.send(paths.into_iter().filter_map(empty).collect());
+                    }
+                    Request::Reopen(done) => {
+                        let _ = done.send(self.reopen());
+                    }
                     Request::Finish(done) => {
                         self.drain(|_| true);
                         let _ = done.send(());
@@ -170,6 +196,25 @@ impl Thread {
                 }
             }
         }
+    }
+
+    /// Every name leads to a file again that somebody may have moved away. What cannot be opened is written as before.
+    fn reopen(&mut self) -> Vec<LogFile> {
+        let mut files = Vec::new();
+        for source in self.sources.values_mut() {
+            let Some(path) = source.path.clone() else { continue };
+            let opened = open_log(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+            files.push(match opened {
+                Ok((bytes, file)) => {
+                    source.sink = Some(file);
+                    LogFile { path, bytes, problem: None }
+                }
+                Err(error) => LogFile { path, bytes: 0, problem: Some(error.to_string()) },
+            });
+        }
+        files.sort();
+        files.dedup();
+        files
     }
 
     /// One read and one write. `None`: there is nothing more for now, or for ever.
@@ -217,5 +262,24 @@ impl Thread {
         }
         // The engine may have ended already.
         let _ = self.reports.send(Report::Closed { run: source.run });
+    }
+}
+
+/// Empties a file in place: who appends to it goes on at its beginning. None: there is nothing to empty.
+fn empty(path: PathBuf) -> Option<LogFile> {
+    let emptied = || {
+        // Not a pipe or a device: opening one could wait for ever.
+        if !std::fs::metadata(&path)?.is_file() {
+            return Ok(None);
+        }
+        let file = OpenOptions::new().write(true).open(&path)?;
+        let bytes = file.metadata()?.len();
+        file.set_len(0)?;
+        io::Result::Ok(Some(bytes))
+    };
+    match emptied() {
+        Ok(bytes) => bytes.map(|bytes| LogFile { path, bytes, problem: None }),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => Some(LogFile { path, bytes: 0, problem: Some(error.to_string()) }),
     }
 }

@@ -10,6 +10,7 @@ use interprocess::local_socket::traits::StreamCommon as _;
 use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{info, warn};
@@ -193,7 +194,36 @@ impl Connection {
                 self.events(id, call).await?;
                 return Ok(false);
             }
-            Call::Apply(_) | Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Delete(_) | Call::Kill => {
+            Call::Env(call) => {
+                let answer = self.shared.environments(call);
+                self.answered(id, answer).await?;
+            }
+            Call::Send(call) => {
+                let answer = self.shared.send(call).await;
+                self.answered(id, answer).await?;
+            }
+            Call::Flush(call) => {
+                info!(uid = self.uid, verb = %self.verb, "flush");
+                let answer = self.shared.flush(call).await;
+                self.answered(id, answer).await?;
+            }
+            Call::ReloadLogs => {
+                let answer = self.shared.reload_logs().await;
+                self.answered(id, answer).await?;
+            }
+            Call::Past(call) => {
+                let answer = Ok(self.shared.past(call));
+                self.answered(id, answer).await?;
+            }
+            Call::Apply(_)
+            | Call::Start(_)
+            | Call::Stop(_)
+            | Call::Restart(_)
+            | Call::Delete(_)
+            | Call::Reset(_)
+            | Call::Scale(_)
+            | Call::Signal(_)
+            | Call::Kill => {
                 if let Some(why) = misdeclared(&call) {
                     self.write(&write_refusal(id, &Refusal::BadRequest { why })).await?;
                 } else if let Some(ask) = convert::ask(call) {
@@ -202,6 +232,14 @@ impl Connection {
             }
         }
         Ok(true)
+    }
+
+    async fn answered<R: Serialize>(&mut self, id: u64, answer: Result<R, Refusal>) -> io::Result<()> {
+        let bytes = match answer {
+            Ok(result) => write_result(id, &result),
+            Err(refusal) => write_refusal(id, &refusal),
+        };
+        self.write(&bytes).await
     }
 
     async fn view(&mut self, id: u64, call: ViewCall) -> io::Result<()> {

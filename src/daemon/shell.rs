@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use tokio::sync::{mpsc as tokio_mpsc, oneshot};
 use tracing::{debug, info, warn};
 
@@ -64,7 +65,7 @@ struct Live {
     treekill: bool,
     wraps: bool,
     /// Held open, so that the program never reads an end of its input.
-    _stdin: std::os::fd::OwnedFd,
+    stdin: std::os::fd::OwnedFd,
     notify: Option<watch::Notify>,
 }
 
@@ -125,7 +126,7 @@ impl Shell {
         let (wraps, treekill) = (resolved.wraps, definition.spec.stop.treekill);
         self.places.insert(slot, Place { resolved, out_file, error_file });
         self.past.insert(run, Past { pid, stderr: Vec::new() });
-        self.runs.insert(run, Live { slot, process, treekill, wraps, _stdin: stdin, notify });
+        self.runs.insert(run, Live { slot, process, treekill, wraps, stdin, notify });
         Event::Spawned { run }
     }
 
@@ -219,6 +220,18 @@ impl Shell {
         };
         if let Err(error) = sent {
             warn!(run = run.0, "cannot send {signal}: {error}");
+        }
+    }
+
+    /// Writes to the standard input of a run; why it could not be done, as a sentence fragment. Never waits: the pipe takes
+    /// so few bytes whole or not at all (pipe(7)).
+    pub(super) fn write_input(&self, run: RunId, bytes: &[u8]) -> Result<(), String> {
+        let live = self.runs.get(&run).ok_or("it does not run")?;
+        match nix::unistd::write(&live.stdin, bytes) {
+            Ok(_) => Ok(()),
+            Err(Errno::EAGAIN) => Err("it does not read its standard input, which is full".to_owned()),
+            Err(Errno::EPIPE) => Err("it has closed its standard input".to_owned()),
+            Err(errno) => Err(format!("its standard input: {}", errno.desc())),
         }
     }
 

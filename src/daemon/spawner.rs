@@ -188,7 +188,8 @@ fn output(
     Ok((theirs, Some(source), path))
 }
 
-fn open_log(path: &Path) -> io::Result<File> {
+/// Opens a log file for appending; made with its folder if it is not there.
+pub(super) fn open_log(path: &Path) -> io::Result<File> {
     let open = || OpenOptions::new().append(true).create(true).mode(0o640).open(path);
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

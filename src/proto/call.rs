@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proto::care::{EnvCall, FlushCall, PastCall, ScaleCall, SendCall, SignalCall};
 use crate::proto::view::State;
 use crate::spec::{AppSpec, Env, Stamp};
 
@@ -24,6 +25,22 @@ pub enum Call {
     Restart(Act),
     /// Stop and forget; answered with [`Outcome`].
     Delete(Act),
+    /// Forget restarts and quick exits; answered with [`Outcome`].
+    Reset(Act),
+    /// Change the number of instances; answered with [`Applied`].
+    Scale(ScaleCall),
+    /// Send a signal; answered with [`Outcome`].
+    Signal(SignalCall),
+    /// Write a line to standard input; answered with [`Outcome`].
+    Send(SendCall),
+    /// The environment of instances; answered with [`Environments`](crate::proto::Environments).
+    Env(EnvCall),
+    /// Empty log files; answered with [`LogFiles`](crate::proto::LogFiles).
+    Flush(FlushCall),
+    /// Open all log files anew, for who has moved them; answered with [`LogFiles`](crate::proto::LogFiles).
+    ReloadLogs,
+    /// Past events; answered with [`Past`](crate::proto::Past).
+    Past(PastCall),
     /// The published view; answered with [`View`](crate::proto::View).
     View(ViewCall),
     /// The stream of changes: an empty answer, then `event` notifications without end.
@@ -336,6 +353,16 @@ pub enum Refusal {
         owner: String,
         /// Who asked.
         asked_by: String,
+    },
+    /// A number of instances that cannot be. Nothing was done.
+    #[error("`{name}` would have {wanted} instances; 1 to {limit} are possible")]
+    Instances {
+        /// The app.
+        name: String,
+        /// How many it would have.
+        wanted: i64,
+        /// The most that are possible.
+        limit: u16,
     },
     /// The daemon is leaving.
     #[error("the daemon is shutting down")]

@@ -69,6 +69,15 @@ pub enum EventKind {
         /// The first signal.
         signal: String,
     },
+    /// A signal was sent to it because somebody asked for that.
+    Signalled {
+        /// Its run.
+        run: u64,
+        /// Which.
+        signal: String,
+    },
+    /// Its counters were set back.
+    Reset,
     /// It did not end in time and was killed.
     Killed {
         /// Its run.

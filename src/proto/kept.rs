@@ -28,6 +28,9 @@ pub struct KeptApp {
     /// The state of its script file when it was declared.
     #[serde(default)]
     pub stamp: Option<Stamp>,
+    /// How many instances its owner declared, where `scale` has changed that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<u16>,
     /// Its slots.
     pub slots: Vec<KeptSlot>,
 }

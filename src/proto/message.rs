@@ -4,7 +4,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::proto::{Act, Apply, Call, EventsCall, Hello, Refusal, ViewCall};
+use crate::proto::{
+    Act, Apply, Call, EnvCall, EventsCall, FlushCall, Hello, PastCall, Refusal, ScaleCall, SendCall, SignalCall,
+    ViewCall,
+};
 
 /// A line is no message of this protocol.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +133,14 @@ pub fn read_call(line: &[u8]) -> Result<Incoming, (u64, Refusal)> {
         "stop" => typed::<Act>(params).map(Call::Stop),
         "restart" => typed::<Act>(params).map(Call::Restart),
         "delete" => typed::<Act>(params).map(Call::Delete),
+        "reset" => typed::<Act>(params).map(Call::Reset),
+        "scale" => typed::<ScaleCall>(params).map(Call::Scale),
+        "signal" => typed::<SignalCall>(params).map(Call::Signal),
+        "send" => typed::<SendCall>(params).map(Call::Send),
+        "env" => typed::<EnvCall>(params).map(Call::Env),
+        "flush" => typed::<FlushCall>(params).map(Call::Flush),
+        "reload_logs" => Ok(Call::ReloadLogs),
+        "past" => typed::<PastCall>(params).map(Call::Past),
         "view" => typed::<ViewCall>(params).map(Call::View),
         "events" => typed::<EventsCall>(params).map(Call::Events),
         "kill" => Ok(Call::Kill),
@@ -151,6 +162,14 @@ pub fn write_call(id: u64, call: &Call) -> Vec<u8> {
         Call::Stop(params) => out_call(id, "stop", params),
         Call::Restart(params) => out_call(id, "restart", params),
         Call::Delete(params) => out_call(id, "delete", params),
+        Call::Reset(params) => out_call(id, "reset", params),
+        Call::Scale(params) => out_call(id, "scale", params),
+        Call::Signal(params) => out_call(id, "signal", params),
+        Call::Send(params) => out_call(id, "send", params),
+        Call::Env(params) => out_call(id, "env", params),
+        Call::Flush(params) => out_call(id, "flush", params),
+        Call::ReloadLogs => out_call(id, "reload_logs", ()),
+        Call::Past(params) => out_call(id, "past", params),
         Call::View(params) => out_call(id, "view", params),
         Call::Events(params) => out_call(id, "events", params),
         Call::Kill => out_call(id, "kill", ()),
@@ -172,6 +191,7 @@ pub fn write_refusal(id: u64, refusal: &Refusal) -> Vec<u8> {
         Refusal::UnknownTarget { .. } => -32004,
         Refusal::NameTaken { .. } => -32005,
         Refusal::Leaving => -32006,
+        Refusal::Instances { .. } => -32007,
     };
     line(&OutError {
         jsonrpc: "2.0",
@@ -231,7 +251,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proto::{Target, ViewDetail};
+    use crate::proto::{Count, Target, ViewDetail};
+    use crate::spec::Signal;
 
     #[track_caller]
     fn round_trip(call: &Call) {
@@ -250,6 +271,14 @@ mod tests {
             Call::Stop(act()),
             Call::Restart(act()),
             Call::Delete(act()),
+            Call::Reset(act()),
+            Call::Scale(ScaleCall { targets: act().targets, count: Count::By(-2), no_wait: true }),
+            Call::Signal(SignalCall { targets: act().targets, signal: Signal::INT }),
+            Call::Send(SendCall { targets: act().targets, line: "reload \u{1f980}".into() }),
+            Call::Env(EnvCall { targets: act().targets, show: true }),
+            Call::Flush(FlushCall { targets: act().targets }),
+            Call::ReloadLogs,
+            Call::Past(PastCall { history: 9 }),
             Call::View(ViewCall { detail: ViewDetail::Full }),
             Call::Events(EventsCall { history: 3 }),
             Call::Kill,

@@ -7,6 +7,7 @@
 //! This layer has no behaviour beyond reading and writing these messages.
 
 mod call;
+mod care;
 mod event;
 mod frame;
 mod kept;
@@ -15,6 +16,10 @@ mod view;
 pub use call::{
     Act, Answer, Applied, Apply, Call, DaemonAnswer, EventsCall, Hello, HelloAnswer, Outcome, PlanAction, PlanStep,
     Progress, Refusal, SlotResult, StartApp, Target, Unchanged, ViewCall, ViewDetail,
+};
+pub use care::{
+    Count, EnvCall, Environments, FlushCall, InstanceEnv, LogFile, LogFiles, MAX_INPUT, Past, PastCall, ScaleCall,
+    SendCall, SignalCall,
 };
 pub use event::{Event, EventKind};
 pub use frame::{FrameError, LineCodec};

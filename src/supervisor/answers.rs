@@ -128,6 +128,13 @@ pub enum Refusal {
         /// Who asked.
         asked_by: Origin,
     },
+    /// A number of instances that cannot be.
+    Instances {
+        /// The app.
+        name: String,
+        /// How many it would have.
+        wanted: i64,
+    },
     /// Two apps of one request with one name.
     Twice {
         /// The name.
@@ -172,6 +179,10 @@ pub enum ChangeKind {
     SpawnFailed(String),
     /// It was asked to end.
     Stopping(RunId, Signal),
+    /// A request sent it a signal.
+    Signalled(RunId, Signal),
+    /// A request set its counters back.
+    Reset,
     /// It was killed.
     Killed(RunId),
     /// Its main process ended.

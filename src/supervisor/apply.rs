@@ -30,6 +30,7 @@ pub(super) fn plan(core: &Supervisor, apply: &Apply) -> Result<Vec<Step>, Refusa
             .apps
             .iter()
             .find(|(_, app)| app.definition.spec.name == spec.name && app.definition.spec.namespace == spec.namespace);
+        let (declared, mut spec) = (spec.instances, spec.clone());
         let (app, action, inherited) = match existing {
             None if spec.autostart => (None, PlanAction::Create, Arc::clone(&apply.inherited)),
             None => (None, PlanAction::Register, Arc::clone(&apply.inherited)),
@@ -39,19 +40,23 @@ pub(super) fn plan(core: &Supervisor, apply: &Apply) -> Result<Vec<Step>, Refusa
                     return Err(Refusal::NameTaken {
                         name: spec.name.clone(),
                         owner: old.spec.origin.clone(),
-                        asked_by: spec.origin.clone(),
+                        asked_by: spec.origin,
                     });
+                }
+                if old.spec.origin == spec.origin && old.declared == declared {
+                    // `scale` has the last word until the file says something new.
+                    spec.instances = old.spec.instances;
                 }
                 let fresh = old.stamp == *stamp || stamp.is_none();
                 let slots: Vec<&Slot> = core.slots.values().filter(|slot| slot.app == *id).collect();
                 let inherited = if apply.update_env { &apply.inherited } else { &old.inherited };
-                (Some(*id), change(&old.spec, spec, fresh, &slots, apply), Arc::clone(inherited))
+                (Some(*id), change(&old.spec, &spec, fresh, &slots, apply), Arc::clone(inherited))
             }
         };
         steps.push(Step {
             shown: PlanStep { name: spec.name.clone(), namespace: spec.namespace.clone(), action },
             app,
-            definition: Some(Arc::new(Definition { spec: spec.clone(), inherited, stamp: *stamp })),
+            definition: Some(Arc::new(Definition { spec, inherited, stamp: *stamp, declared })),
         });
     }
     leftovers(core, apply, &mut steps);
@@ -85,7 +90,8 @@ fn change(old: &AppSpec, new: &AppSpec, fresh: bool, slots: &[&Slot], apply: &Ap
         if apply.restart_unchanged {
             return PlanAction::Restart;
         }
-        if up < slots.len() && (new.autostart || up > 0) {
+        // Also what has fewer slots than it should: some were deleted one by one.
+        if up < usize::from(new.instances) && (new.autostart || up > 0) {
             return PlanAction::Start;
         }
         return PlanAction::Leave { since: oldest(slots) };

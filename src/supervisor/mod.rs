@@ -4,12 +4,13 @@
 //! clock or spawn; the same events give the same effects. The shell (`daemon`) feeds it and carries the effects out.
 //!
 //! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end,
-//! `requests.rs` what each request wants, `apply.rs` the plan of `start FILE`, `targets.rs` what a target means,
+//! `requests.rs` what each request wants, `apply.rs` the plan of `start FILE`, `resize.rs` the number of slots, `targets.rs` what a target means,
 //! `waiters.rs` who waits for which answer.
 
 mod answers;
 mod apply;
 mod requests;
+mod resize;
 mod restart;
 mod slot;
 mod steps;
@@ -29,9 +30,10 @@ use crate::supervisor::slot::{Goal, Phase, Slot, Turn};
 use crate::supervisor::waiters::Waiter;
 
 pub use answers::{Change, ChangeKind, Exit, PlanAction, PlanStep, Refusal, Reply, SlotAnswer, SlotResult, State};
+pub use targets::{Candidate, resolve};
 pub use vocabulary::{
-    Act, Apply, Ask, Definition, Effect, Event, Lasting, Left, ReadyBy, RequestId, Resolve, RunId, SlotId, Target,
-    Time, Wait, Wanted, Who, Whom,
+    Act, Apply, Ask, Count, Definition, Effect, Event, Lasting, Left, ReadyBy, RequestId, Resolve, RunId, Scale,
+    SlotId, Target, Time, Wait, Wanted, Who, Whom,
 };
 
 /// An app's place in the core; never shown.

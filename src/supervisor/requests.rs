@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::spec::Env;
+use crate::spec::{Env, Signal};
 use crate::supervisor::apply::{self, Step};
 use crate::supervisor::slot::{Goal, Slot};
 use crate::supervisor::targets;
 use crate::supervisor::waiters::{Form, Waiter, Want};
 use crate::supervisor::{
     Act, App, AppId, Apply, Ask, Change, ChangeKind, Definition, Effect, PlanAction, PlanStep, Refusal, Reply,
-    RequestId, SlotId, Supervisor, Target, Time, Wait, Wanted, Who,
+    RequestId, SlotAnswer, SlotId, Supervisor, Target, Time, Wait, Wanted, Who, Whom,
 };
 
 /// How much longer than `kill_timeout` a stop may take before its answer says that it goes on.
@@ -18,7 +18,7 @@ const AFTER_KILL: Duration = Duration::from_secs(2);
 
 /// Whether a start is a new launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Renew {
+pub(super) enum Renew {
     /// Also of what runs.
     Always,
     /// Only of what does not run.
@@ -46,6 +46,9 @@ impl Supervisor {
             Ask::Restart(act) => self.on_act(now, id, who, &act, Want::Ready, Renew::Always),
             Ask::Stop(act) => self.on_act(now, id, who, &act, Want::Down, Renew::Never),
             Ask::Delete(act) => self.on_act(now, id, who, &act, Want::Gone, Renew::Never),
+            Ask::Reset(act) => self.on_reset(now, id, who, &act, effects),
+            Ask::Scale(scale) => self.on_scale(now, id, who, &scale, effects),
+            Ask::Signal { targets, signal } => self.on_signal(id, who, &targets, signal, effects),
             Ask::Restore(wanted) => Ok(self.on_restore(now, id, who, wanted)),
             Ask::Shutdown => Ok(self.on_shutdown(now, id, who)),
         };
@@ -79,7 +82,7 @@ impl Supervisor {
         Ok(slots)
     }
 
-    fn ask_slot(&mut self, now: Time, id: SlotId, who: &Arc<Who>, want: Want, renew: Renew) {
+    pub(super) fn ask_slot(&mut self, now: Time, id: SlotId, who: &Arc<Who>, want: Want, renew: Renew) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
         match (want, renew) {
             (Want::Ready, Renew::IfDown) if slot.is_up() => {}
@@ -87,6 +90,54 @@ impl Supervisor {
             (Want::Down, _) => slot.want_down(Goal::Down, who),
             (Want::Gone, _) => slot.want_down(Goal::Deleted, who),
         }
+    }
+
+    /// Answered at once: counters have no phase.
+    fn on_reset(
+        &mut self,
+        now: Time,
+        id: RequestId,
+        who: &Arc<Who>,
+        act: &Act,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Vec<SlotId>, Refusal> {
+        let slots = self.resolve(&act.targets)?;
+        let mut results = Vec::with_capacity(slots.len());
+        for slot in &slots {
+            let Some(slot) = self.slots.get_mut(slot) else { continue };
+            slot.forget_past(now);
+            effects.push(slot.told(ChangeKind::Reset, Some(Arc::clone(who))));
+            results.push(slot.result(SlotAnswer::Done(slot.state())));
+        }
+        effects.push(Effect::Reply { to: id, reply: Reply::Outcome(results) });
+        Ok(Vec::new())
+    }
+
+    /// Answered at once: what the process makes of it is its own affair, and an end by it is an end like any other.
+    fn on_signal(
+        &mut self,
+        id: RequestId,
+        who: &Arc<Who>,
+        targets: &[Target],
+        signal: Signal,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Vec<SlotId>, Refusal> {
+        let slots = self.resolve(targets)?;
+        let mut results = Vec::with_capacity(slots.len());
+        for slot in slots.iter().filter_map(|slot| self.slots.get(slot)) {
+            let answer = match slot.signalable() {
+                Ok(run) => {
+                    let whom = if slot.definition.spec.stop.treekill { Whom::Main } else { Whom::OnlyMain };
+                    effects.push(Effect::Signal { run, signal, whom });
+                    effects.push(slot.told(ChangeKind::Signalled(run, signal), Some(Arc::clone(who))));
+                    SlotAnswer::Done(slot.state())
+                }
+                Err(reason) => SlotAnswer::Failed { reason: reason.to_owned(), run: None, next: None },
+            };
+            results.push(slot.result(answer));
+        }
+        effects.push(Effect::Reply { to: id, reply: Reply::Outcome(results) });
+        Ok(Vec::new())
     }
 
     fn on_apply(
@@ -149,41 +200,17 @@ impl Supervisor {
             }
         };
         let Some(definition) = step.definition else { return };
-        let (kept, gone) = self.define(now, app, &definition);
-        for slot in gone {
+        let places = self.define(now, app, &definition);
+        for slot in places.gone {
             self.ask_slot(now, slot, who, Want::Gone, Renew::Never);
             waited.push((slot, Want::Gone));
         }
-        for slot in kept {
+        for slot in places.kept.into_iter().chain(places.new) {
             if renew != Renew::Never {
                 self.ask_slot(now, slot, who, Want::Ready, renew);
                 waited.push((slot, Want::Ready));
             }
         }
-    }
-
-    /// Gives an app its definition and its slots: those that it has now, and those that are too many.
-    fn define(&mut self, now: Time, app: AppId, definition: &Arc<Definition>) -> (Vec<SlotId>, Vec<SlotId>) {
-        self.apps.insert(app, App { definition: Arc::clone(definition) });
-        let (mut kept, mut gone) = (Vec::new(), Vec::new());
-        let mut taken = Vec::new();
-        for slot in self.slots.values_mut().filter(|slot| slot.app == app) {
-            slot.definition = Arc::clone(definition);
-            let too_many = slot.instance >= definition.spec.instances;
-            if too_many {
-                gone.push(slot.id)
-            } else {
-                kept.push(slot.id)
-            }
-            taken.push(slot.instance);
-        }
-        for instance in (0..definition.spec.instances).filter(|instance| !taken.contains(instance)) {
-            let id = SlotId(self.next_slot);
-            self.next_slot += 1;
-            self.slots.insert(id, Slot::new(id, app, instance, Arc::clone(definition), now));
-            kept.push(id);
-        }
-        (kept, gone)
     }
 
     fn on_restore(&mut self, now: Time, id: RequestId, who: &Arc<Who>, wanted: Vec<Wanted>) -> Vec<SlotId> {
@@ -221,7 +248,7 @@ impl Supervisor {
         slots
     }
 
-    fn wait(&mut self, now: Time, id: RequestId, form: Form, wait: Wait, slots: Vec<(SlotId, Want)>) {
+    pub(super) fn wait(&mut self, now: Time, id: RequestId, form: Form, wait: Wait, slots: Vec<(SlotId, Want)>) {
         let limit = slots.iter().filter_map(|(id, want)| Some(self.limit(self.slots.get(id)?, *want))).max();
         let deadline = match wait {
             Wait::UntilDone => now.after(limit.unwrap_or(Duration::ZERO)),

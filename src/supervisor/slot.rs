@@ -22,7 +22,10 @@ use std::sync::Arc;
 
 use crate::spec::ExitStatus;
 use crate::supervisor::restart::Lives;
-use crate::supervisor::{AppId, Definition, Effect, Exit, ReadyBy, Resolve, RunId, SlotId, State, Time, Who};
+use crate::supervisor::{
+    AppId, Change, ChangeKind, Definition, Effect, Exit, ReadyBy, Resolve, RunId, SlotAnswer, SlotId, SlotResult,
+    State, Time, Who,
+};
 
 /// What is wanted of a slot. Written by requests only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +223,41 @@ impl Slot {
     pub(super) fn want_down(&mut self, goal: Goal, who: &Arc<Who>) {
         self.goal = goal;
         self.asked_by = Some(Arc::clone(who));
+    }
+
+    /// A request wants its past not to count any more.
+    pub(super) fn forget_past(&mut self, now: Time) {
+        self.restarts = 0;
+        self.created = now;
+        self.lives.reset();
+    }
+
+    /// The run that a signal can reach, or why there is none.
+    pub(super) fn signalable(&self) -> Result<RunId, &'static str> {
+        match &self.phase {
+            Phase::Starting { run, .. } | Phase::Online { run } => Ok(run.id),
+            Phase::Stopping { run, stage: Stage::Asked | Stage::Killed, .. } => Ok(run.id),
+            Phase::Stopping { stage: Stage::Unspawned, .. } | Phase::Launching { .. } => {
+                Err("it is just being started")
+            }
+            Phase::Stopping { stage: Stage::Survivors(_) | Stage::KilledSurvivors(_), .. } => {
+                Err("its main process has ended")
+            }
+            Phase::Stopped | Phase::Waiting { .. } | Phase::Errored { .. } | Phase::Completed { .. } => {
+                Err("it does not run")
+            }
+        }
+    }
+
+    /// How a request went for this slot.
+    pub(super) fn result(&self, answer: SlotAnswer) -> SlotResult {
+        SlotResult { slot: self.id, name: self.definition.spec.name.clone(), instance: self.instance, answer }
+    }
+
+    /// The news of something that happened to this slot.
+    pub(super) fn told(&self, kind: ChangeKind, by: Option<Arc<Who>>) -> Effect {
+        let app = self.definition.spec.name.clone();
+        Effect::Announce(Change { app, slot: Some((self.id, self.instance)), by, kind })
     }
 
     /// Compares wish and fact and acts. Called after every change of either, and when a deadline has passed.

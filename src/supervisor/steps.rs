@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::spec::{ExitStatus, RestartPolicy, Signal};
 use crate::supervisor::restart::{Verdict, in_words};
 use crate::supervisor::slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage, Turn};
-use crate::supervisor::{Change, ChangeKind, Effect, Exit, Lasting, Left, ReadyBy, Resolve, RunId, Whom};
+use crate::supervisor::{ChangeKind, Effect, Exit, Lasting, Left, ReadyBy, Resolve, RunId, Whom};
 
 /// How many exits a slot remembers.
 const HISTORY: usize = 10;
@@ -253,6 +253,8 @@ impl Slot {
             ChangeKind::Started(_)
             | ChangeKind::Created
             | ChangeKind::Changed(_)
+            | ChangeKind::Signalled(..)
+            | ChangeKind::Reset
             | ChangeKind::Online { .. }
             | ChangeKind::SpawnFailed(_)
             | ChangeKind::Killed(_)
@@ -260,7 +262,6 @@ impl Slot {
             | ChangeKind::Waiting { .. }
             | ChangeKind::Errored { .. } => None,
         };
-        let app = self.definition.spec.name.clone();
-        turn.effects.push(Effect::Announce(Change { app, slot: Some((self.id, self.instance)), by, kind }));
+        turn.effects.push(self.told(kind, by));
     }
 }

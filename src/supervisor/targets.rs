@@ -8,12 +8,18 @@ use crate::spec::Origin;
 use crate::supervisor::{Refusal, SlotId, Target};
 
 /// What a target is compared with.
-pub(super) struct Candidate<'a> {
-    pub(super) slot: SlotId,
-    pub(super) name: &'a str,
-    pub(super) namespace: &'a str,
-    pub(super) origin: &'a Origin,
-    pub(super) script: Option<&'a Path>,
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// The slot.
+    pub slot: SlotId,
+    /// Its app.
+    pub name: &'a str,
+    /// The namespace of that.
+    pub namespace: &'a str,
+    /// Who owns it.
+    pub origin: &'a Origin,
+    /// What it executes.
+    pub script: Option<&'a Path>,
 }
 
 /// The slots that the targets name, in the order of ids, each once.
@@ -22,7 +28,7 @@ pub(super) struct Candidate<'a> {
 ///
 /// [`Refusal::UnknownTarget`] for the first target that matches nothing (but `all`), with names that look alike;
 /// [`Refusal::BadPattern`] for a `/regex/` that is none.
-pub(super) fn resolve(targets: &[Target], candidates: &[Candidate<'_>]) -> Result<Vec<SlotId>, Refusal> {
+pub fn resolve(targets: &[Target], candidates: &[Candidate<'_>]) -> Result<Vec<SlotId>, Refusal> {
     let mut slots = Vec::new();
     for target in targets {
         let found = match target {

@@ -62,6 +62,8 @@ pub struct Definition {
     pub inherited: Arc<Env>,
     /// The state of its script file when it was declared.
     pub stamp: Option<Stamp>,
+    /// How many instances its owner declared; `spec` has how many there are since the last `scale`.
+    pub declared: u16,
 }
 
 /// Who asked.
@@ -166,6 +168,17 @@ pub enum Ask {
     Restart(Act),
     /// Stop and forget.
     Delete(Act),
+    /// Forget restarts and quick exits.
+    Reset(Act),
+    /// Change the number of instances.
+    Scale(Scale),
+    /// Send a signal to what runs.
+    Signal {
+        /// What is meant.
+        targets: Vec<Target>,
+        /// Which.
+        signal: Signal,
+    },
     /// Take over what another daemon kept running; only asked of an empty core.
     Restore(Vec<Wanted>),
     /// Stop everything, then [`Effect::Leave`].
@@ -202,6 +215,26 @@ pub struct Act {
     pub update_env: Option<Arc<Env>>,
     /// When to answer.
     pub wait: Wait,
+}
+
+/// Another number of instances.
+#[derive(Clone, Debug)]
+pub struct Scale {
+    /// The apps.
+    pub targets: Vec<Target>,
+    /// How many.
+    pub count: Count,
+    /// When to answer.
+    pub wait: Wait,
+}
+
+/// A number of instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// This many.
+    To(u16),
+    /// So many more or less than there are.
+    By(i32),
 }
 
 /// When a request is answered.

@@ -55,6 +55,8 @@ impl World {
                     let kill = *signal == Signal::KILL;
                     *process = match (*process, whom) {
                         (Process::Ordered, _) => panic!("run {run:?} is signalled before it exists"),
+                        // A signal of the verb is no request to end.
+                        (lives, _) if *signal == hangup() => lives,
                         (Process::Lives { killed, .. }, _) => Process::Lives { asked: true, killed: killed || kill },
                         (Process::Survivors { killed }, _) => Process::Survivors { killed: killed || kill },
                     };
@@ -103,6 +105,10 @@ fn check(core: &Supervisor, world: &World, now: Time) {
     }
 }
 
+fn hangup() -> Signal {
+    Signal::from_number(1).unwrap()
+}
+
 fn random_spec(dice: &mut Dice) -> AppSpec {
     let mut spec = AppSpec::sample(["a", "b", "c"][usize::try_from(dice.roll(3)).unwrap()]);
     spec.instances = u16::try_from(1 + dice.roll(3)).unwrap();
@@ -123,7 +129,7 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
 
 fn random_ask(dice: &mut Dice) -> Ask {
     let word = ["a", "b", "c", "all", "0", "1", "nope"][usize::try_from(dice.roll(7)).unwrap()];
-    match dice.roll(9) {
+    match dice.roll(13) {
         0..=2 => {
             let Ask::Apply(mut ask) = apply(vec![random_spec(dice)]) else { unreachable!("apply makes an Apply") };
             ask.restart_unchanged = dice.roll(4) == 0;
@@ -133,6 +139,16 @@ fn random_ask(dice: &mut Dice) -> Ask {
         3 | 4 => Ask::Stop(act(word)),
         5 => Ask::Start(act(word)),
         6 | 7 => Ask::Restart(act(word)),
+        8 => Ask::Reset(act(word)),
+        9 => Ask::Signal { targets: act(word).targets, signal: hangup() },
+        10 | 11 => {
+            let count = match dice.roll(4) {
+                0 => Count::To(u16::try_from(dice.roll(4)).unwrap()),
+                1 => Count::By(-1),
+                _ => Count::By(1),
+            };
+            Ask::Scale(Scale { targets: act(word).targets, count, wait: Wait::UntilDone })
+        }
         _ => Ask::Delete(act(word)),
     }
 }
@@ -271,10 +287,16 @@ fn in_an_obedient_world_every_request_is_answered_with_exactly_as_many_spawns_as
     let mut spec = AppSpec::sample("api");
     spec.instances = 4;
     let (mut bench, mut world) = (Bench::new(), World::default());
-    let table: [(Ask, usize); 8] = [
+    let scale = |count| Ask::Scale(Scale { targets: act("api").targets, count, wait: Wait::UntilDone });
+    let table: [(Ask, usize); 13] = [
         (apply(vec![spec.clone()]), 4),
         (apply(vec![spec.clone()]), 0),
         (Ask::Restart(act("api")), 4),
+        (Ask::Signal { targets: act("api").targets, signal: hangup() }, 0),
+        (Ask::Reset(act("api")), 0),
+        (scale(Count::By(2)), 2),
+        (apply(vec![spec.clone()]), 0),
+        (scale(Count::To(4)), 0),
         (Ask::Stop(act("0")), 0),
         (Ask::Start(act("api")), 1),
         (Ask::Stop(act("all")), 0),

@@ -172,11 +172,13 @@ impl Follower {
             | EventKind::Exited { .. }
             | EventKind::Waiting { .. }
             | EventKind::Errored { .. }
+            | EventKind::Signalled { .. }
             | EventKind::Started { .. } => true,
             EventKind::Created
             | EventKind::Changed { .. }
             | EventKind::Online { .. }
             | EventKind::Stopping { .. }
+            | EventKind::Reset
             | EventKind::Stopped { .. }
             | EventKind::Deleted
             | EventKind::DaemonReady { .. }

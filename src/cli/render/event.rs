@@ -32,6 +32,8 @@ pub(in crate::cli) fn what(event: &EventKind) -> String {
         EventKind::Online { after, by, .. } => format!("online after {} ({})", fine_span(*after), printable(by)),
         EventKind::SpawnFailed { reason } => format!("cannot be started: {}", printable(reason)),
         EventKind::Stopping { signal, .. } => format!("stopping with {}", printable(signal)),
+        EventKind::Signalled { signal, .. } => format!("{} sent", printable(signal)),
+        EventKind::Reset => "counters set back".to_owned(),
         EventKind::Killed { .. } => "did not end in time: killed".to_owned(),
         EventKind::Exited { status, uptime, left, pid, .. } => {
             let rest = if *left { ", children left behind are being ended" } else { "" };

@@ -1,5 +1,7 @@
 //! The core by tables: one behaviour a test, no process, no clock.
 
+mod verbs;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

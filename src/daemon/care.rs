@@ -1,0 +1,101 @@
+//! Answers to calls that no goal changes for: environments, input, log files, past events. Each is found in the published
+//! view and handed to whoever holds it; the core is not asked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::daemon::engine::Report;
+use crate::daemon::server::Shared;
+use crate::daemon::{convert, launch, redact};
+use crate::proto::{
+    Answer, EnvCall, Environments, FlushCall, InstanceEnv, LogFiles, MAX_INPUT, Outcome, Past, PastCall, Refusal,
+    SendCall, SlotResult, SlotView,
+};
+use crate::supervisor::{RunId, SlotId};
+
+/// How long the log thread may take to empty or open all files.
+const LOGS_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the engine may take for what it does at once.
+const INPUT_LIMIT: Duration = Duration::from_secs(5);
+
+impl Shared {
+    /// What instances are started with.
+    pub(super) fn environments(&self, call: EnvCall) -> Result<Environments, Refusal> {
+        let published = self.published.borrow().clone();
+        let found = published.find(&convert::targets(call.targets)).map_err(convert::refusal)?;
+        let instances = found.into_iter().map(|(app, slot)| {
+            let variables = launch::environment(&app.definition, SlotId(slot.id), slot.instance, None);
+            let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+            let env = variables.into_iter().map(|(name, value)| (text(name), text(value))).collect();
+            let env = if call.show { env } else { redact::env(&env) };
+            InstanceEnv { id: slot.id, name: app.definition.spec.name.clone(), instance: slot.instance, env }
+        });
+        Ok(Environments { instances: instances.collect() })
+    }
+
+    /// Writes a line to the standard input of instances.
+    pub(super) async fn send(&self, call: SendCall) -> Result<Outcome, Refusal> {
+        let mut bytes = call.line.into_bytes();
+        bytes.push(b'\n');
+        if bytes.len() > MAX_INPUT {
+            let why = format!("a line has at most {} bytes, this one has {}", MAX_INPUT - 1, bytes.len() - 1);
+            return Err(Refusal::BadRequest { why });
+        }
+        let published = self.published.borrow().clone();
+        let found = published.find(&convert::targets(call.targets)).map_err(convert::refusal)?;
+        let runs = found.iter().map(|(_, slot)| RunId(slot.run)).collect();
+        let (written, outcome) = oneshot::channel();
+        if self.reports.send(Report::Input { runs, bytes, written }).is_err() {
+            return Err(Refusal::Leaving);
+        }
+        let outcome = match tokio::time::timeout(INPUT_LIMIT, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) | Err(_) => return Err(Refusal::Leaving),
+        };
+        let results = found.into_iter().zip(outcome).map(|((app, slot), outcome)| SlotResult {
+            id: slot.id,
+            name: app.definition.spec.name.clone(),
+            instance: slot.instance,
+            answer: match outcome {
+                Ok(()) => Answer::Done { state: slot.state },
+                Err(reason) => Answer::Failed { reason, stderr: Vec::new(), next: None },
+            },
+        });
+        Ok(Outcome { results: results.collect() })
+    }
+
+    /// Empties the log files of instances.
+    pub(super) async fn flush(&self, call: FlushCall) -> Result<LogFiles, Refusal> {
+        let published = self.published.borrow().clone();
+        let found = published.find(&convert::targets(call.targets)).map_err(convert::refusal)?;
+        let mut paths: Vec<PathBuf> = found.into_iter().flat_map(|(_, slot)| files(slot)).collect();
+        paths.sort();
+        paths.dedup();
+        let files = self.pump.flush(paths, LOGS_LIMIT).await.ok_or_else(too_slow)?;
+        Ok(LogFiles { files })
+    }
+
+    /// Opens all log files anew.
+    pub(super) async fn reload_logs(&self) -> Result<LogFiles, Refusal> {
+        let files = self.pump.reopen(LOGS_LIMIT).await.ok_or_else(too_slow)?;
+        Ok(LogFiles { files })
+    }
+
+    /// The last events.
+    pub(super) fn past(&self, call: PastCall) -> Past {
+        let history = usize::try_from(call.history).unwrap_or(usize::MAX);
+        Past { events: self.events.past(history).iter().map(|event| (**event).clone()).collect() }
+    }
+}
+
+fn files(slot: &SlotView) -> impl Iterator<Item = PathBuf> {
+    [slot.out_file.clone(), slot.error_file.clone()].into_iter().flatten()
+}
+
+/// The log thread waits for a disk.
+fn too_slow() -> Refusal {
+    Refusal::BadRequest { why: format!("the log files did not take it within {} s", LOGS_LIMIT.as_secs()) }
+}
