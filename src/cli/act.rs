@@ -1,8 +1,8 @@
-//! `stop`, `restart`, `delete`: actions on what exists.
+//! `stop`, `restart`, `reload`, `delete`, `reset`: actions on what exists, and on files of apps.
 
 use std::path::PathBuf;
 
-use crate::cli::args::{RestartArgs, StopArgs};
+use crate::cli::args::{ApplyArgs, FileArgs, FilesArgs, RestartArgs, StopArgs, TargetArgs};
 use crate::cli::progress::{self, FIRST_LIMIT};
 use crate::cli::render::{outcome, table::Extent};
 use crate::cli::session::Session;
@@ -10,6 +10,9 @@ use crate::cli::{apply, outside, start, targets};
 use crate::client::ClientError;
 use crate::error::{ExitCode, Failure};
 use crate::proto::{Act, Call, Outcome, Target, Unchanged};
+
+/// What a reload is as long as no app is in cluster mode.
+const NO_RELOAD: &str = "notice: in fork mode a reload is a restart: each instance stops before it starts";
 
 /// Runs `rsx stop`.
 pub(super) fn stop(session: &mut Session, args: &StopArgs) -> Result<ExitCode, Failure> {
@@ -25,28 +28,47 @@ pub(super) fn delete(session: &mut Session, args: &StopArgs) -> Result<ExitCode,
     carry_out(session, act, Call::Delete, "deleted", extent(args.mini_list))
 }
 
+/// Runs `rsx reset`.
+pub(super) fn reset(session: &mut Session, args: &TargetArgs) -> Result<ExitCode, Failure> {
+    let targets = targets::read(session, &args.targets, &[])?;
+    let act = Act { targets, update_env: None, no_wait: false };
+    carry_out(session, act, Call::Reset, "counters set back:", Extent::Full)
+}
+
+/// Runs `rsx reload`.
+pub(super) fn reload(session: &mut Session, args: &RestartArgs) -> Result<ExitCode, Failure> {
+    session.out.talk(NO_RELOAD);
+    restart(session, args)
+}
+
+/// Runs `rsx startOrReload`.
+pub(super) fn start_or_reload(session: &mut Session, args: &FilesArgs) -> Result<ExitCode, Failure> {
+    session.out.talk(NO_RELOAD);
+    start_or_restart(session, args)
+}
+
+/// Runs `rsx startOrRestart`.
+pub(super) fn start_or_restart(session: &mut Session, args: &FilesArgs) -> Result<ExitCode, Failure> {
+    if let Some(word) = args.files.iter().find(|word| !is_file_of_apps(session, word)) {
+        return Err(Failure::new(ExitCode::Usage, format!("`{word}` is no config file"))
+            .hint(format!("`rsx restart {word}` restarts what is in the list")));
+    }
+    let files: Vec<&String> = args.files.iter().collect();
+    apply_files(session, &files, &args.file, &args.apply, extent(args.mini_list))
+}
+
 /// Runs `rsx restart`: files are applied first, and what is unchanged in them is restarted, too.
 pub(super) fn restart(session: &mut Session, args: &RestartArgs) -> Result<ExitCode, Failure> {
     let extent = extent(args.mini_list);
     let (files, words): (Vec<&String>, Vec<&String>) =
-        args.targets.iter().partition(|word| outside::is_config_path(word) && session.cwd().join(word).is_file());
+        args.targets.iter().partition(|word| is_file_of_apps(session, word));
     if files.is_empty() && (args.file.env.is_some() || !args.file.only.is_empty()) {
         let message = "`--env` and `--only` choose from a config file, and none was named";
         return Err(Failure::new(ExitCode::Usage, message).hint("rsx restart ecosystem.toml --only api"));
     }
     let mut code = ExitCode::Done;
     if !files.is_empty() {
-        start::refuse_partial_prune(&args.apply, &args.file)?;
-        let (mut apps, mut names) = (Vec::new(), Vec::new());
-        for file in files {
-            let path = session.cwd().join(file);
-            let loaded = outside::load(session, &path, args.file.env.as_deref(), &args.file.only)?;
-            warn(session, &loaded.warnings);
-            apps.extend(loaded.apps);
-            names.extend(loaded.names);
-        }
-        let wish = apply::declaration(session, apps, &args.apply, Unchanged::Restart);
-        code = apply::apply(session, wish, &names, extent)?;
+        code = apply_files(session, &files, &args.file, &args.apply, extent)?;
     }
     if words.is_empty() || code == ExitCode::Interrupted {
         return Ok(code);
@@ -65,6 +87,31 @@ pub(super) fn restart(session: &mut Session, args: &RestartArgs) -> Result<ExitC
         ));
     }
     Ok(if done == ExitCode::Done { code } else { done })
+}
+
+/// Applies files, and restarts what is unchanged in them.
+fn apply_files(
+    session: &mut Session,
+    files: &[&String],
+    file: &FileArgs,
+    how: &ApplyArgs,
+    extent: Extent,
+) -> Result<ExitCode, Failure> {
+    start::refuse_partial_prune(how, file)?;
+    let (mut apps, mut names) = (Vec::new(), Vec::new());
+    for path in files {
+        let path = session.cwd().join(path);
+        let loaded = outside::load(session, &path, file.env.as_deref(), &file.only)?;
+        warn(session, &loaded.warnings);
+        apps.extend(loaded.apps);
+        names.extend(loaded.names);
+    }
+    let wish = apply::declaration(session, apps, how, Unchanged::Restart);
+    apply::apply(session, wish, &names, extent)
+}
+
+fn is_file_of_apps(session: &Session, word: &str) -> bool {
+    outside::is_config_path(word) && session.cwd().join(word).is_file()
 }
 
 /// Starts what targets name (`rsx start api`).

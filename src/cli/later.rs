@@ -17,27 +17,14 @@ pub(super) enum Fate {
 
 /// Verbs, aliases included.
 const VERBS: &[(&[&str], Fate)] = &[
-    (&["reload", "gracefulReload"], Fate::Later),
-    (&["startOrReload", "startOrRestart", "startOrGracefulReload"], Fate::Later),
-    (&["scale"], Fate::Later),
-    (&["prettylist"], Fate::Later),
-    (&["why"], Fate::Later),
     (&["monit", "dash", "dashboard", "imonit"], Fate::Later),
-    (&["flush"], Fate::Later),
-    (&["reload-logs", "reloadLogs"], Fate::Later),
     (&["rotate"], Fate::Later),
-    (&["env"], Fate::Later),
-    (&["id"], Fate::Later),
-    (&["signal", "sendSignal"], Fate::Later),
-    (&["send"], Fate::Later),
-    (&["reset"], Fate::Later),
     (&["save", "dump"], Fate::Later),
     (&["resurrect"], Fate::Later),
     (&["startup"], Fate::Later),
     (&["unstartup"], Fate::Later),
     (&["update", "updatePM2", "deepUpdate"], Fate::Later),
     (&["runtime"], Fate::Later),
-    (&["doctor"], Fate::Later),
     (&["completions", "completion"], Fate::Later),
     (&["man"], Fate::Later),
     (&["install", "uninstall", "module:install", "module:update", "module:generate", "package", "publish"], MODULES),
@@ -128,21 +115,13 @@ const APP_FLAGS: &[Flag] = &[
     replaced("service-name", true, "the unit will be named by `rsx startup`"),
 ];
 
-const LOG_FLAGS: &[Flag] = &[
-    later("since", None, true),
-    later("until", None, true),
-    later("grep", None, true),
-    later("timestamp", None, false),
-    later("highlight", None, true),
-    later("format", None, false),
-];
-
 /// Which verb knows which of these flags.
 const FLAGS: &[(&str, &[Flag])] = &[
     ("start", APP_FLAGS),
     ("restart", APP_FLAGS),
-    ("logs", LOG_FLAGS),
-    ("ls", &[later("watch", None, false)]),
+    ("reload", APP_FLAGS),
+    ("startOrRestart", APP_FLAGS),
+    ("startOrReload", APP_FLAGS),
     ("stop", &[later("watch", None, false)]),
 ];
 
@@ -223,8 +202,8 @@ mod tests {
         let failure = refuse("rsx --json deploy -x production").unwrap_err();
         assert_eq!(failure.code(), ExitCode::Usage);
         assert!(failure.hints()[0].contains("rsx start"), "{failure}");
-        assert!(refuse("rsx reload api").unwrap_err().message().contains("not in this version yet"));
-        assert!(refuse("rsx start reload").is_ok());
+        assert!(refuse("rsx monit").unwrap_err().message().contains("not in this version yet"));
+        assert!(refuse("rsx start monit").is_ok());
         assert!(refuse("rsx --help").is_ok());
     }
 

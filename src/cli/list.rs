@@ -1,13 +1,13 @@
-//! `ls`, `jlist`, `describe`, `pid`: verbs that read the list and never start a daemon.
+//! `ls`, `jlist`, `prettylist`, `describe`, `id`, `pid`: verbs that read the list and never start a daemon.
 
 use std::cmp::Ordering;
 
 use serde::Serialize;
 
-use crate::cli::args::{DescribeArgs, LsArgs, PidArgs};
-use crate::cli::render::{describe, pm2, table};
+use crate::cli::args::{DescribeArgs, LsArgs, PidArgs, TargetArgs};
+use crate::cli::render::{describe, inspect, pm2, table};
 use crate::cli::session::{Session, no_daemon, view};
-use crate::cli::{act, apply, targets};
+use crate::cli::{act, apply, targets, watch};
 use crate::error::{ExitCode, Failure};
 use crate::proto::{AppView, SlotView, Target, View, ViewDetail};
 
@@ -17,10 +17,16 @@ const HINT: &str = "no rsx daemon runs: `rsx start` starts one together with you
 /// Runs `rsx ls`.
 pub(super) fn ls(session: &mut Session, args: &LsArgs) -> Result<ExitCode, Failure> {
     let order = args.sort.as_deref().map(order).transpose()?;
+    if args.watch {
+        return watch::run(session, &|session| draw(session, args, order.as_ref()));
+    }
+    draw(session, args, order.as_ref()).map(|()| ExitCode::Done)
+}
+
+fn draw(session: &mut Session, args: &LsArgs, order: Option<&Order>) -> Result<(), Failure> {
     let mut view = view_or_hint(session, ViewDetail::Brief)?;
     if session.json {
-        session.out.json(&view.apps)?;
-        return Ok(ExitCode::Done);
+        return session.out.json(&view.apps);
     }
     if let Some(order) = order {
         // A row an app, so that instances can stand apart from each other.
@@ -28,14 +34,38 @@ pub(super) fn ls(session: &mut Session, args: &LsArgs) -> Result<ExitCode, Failu
         view.apps.sort_by(|a, b| order((a, &a.slots[0]), (b, &b.slots[0])));
     }
     let sheet = apply::sheet(session, act::extent(args.mini_list));
-    session.out.data(table::table(&view, sheet))?;
-    Ok(ExitCode::Done)
+    session.out.data(table::table(&view, sheet))
 }
 
 /// Runs `rsx jlist`.
 pub(super) fn jlist(session: &mut Session) -> Result<ExitCode, Failure> {
     let view = view_or_hint(session, ViewDetail::Full)?;
     session.out.json(&pm2::list(&view))?;
+    Ok(ExitCode::Done)
+}
+
+/// Runs `rsx prettylist`.
+pub(super) fn prettylist(session: &mut Session) -> Result<ExitCode, Failure> {
+    if session.json {
+        return jlist(session);
+    }
+    let view = view_or_hint(session, ViewDetail::Full)?;
+    session.out.line(inspect::inspect(&pm2::list(&view)))?;
+    Ok(ExitCode::Done)
+}
+
+/// Runs `rsx id`.
+pub(super) fn id(session: &mut Session, args: &TargetArgs) -> Result<ExitCode, Failure> {
+    let mut daemon = session.daemon_or_fail()?;
+    let targets = targets::read(session, &args.targets, &[])?;
+    let view = view(&mut daemon, ViewDetail::Full)?;
+    let picked = targets::pick_all(&view, &targets)?;
+    let mut ids: Vec<u32> = picked.iter().flat_map(|picked| picked.slots.iter().map(|slot| slot.id)).collect();
+    ids.sort_unstable();
+    match session.json {
+        true => session.out.json(&ids)?,
+        false => session.out.line(inspect::inspect(&ids.into()))?,
+    }
     Ok(ExitCode::Done)
 }
 

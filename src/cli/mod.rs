@@ -9,7 +9,9 @@
 mod act;
 mod apply;
 mod args;
+mod care;
 mod daemon;
+mod doctor;
 mod events;
 mod files;
 mod later;
@@ -24,6 +26,8 @@ mod session;
 mod start;
 mod style;
 mod targets;
+mod watch;
+mod why;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -76,11 +80,25 @@ fn dispatch(session: &mut Session, verb: &Verb) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Start(args) => start::run(session, args),
         Verb::Restart(args) => act::restart(session, args),
+        Verb::Reload(args) => act::reload(session, args),
+        Verb::StartOrRestart(args) => act::start_or_restart(session, args),
+        Verb::StartOrReload(args) => act::start_or_reload(session, args),
+        Verb::Scale(args) => care::scale(session, args),
         Verb::Stop(args) => act::stop(session, args),
         Verb::Delete(args) => act::delete(session, args),
         Verb::Serve(args) => serve::run(session, args),
         Verb::Ls(args) => list::ls(session, args),
         Verb::Jlist => list::jlist(session),
+        Verb::Prettylist => list::prettylist(session),
+        Verb::Why(args) => why::run(session, args),
+        Verb::Env(args) => care::env(session, args),
+        Verb::Id(args) => list::id(session, args),
+        Verb::Signal(args) => care::signal(session, args),
+        Verb::Send(args) => care::send(session, args),
+        Verb::Reset(args) => act::reset(session, args),
+        Verb::Flush(args) => care::flush(session, args),
+        Verb::ReloadLogs => care::reload_logs(session),
+        Verb::Doctor => doctor::run(session),
         Verb::Describe(args) => list::describe(session, args),
         Verb::Logs(args) => logs::run(session, args),
         Verb::Pid(args) => list::pid(session, args),
@@ -98,11 +116,25 @@ fn name(verb: &Verb) -> &'static str {
     match verb {
         Verb::Start(_) => "start",
         Verb::Restart(_) => "restart",
+        Verb::Reload(_) => "reload",
+        Verb::StartOrRestart(_) => "startOrRestart",
+        Verb::StartOrReload(_) => "startOrReload",
+        Verb::Scale(_) => "scale",
         Verb::Stop(_) => "stop",
         Verb::Delete(_) => "delete",
         Verb::Serve(_) => "serve",
         Verb::Ls(_) => "ls",
         Verb::Jlist => "jlist",
+        Verb::Prettylist => "prettylist",
+        Verb::Why(_) => "why",
+        Verb::Env(_) => "env",
+        Verb::Id(_) => "id",
+        Verb::Signal(_) => "signal",
+        Verb::Send(_) => "send",
+        Verb::Reset(_) => "reset",
+        Verb::Flush(_) => "flush",
+        Verb::ReloadLogs => "reload-logs",
+        Verb::Doctor => "doctor",
         Verb::Describe(_) => "describe",
         Verb::Logs(_) => "logs",
         Verb::Pid(_) => "pid",

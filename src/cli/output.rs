@@ -72,6 +72,11 @@ impl Output {
         self.is_closed
     }
 
+    /// Its reader was seen to go away.
+    pub(super) fn close(&mut self) {
+        self.is_closed = true;
+    }
+
     /// The descriptor of stdout, to see its reader go away.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.stdout.get_ref().as_fd()

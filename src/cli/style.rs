@@ -22,6 +22,8 @@ pub(super) enum Tint {
     Cyan,
     Grey,
     Bold,
+    /// Light and dark exchanged.
+    Marked,
 }
 
 impl Tint {
@@ -52,6 +54,7 @@ impl Tint {
             Tint::Cyan => "36",
             Tint::Grey => "90",
             Tint::Bold => "1",
+            Tint::Marked => "7",
         }
     }
 }

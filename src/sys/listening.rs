@@ -81,6 +81,11 @@ fn holds_one(pid: libc::pid_t, listeners: &Listeners) -> bool {
     entries.filter_map(inode).any(|inode: u64| listeners.inodes.contains(&inode))
 }
 
+/// Whether sock_diag(7) answers.
+pub(super) fn try_netlink() -> io::Result<()> {
+    tcp_by_netlink(&mut HashSet::new())
+}
+
 fn tcp_by_netlink(inodes: &mut HashSet<u64>) -> io::Result<()> {
     let family = AddressFamily::Netlink;
     let socket = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;

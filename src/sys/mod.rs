@@ -11,6 +11,7 @@
 //! | [`fds`] | pipes, files in memory, descriptors on their way |
 //! | [`poller`], [`signals`] | waiting for descriptors, signals |
 //! | [`limits`], [`peer`], [`system`] | this process and this machine |
+//! | [`features`] | what this kernel allows, for `doctor` |
 //!
 //! # Invariant
 //!
@@ -22,6 +23,7 @@
 #![allow(clippy::disallowed_methods, reason = "this layer is where the world is touched")]
 
 pub mod fds;
+pub mod features;
 pub mod limits;
 pub mod listening;
 pub mod lock;

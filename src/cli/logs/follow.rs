@@ -2,62 +2,100 @@
 //!
 //! Sleeps until a file changes, the daemon tells of a process, or the reader of stdout is gone.
 
+use std::collections::VecDeque;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::cli::logs::choice::{Choice, Wish};
+use crate::cli::logs::print::{Age, Printer, label, prefix};
 use crate::cli::logs::tail::{Rest, Tail};
 use crate::cli::logs::watcher::{Changed, Watcher};
-use crate::cli::logs::{Form, Source, label, prefix, sources, write_line};
+use crate::cli::logs::{Source, sources};
 use crate::cli::output::Output;
 use crate::cli::render;
 use crate::cli::session::Session;
-use crate::cli::style::{Style, Tint};
+use crate::cli::style::Tint;
 use crate::client::{ClientError, EventStream};
-use crate::error::Failure;
+use crate::error::{ExitCode, Failure};
 use crate::proto::{Event, EventKind};
 use crate::spec::Stream;
 
 /// Some files whose lines go to stdout.
 pub(super) struct Follower {
-    form: Form,
-    style: Style,
+    printer: Printer,
+    wish: Wish,
     tails: Vec<Tail>,
 }
 
 impl Follower {
-    pub(super) fn new(form: Form, style: Style) -> Follower {
-        Follower { form, style, tails: Vec::new() }
+    pub(super) fn new(printer: Printer, wish: Wish) -> Follower {
+        Follower { printer, wish, tails: Vec::new() }
     }
 
     /// Adds a file; its number is the count of those before it.
     pub(super) fn add(&mut self, source: Source) -> usize {
-        self.tails.push(Tail::new(source));
+        self.tails.push(Tail::new(source, Choice::new(self.wish.clone())));
         self.align();
         self.tails.len() - 1
     }
 
-    /// Prints the last lines of each file.
-    pub(super) fn history(&mut self, out: &mut Output, lines: u64) -> Result<(), Failure> {
-        let form = self.form;
-        for tail in &mut self.tails {
-            tail.open_at_last(lines)?;
-            loop {
-                let mut emit = |source: &Source, prefix: &str, line: &[u8]| write_line(out, source, prefix, form, line);
-                if tail.advance(&mut emit)? == Rest::None || out.is_closed() {
-                    break;
-                }
+    /// Prints the last lines of each file that are wanted; all that are without a number.
+    ///
+    /// # Errors
+    ///
+    /// Reading and writing; and a choice by time if no file has lines that tell one.
+    pub(super) fn history(&mut self, session: &mut Session, lines: Option<u64>) -> Result<(), Failure> {
+        for number in 0..self.tails.len() {
+            match lines {
+                Some(lines) if !self.wish.is_active() => self.tails[number].open_at_last(lines)?,
+                Some(_) | None => self.tails[number].open_at_start()?,
             }
+            self.print_history(number, &mut session.out, lines.filter(|_| self.wish.is_active()))?;
+        }
+        let unsuited: Vec<&Tail> = self.tails.iter().filter(|tail| tail.choice.is_unsuited()).collect();
+        if !unsuited.is_empty() && unsuited.len() == self.tails.len() {
+            return Err(untimed());
+        }
+        for tail in unsuited {
+            let path = tail.source.path.display();
+            session.out.talk(&format!("notice: {path} is left out: its lines do not begin with a time"));
         }
         Ok(())
     }
 
+    /// Prints one file; of the wanted lines only the last ones, where a number is given.
+    fn print_history(&mut self, number: usize, out: &mut Output, last: Option<u64>) -> Result<(), Failure> {
+        let Follower { printer, tails, .. } = self;
+        let Some(tail) = tails.get_mut(number) else { return Ok(()) };
+        let Some(last) = last else {
+            loop {
+                let mut emit =
+                    |source: &Source, prefix: &str, line: &[u8]| printer.print(out, source, prefix, line, Age::Past);
+                if tail.advance(&mut emit)? == Rest::None || out.is_closed() {
+                    return Ok(());
+                }
+            }
+        };
+        let last = usize::try_from(last).unwrap_or(usize::MAX);
+        let mut kept: VecDeque<Vec<u8>> = VecDeque::new();
+        let mut keep = |_: &Source, _: &str, line: &[u8]| {
+            kept.push_back(line.to_vec());
+            if kept.len() > last {
+                kept.pop_front();
+            }
+            Ok(())
+        };
+        while tail.advance(&mut keep)? == Rest::More {}
+        kept.iter().try_for_each(|line| printer.print(out, &tail.source, &tail.prefix, line, Age::Past))
+    }
+
     /// Prints last lines that nothing ended: no more will come.
     pub(super) fn finish(&mut self, out: &mut Output) -> Result<(), Failure> {
-        let form = self.form;
-        let mut emit = |source: &Source, prefix: &str, line: &[u8]| write_line(out, source, prefix, form, line);
-        self.tails.iter_mut().try_for_each(|tail| tail.finish(&mut emit))
+        let Follower { printer, tails, .. } = self;
+        let mut emit = |source: &Source, prefix: &str, line: &[u8]| printer.print(out, source, prefix, line, Age::Past);
+        tails.iter_mut().try_for_each(|tail| tail.finish(&mut emit))
     }
 
     /// Prints what comes, until the reader of stdout goes away.
@@ -75,7 +113,8 @@ impl Follower {
             None => None,
         };
         let mut watcher = Watcher::new().map_err(watched)?;
-        for (number, tail) in self.tails.iter().enumerate() {
+        for (number, tail) in self.tails.iter_mut().enumerate() {
+            tail.choice.go_live();
             watcher.watch(&tail.source.path, number).map_err(watched)?;
         }
         // What was written or started between the history and the watches.
@@ -126,7 +165,7 @@ impl Follower {
                 if news.iter().any(is_new) {
                     self.meet_newcomers(session, words, is_wanted, &mut watcher, &mut due)?;
                 }
-                for event in news.iter().filter(|event| self.form == Form::Prefixed && self.knows(event)) {
+                for event in news.iter().filter(|event| self.printer.tells_news() && self.knows(event)) {
                     self.tell(&mut session.out, event)?;
                 }
             }
@@ -152,6 +191,7 @@ impl Follower {
             }
             let path = source.path.clone();
             let number = self.add(source);
+            self.tails[number].choice.go_live();
             watcher
                 .watch(&path, number)
                 .map_err(|errno| Failure::failed(format!("cannot watch `{}`", path.display())).caused_by(&errno))?;
@@ -191,19 +231,24 @@ impl Follower {
         let name = event.app.as_deref().unwrap_or_default();
         let place = format!("{}:{}", render::units::printable(name), event.instance.unwrap_or(0));
         let text = format!("{:<width$} | {place} {}", "rsx", render::event::what(&event.event), width = self.width());
-        out.line(self.style.paint(Tint::Grey, &text))
+        if !self.wish.matches(&text) {
+            return Ok(());
+        }
+        out.line(self.printer.style().paint(Tint::Grey, &text))
     }
 
     /// Gives each of these files one turn; returns those that have more.
     fn advance(&mut self, out: &mut Output, watcher: &mut Watcher, due: &[usize]) -> Result<Vec<usize>, Failure> {
-        let (form, mut more) = (self.form, Vec::new());
+        let Follower { printer, tails, .. } = self;
+        let mut more = Vec::new();
         for number in due {
             if out.is_closed() {
                 return Ok(Vec::new());
             }
-            let Some(tail) = self.tails.get_mut(*number) else { continue };
+            let Some(tail) = tails.get_mut(*number) else { continue };
             let before = tail.identity();
-            let mut emit = |source: &Source, prefix: &str, line: &[u8]| write_line(out, source, prefix, form, line);
+            let mut emit =
+                |source: &Source, prefix: &str, line: &[u8]| printer.print(out, source, prefix, line, Age::New);
             if tail.advance(&mut emit)? == Rest::More {
                 more.push(*number);
             }
@@ -231,9 +276,14 @@ impl Follower {
                 apps.push(tail.source.app.clone());
                 apps.len() - 1
             });
-            tail.prefix = prefix(&tail.source, width, Tint::nth(n), self.style);
+            tail.prefix = prefix(&tail.source, width, Tint::nth(n), self.printer.style());
         }
     }
+}
+
+fn untimed() -> Failure {
+    Failure::new(ExitCode::Usage, "no line of these logs begins with a time, so none can be chosen by time")
+        .hint("`--since` and `--until` read ISO 8601 times; without them: --lines N, --grep REGEX")
 }
 
 /// Sleeps; tells whether files changed, events came, or the reader of stdout is gone.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use crate::cli::logs::Source;
+use crate::cli::logs::choice::Choice;
 use crate::error::Failure;
 use crate::logs::{LineCutter, TailSearch};
 use crate::proto::Event;
@@ -22,6 +23,7 @@ pub(super) type Emit<'a> = &'a mut dyn FnMut(&Source, &str, &[u8]) -> Result<(),
 pub(super) struct Tail {
     pub(super) source: Source,
     pub(super) prefix: String,
+    pub(super) choice: Choice,
     open: Option<Open>,
     cutter: LineCutter,
 }
@@ -43,8 +45,8 @@ pub(super) enum Rest {
 }
 
 impl Tail {
-    pub(super) fn new(source: Source) -> Tail {
-        Tail { source, prefix: String::new(), open: None, cutter: LineCutter::new() }
+    pub(super) fn new(source: Source, choice: Choice) -> Tail {
+        Tail { source, prefix: String::new(), choice, open: None, cutter: LineCutter::new() }
     }
 
     /// The file that is open, if one is.
@@ -66,6 +68,12 @@ impl Tail {
         let Some(open) = &mut self.open else { return Ok(()) };
         let start = last_lines(&open.file, lines);
         open.position = start.map_err(|error| cannot_read(&self.source, &error))?;
+        Ok(())
+    }
+
+    /// Opens the file at its beginning: which lines are the last ones that are wanted, only their reading tells.
+    pub(super) fn open_at_start(&mut self) -> Result<(), Failure> {
+        self.open = self.try_open()?;
         Ok(())
     }
 
@@ -115,10 +123,10 @@ impl Tail {
 
     /// Prints the lines that these bytes complete; without bytes, the unfinished one.
     fn print(&mut self, emit: Emit<'_>, bytes: Option<&[u8]>) -> Result<(), Failure> {
-        let Tail { source, prefix, cutter, .. } = self;
+        let Tail { source, prefix, choice, cutter, .. } = self;
         let mut written = Ok(());
         let mut on_line = |line: &[u8]| {
-            if written.is_ok() {
+            if written.is_ok() && choice.takes(line) {
                 written = emit(source, prefix, line);
             }
         };
@@ -185,7 +193,8 @@ mod tests {
     }
 
     fn tail(path: &Path) -> Tail {
-        Tail::new(Source { path: path.to_owned(), app: "a".into(), id: Some(0), stream: Stream::Out })
+        let source = Source { path: path.to_owned(), app: "a".into(), id: Some(0), stream: Stream::Out };
+        Tail::new(source, Choice::default())
     }
 
     fn lines(tail: &mut Tail) -> Vec<String> {

@@ -3,6 +3,7 @@
 pub(super) mod clock;
 pub(super) mod describe;
 pub(super) mod event;
+pub(super) mod inspect;
 pub(super) mod outcome;
 pub(super) mod plan;
 pub(super) mod pm2;
@@ -10,3 +11,4 @@ pub(super) mod pm2;
 pub(super) mod sample;
 pub(super) mod table;
 pub(super) mod units;
+pub(super) mod why;

@@ -1,4 +1,6 @@
-//! The list in the shape that scripts written for PM2 read.
+//! The list in the shape that scripts written for PM2 read: every key of PM2, with what is true here.
+//!
+//! A key that PM2 leaves out where it was not declared (`cron_restart`, `max_memory_restart` …) is left out, too.
 
 use serde_json::{Map, Value, json};
 
@@ -15,7 +17,7 @@ fn instance(app: &AppView, slot: &SlotView) -> Value {
         "pid": slot.pid.unwrap_or(0),
         "name": app.name,
         "pm_id": slot.id,
-        "monit": { "memory": slot.memory, "cpu": slot.cpu },
+        "monit": { "memory": slot.memory, "cpu": (f64::from(slot.cpu) * 10.0).round() / 10.0 },
         "pm2_env": environment(app, slot),
     })
 }
@@ -63,6 +65,17 @@ fn configured(spec: &AppSpec) -> Value {
         "autostart": spec.autostart,
         "autorestart": spec.restart.policy != RestartPolicy::Never,
         "watch": false,
+        "time": false,
+        "filter_env": [],
+        "vizion": false,
+        "vizion_running": false,
+        "pmx": false,
+        "automation": false,
+        "km_link": false,
+        "windowsHide": true,
+        "source_map_support": false,
+        "shutdown_with_message": false,
+        "kill_retry_time": 100,
         "min_uptime": millis(spec.restart.min_uptime.as_millis()),
         "max_restarts": spec.restart.max_restarts,
         "restart_delay": millis(restart_delay),
@@ -84,18 +97,28 @@ fn state(app: &AppView, slot: &SlotView) -> Value {
     json!({
         "name": app.name,
         "namespace": app.namespace,
-        "version": app.version,
+        "version": app.version.as_deref().unwrap_or("N/A"),
         "username": app.user,
         "pm_id": slot.id,
         "NODE_APP_INSTANCE": slot.instance,
         "status": slot.state,
-        "pm_uptime": slot.started,
+        // PM2 keeps the last start of what is stopped; the last one by request is what is known here.
+        "pm_uptime": slot.started.unwrap_or(slot.created),
+        "prev_restart_delay": 0,
+        "unique_id": format!("{}-{}", slot.created, slot.id),
+        "versioning": null,
+        "_km_monitored": false,
+        "axm_actions": [],
+        "axm_monitor": {},
+        "axm_options": {},
+        "axm_dynamic": {},
         "created_at": slot.created,
         "restart_time": slot.restarts,
         "unstable_restarts": slot.unstable,
         "exit_code": exit_code,
         "pm_out_log_path": slot.out_file,
         "pm_err_log_path": slot.error_file,
+        "pm_pid_path": null,
         "pmx_module": false,
     })
 }
@@ -130,6 +153,26 @@ mod tests {
         assert_eq!(env["env"]["API_TOKEN"], "***");
         assert_eq!(list[2]["pm2_env"]["status"], "waiting restart");
         assert_eq!(list[3]["pid"], 0);
+    }
+
+    /// The keys of section "jlist" of what is known of PM2, without those that it writes only where they were declared.
+    const KEYS: &str = "name namespace pm_exec_path pm_cwd args exec_interpreter node_args exec_mode instances instance_var \
+        filter_env env merge_logs time disable_logs pm_out_log_path pm_err_log_path pm_pid_path vizion autostart autorestart \
+        watch min_uptime max_restarts restart_delay exp_backoff_restart_delay stop_exit_codes kill_timeout kill_retry_time \
+        listen_timeout wait_ready shutdown_with_message treekill pmx automation windowsHide username source_map_support \
+        km_link vizion_running status pm_uptime created_at pm_id restart_time unstable_restarts prev_restart_delay exit_code \
+        unique_id version versioning pmx_module _km_monitored NODE_APP_INSTANCE axm_actions axm_monitor axm_options \
+        axm_dynamic";
+
+    #[test]
+    fn no_key_of_pm2_is_missing_whatever_the_state() {
+        for entry in list(&sample::full_view()).as_array().unwrap() {
+            for key in KEYS.split_whitespace() {
+                assert!(entry["pm2_env"].get(key).is_some(), "`{key}` is missing");
+            }
+            let numbers = ["restart_time", "unstable_restarts", "pm_uptime", "created_at", "pm_id", "max_restarts"];
+            assert!(numbers.iter().all(|key| entry["pm2_env"][key].is_number()), "{entry}");
+        }
     }
 
     #[test]

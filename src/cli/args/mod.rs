@@ -4,31 +4,51 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod care;
+mod look;
+
+pub(super) use care::{FilesArgs, FlushArgs, ScaleArgs, SendArgs, SignalArgs, TargetArgs};
+pub(super) use look::{DescribeArgs, EnvArgs, EventsArgs, LogsArgs, LsArgs, PidArgs, WhyArgs};
+
 /// The verbs, grouped as people look for them. A test compares them with [`Verb`].
 const GROUPS: &str = "\
 Run:
-  start      Make apps run: a script, a command line, a file, or what exists
-  restart    Stop and start, also what is stopped
-  stop       Stop, and keep in the list
-  delete     Stop and forget
-  serve      Serve static files
+  start        Make apps run: a script, a command line, a file, or what exists
+  restart      Stop and start, also what is stopped
+  reload       The same without downtime, where an app can (none yet)
+  scale        More or fewer instances
+  stop         Stop, and keep in the list
+  delete       Stop and forget
+  serve        Serve static files
 
 Look:
-  ls         The table of all instances
-  describe   Everything about one app
-  logs       History of the logs, then what comes
-  events     The stream of changes
-  pid        Process ids
-  jlist      The list as JSON in the shape of PM2
+  ls           The table of all instances
+  describe     Everything about one app
+  why          What happened to it, and what comes next
+  logs         History of the logs, then what comes
+  events       The stream of changes
+  env          The variables that an app gets
+  id           Ids, for scripts
+  pid          Process ids
+  jlist        The list as JSON in the shape of PM2
+  prettylist   The same for people
+
+Care:
+  signal       Send a signal
+  send         Write a line to standard input
+  reset        Set restart counters back
+  flush        Empty log files
+  reload-logs  Open log files anew, after they were moved
 
 Files:
-  init       Write an ecosystem.toml to start from
-  check      All problems of a file, before it is applied
+  init         Write an ecosystem.toml to start from
+  check        All problems of a file, before it is applied
 
 Daemon:
-  ping       Is it there
-  kill       Stop all apps and the daemon
-  version    The release
+  ping         Is it there
+  kill         Stop all apps and the daemon
+  doctor       What this machine offers, and what is missing
+  version      The release
 
 Targets: all, /regex/, name, namespace, id, config file, script path.";
 
@@ -77,6 +97,19 @@ pub(super) enum Verb {
     Start(Box<StartArgs>),
     /// Stop and start, also what is stopped; of a file: apply it, and restart what is unchanged
     Restart(RestartArgs),
+    /// Restart without downtime; in fork mode there is no such thing, and it restarts
+    #[command(alias = "gracefulReload")]
+    Reload(RestartArgs),
+    /// Apply config files, and restart what is unchanged
+    #[command(name = "startOrRestart", hide = true)]
+    StartOrRestart(FilesArgs),
+    /// Apply config files, and reload what is unchanged
+    #[command(name = "startOrReload", alias = "startOrGracefulReload", hide = true)]
+    StartOrReload(FilesArgs),
+    /// Change the number of instances
+    ///
+    /// The highest ones go first. `start FILE` keeps the number until the file says another one than before.
+    Scale(ScaleArgs),
     /// Stop, and keep in the list
     Stop(StopArgs),
     /// Stop and forget
@@ -90,9 +123,31 @@ pub(super) enum Verb {
     Ls(LsArgs),
     /// The list as JSON in the shape of PM2
     Jlist,
+    /// The same, as PM2 prints it for people
+    Prettylist,
     /// Everything about one app
     #[command(visible_aliases = ["desc", "show", "info"])]
     Describe(DescribeArgs),
+    /// What happened to it, what was decided, and what comes next
+    Why(WhyArgs),
+    /// The variables that it is started with, secrets hidden
+    Env(EnvArgs),
+    /// Ids
+    Id(TargetArgs),
+    /// Send a signal to its main process
+    #[command(alias = "sendSignal")]
+    Signal(SignalArgs),
+    /// Write a line to its standard input
+    Send(SendArgs),
+    /// Set its restart counters back
+    Reset(TargetArgs),
+    /// Empty log files
+    Flush(FlushArgs),
+    /// Open all log files anew, after they were moved
+    #[command(alias = "reloadLogs")]
+    ReloadLogs,
+    /// What this machine offers, what is missing, and what that costs
+    Doctor,
     /// History of the logs, then what comes
     #[command(visible_alias = "log")]
     Logs(LogsArgs),
@@ -296,67 +351,6 @@ pub(super) struct ServeArgs {
     pub(super) name: Option<String>,
     #[command(flatten)]
     pub(super) apply: ApplyArgs,
-}
-
-/// `rsx ls`.
-#[derive(Debug, Args)]
-pub(super) struct LsArgs {
-    /// A short table
-    #[arg(short = 'm', long)]
-    pub(super) mini_list: bool,
-    /// Sort by a column, `:desc` turns it round
-    #[arg(long, value_name = "FIELD[:desc]")]
-    pub(super) sort: Option<String>,
-}
-
-/// `rsx describe`.
-#[derive(Debug, Args)]
-pub(super) struct DescribeArgs {
-    /// all, /regex/, name, namespace or id
-    #[arg(required = true, value_name = "TARGET")]
-    pub(super) targets: Vec<String>,
-}
-
-/// `rsx logs`.
-#[derive(Debug, Args)]
-pub(super) struct LogsArgs {
-    /// all, /regex/, name, namespace, id, config file or script; default: all
-    #[arg(value_name = "TARGET")]
-    pub(super) targets: Vec<String>,
-    /// How many last lines of each file come first
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 15)]
-    pub(super) lines: u32,
-    /// Print the history and end
-    #[arg(long, visible_aliases = ["no-follow", "no-stream"])]
-    pub(super) nostream: bool,
-    /// Standard output only
-    #[arg(long, conflicts_with = "err")]
-    pub(super) out: bool,
-    /// Standard error only
-    #[arg(long, visible_alias = "error")]
-    pub(super) err: bool,
-    /// Lines without the name in front
-    #[arg(long)]
-    pub(super) raw: bool,
-}
-
-/// `rsx pid`.
-#[derive(Debug, Args)]
-pub(super) struct PidArgs {
-    /// all, /regex/, name, namespace or id; default: all
-    #[arg(value_name = "TARGET")]
-    pub(super) targets: Vec<String>,
-    /// The daemon's own
-    #[arg(long, conflicts_with = "targets")]
-    pub(super) daemon: bool,
-}
-
-/// `rsx events`.
-#[derive(Debug, Args)]
-pub(super) struct EventsArgs {
-    /// How many past ones come first (the last 1,000 are kept)
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(super) history: u32,
 }
 
 /// `rsx check`.
