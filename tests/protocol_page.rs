@@ -5,8 +5,8 @@
 use std::fs;
 
 use rsx::proto::{
-    Applied, Call, DaemonAnswer, Event, HelloAnswer, Message, Outcome, Progress, Refusal, View, read_call, write_call,
-    write_refusal,
+    Applied, Call, DaemonAnswer, Environments, Event, HelloAnswer, LogFiles, Message, Outcome, Past, Progress, Refusal,
+    View, read_call, write_call, write_refusal,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -62,12 +62,21 @@ fn every_call_of_the_page_is_understood() {
             Call::Ping => "ping",
             Call::Apply(_) => "apply",
             Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Delete(_) => "act",
+            Call::Reset(_) => "act",
+            Call::Scale(_) => "scale",
+            Call::Signal(_) => "signal",
+            Call::Send(_) => "send",
+            Call::Env(_) => "env",
+            Call::Flush(_) => "flush",
+            Call::ReloadLogs => "reload_logs",
+            Call::Past(_) => "past",
             Call::View(_) => "view",
             Call::Events(_) => "events",
             Call::Kill => "kill",
         });
     }
-    for method in ["hello", "ping", "apply", "act", "view", "events", "kill"] {
+    let all = "hello ping apply act view events kill scale signal send env flush reload_logs past";
+    for method in all.split(' ') {
         assert!(methods.contains(&method), "the page does not show `{method}`");
     }
 }
@@ -94,13 +103,24 @@ fn every_answer_of_the_page_is_as_the_daemon_writes_it() {
             Message::Result { id, result } => match asked.as_ref().filter(|asked| asked.id == id).map(|a| &a.call) {
                 Some(Call::Hello(_)) => same::<HelloAnswer>(&result),
                 Some(Call::Ping) => same::<DaemonAnswer>(&result),
-                Some(Call::Apply(_)) => same::<Applied>(&result),
+                Some(Call::Apply(_) | Call::Scale(_)) => same::<Applied>(&result),
+                Some(Call::Env(_)) => same::<Environments>(&result),
+                Some(Call::Flush(_) | Call::ReloadLogs) => same::<LogFiles>(&result),
+                Some(Call::Past(_)) => same::<Past>(&result),
                 Some(Call::View(_)) => same::<View>(&result),
                 Some(Call::Events(_)) => assert_eq!(result, "{}"),
                 // An answer without its call on the page: the kinds of outcome.
-                Some(Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Delete(_) | Call::Kill) | None => {
-                    same::<Outcome>(&result);
-                }
+                Some(
+                    Call::Start(_)
+                    | Call::Stop(_)
+                    | Call::Restart(_)
+                    | Call::Delete(_)
+                    | Call::Reset(_)
+                    | Call::Signal(_)
+                    | Call::Send(_)
+                    | Call::Kill,
+                )
+                | None => same::<Outcome>(&result),
             },
         }
     }
@@ -117,6 +137,7 @@ fn the_table_of_refusals_has_the_codes_that_are_sent() {
         Refusal::UnknownTarget { target: String::new(), similar: vec![] },
         Refusal::NameTaken { name: String::new(), owner: String::new(), asked_by: String::new() },
         Refusal::Leaving,
+        Refusal::Instances { name: String::new(), wanted: 0, limit: 1 },
     ] {
         let sent: Value = serde_json::from_slice(&write_refusal(1, &refusal)).unwrap();
         let row = format!("| {} | `{}` |", sent["error"]["code"], sent["error"]["data"]["kind"].as_str().unwrap());
