@@ -5,5 +5,15 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests act on the world and may fail")]
 
+mod bad_input;
+mod daemon;
 mod harness;
 mod lifecycle;
+mod logs;
+mod output;
+mod programs;
+mod ready;
+mod socket;
+mod stopping;
+mod supervision;
+mod targets;

@@ -43,7 +43,10 @@ impl Event {
 }
 
 impl Events {
-    pub(super) fn new(lines: Lines) -> Events {
+    /// Follows from now on for certain: the first event has arrived, and is still there for the first wait.
+    #[track_caller]
+    pub(super) fn new(mut lines: Lines) -> Events {
+        lines.wait_until("the first event", |lines| !lines.is_empty());
         Events { lines }
     }
 

@@ -14,14 +14,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub(crate) use self::events::{Event, Events};
+pub(crate) use self::events::Events;
 pub(crate) use self::net::{free_port, get, holds};
-pub(crate) use self::process::{Found, Watched};
-pub(crate) use self::verb::{Done, Lines};
+pub(crate) use self::process::{Found, Watched, command_of, environment_of, zombies_of};
+pub(crate) use self::verb::{Done, Lines, spawn};
 
 /// How long anything may take unless a test says otherwise.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
@@ -98,8 +98,19 @@ impl Rsx {
 
     /// Writes an executable file into the scratch folder.
     pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.write(name, text);
+        let mut path = PathBuf::new();
+        verb::write_alone(|| path = self.write(name, text));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// A copy of the binary that every user of this machine can reach and execute.
+    pub(crate) fn binary_for_all(&self) -> PathBuf {
+        let path = self.scratch().join("rsx");
+        verb::write_alone(|| assert!(fs::copy(BINARY, &path).unwrap() > 0));
+        for path in [self.root.path(), &self.scratch(), &path] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
         path
     }
 
@@ -131,8 +142,9 @@ impl Rsx {
 
     /// Runs another program as a verb is run.
     #[track_caller]
-    pub(crate) fn run_command(&self, command: Command) -> Done {
+    pub(crate) fn run_command(&self, mut command: Command) -> Done {
         let line = format!("{command:?}");
+        command.env(MARK, self.root.path());
         verb::run(command, &line, b"", LIMIT)
     }
 
@@ -170,6 +182,22 @@ impl Rsx {
     #[track_caller]
     pub(crate) fn events(&self) -> Events {
         Events::new(self.lines("events --json --history 1000"))
+    }
+
+    /// The same for the daemon that follows this one. Until it listens there is nothing to wait on but its socket: each
+    /// verb that finds nobody waits for the guardian to write to the home.
+    #[track_caller]
+    pub(crate) fn events_of_next_daemon(&self, before: u32) -> Events {
+        let until = Instant::now() + LIMIT;
+        loop {
+            // A call that is refused or fails is answered at once; a change in the home comes before the next try.
+            let watch = process::Folder::new(&self.home());
+            let done = self.run("ping --json");
+            if done.code == 0 && as_pid(&done.json()["pid"]).is_some_and(|pid| pid != before) {
+                return self.events();
+            }
+            assert!(watch.changes_until(until), "there is no next daemon");
+        }
     }
 
     /// All apps, as `rsx ls --json` shows them.
@@ -218,12 +246,33 @@ impl Rsx {
     }
 
     /// The processes of rsx itself.
-    fn own_processes(&self) -> Vec<Found> {
+    pub(crate) fn own_processes(&self) -> Vec<Found> {
         self.found().into_iter().filter(|found| found.is_rsx).collect()
     }
 
     fn found(&self) -> Vec<Found> {
         process::marked(&format!("{MARK}={}", self.root.path().display()))
+    }
+
+    /// Waits until a file holds what it should; its text.
+    #[track_caller]
+    pub(crate) fn wait_for_text(&self, path: &Path, is_it: impl Fn(&str) -> bool) -> String {
+        let until = Instant::now() + LIMIT;
+        loop {
+            // The watch comes first, so that no change falls between a look and its wait.
+            let watch = process::Folder::new(path.parent().unwrap());
+            let text = String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+            if is_it(&text) {
+                return text;
+            }
+            assert!(watch.changes_until(until), "{} holds {text:?}", path.display());
+        }
+    }
+
+    /// Waits until a program has written its word into a file of the scratch folder.
+    #[track_caller]
+    pub(crate) fn wait_for_word(&self, name: &str) -> String {
+        self.wait_for_text(&self.scratch().join(name), |text| text.ends_with('\n')).trim().to_owned()
     }
 
     /// The file that one stream of an app is written to.
@@ -246,12 +295,12 @@ impl Rsx {
         }
         for (found, watched) in &own {
             if !watched.has_ended_within(LIMIT) {
-                wrong.push(format!("rsx itself is left: {found:?}"));
+                wrong.push(format!("rsx itself is left: {found}"));
             }
         }
         for found in self.found() {
             Watched::new(found.pid).kill("KILL");
-            wrong.push(format!("left behind: {found:?}"));
+            wrong.push(format!("left behind: {found}"));
         }
         wrong
     }
@@ -298,11 +347,6 @@ pub(crate) fn skip(reason: &str) {
 /// A pid out of an answer.
 pub(crate) fn as_pid(value: &Value) -> Option<u32> {
     value.as_u64().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0)
-}
-
-/// The text of a file; empty while it is not there.
-pub(crate) fn text(path: &Path) -> String {
-    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }
 
 /// The usual folders, then those of the caller's PATH that have a toolchain which the usual ones have not.

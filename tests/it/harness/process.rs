@@ -1,10 +1,13 @@
 //! Processes of a home: found by their mark, watched by pidfd.
 
-use std::fs;
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// One process, whatever becomes of its number.
@@ -56,6 +59,28 @@ impl Watched {
     }
 }
 
+/// A folder, watched for changes of its entries (inotify(7)).
+pub(crate) struct Folder {
+    inotify: Inotify,
+}
+
+impl Folder {
+    pub(crate) fn new(path: &Path) -> Folder {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC).unwrap();
+        inotify
+            .add_watch(path, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MODIFY)
+            .unwrap();
+        Folder { inotify }
+    }
+
+    /// Waits for a change; whether it came.
+    pub(crate) fn changes_until(&self, until: Instant) -> bool {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left.as_millis()).unwrap();
+        poll(&mut [PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN)], timeout).unwrap() > 0
+    }
+}
+
 /// A process that carries a mark.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
@@ -64,6 +89,12 @@ pub(crate) struct Found {
     pub(crate) command: String,
     /// Whether it is a guardian or a daemon.
     pub(crate) is_rsx: bool,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`, child of {}", self.pid, self.command, self.parent)
+    }
 }
 
 /// All living processes that were executed with this assignment in their environment, but for children of this one.
@@ -82,7 +113,7 @@ fn look_at(pid: u32, mark: &str) -> Option<Found> {
     let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words = String::from_utf8_lossy(&words).trim_end_matches('\0').replace('\0', " ");
     let exe = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    let is_rsx = exe == std::path::Path::new(super::BINARY) && words.ends_with(" daemon");
+    let is_rsx = exe == Path::new(super::BINARY) && words.ends_with(" daemon");
     Some(Found { pid, parent: parent(pid)?, command: words, is_rsx })
 }
 
@@ -101,4 +132,20 @@ pub(crate) fn zombies_of(of: u32) -> Vec<u32> {
         state.as_deref() == Some("Z") && parent(*pid) == Some(of)
     })
     .collect()
+}
+
+/// The environment that a process was executed with (proc_pid_environ(5)).
+#[track_caller]
+pub(crate) fn environment_of(pid: u32) -> BTreeMap<String, String> {
+    let bytes = fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    text.split('\0').filter_map(|entry| entry.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+}
+
+/// The arguments that a process was executed with (proc_pid_cmdline(5)).
+#[track_caller]
+pub(crate) fn command_of(pid: u32) -> Vec<String> {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    text.strip_suffix('\0').unwrap_or(&text).split('\0').map(str::to_owned).collect()
 }

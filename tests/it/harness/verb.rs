@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -45,11 +46,29 @@ impl Done {
     }
 }
 
+/// Held shared while a process is started, and alone while an executable file is written: a process between fork and
+/// exec holds all our descriptors, and a file that somebody holds open for writing cannot be executed (execve(2),
+/// ETXTBSY).
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Starts a process. Every start of these tests goes through here.
+#[track_caller]
+pub(crate) fn spawn(command: &mut Command) -> Child {
+    let _shared = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Writes what will be executed.
+pub(super) fn write_alone(write: impl FnOnce()) {
+    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    write();
+}
+
 /// Runs a command to its end. `shown` is what a failure calls it.
 #[track_caller]
 pub(super) fn run(mut command: Command, shown: &str, input: &[u8], limit: Duration) -> Done {
     let began = Instant::now();
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
     let watched = Watched::new(child.id());
     let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_owned());
     // A verb need not read its input; it may even end before it was written.
@@ -95,7 +114,7 @@ pub(crate) struct Lines {
 impl Lines {
     #[track_caller]
     pub(super) fn of(mut command: Command, shown: &str) -> Lines {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
         let (sender, lines) = channel();
         let streams: [Box<dyn Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
@@ -128,10 +147,16 @@ impl Lines {
                     return line.clone();
                 }
             }
-            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(line) => self.seen.push(line),
-                Err(why) => self.give_up(what, why),
-            }
+            self.read_until(until, what);
+        }
+    }
+
+    /// Waits until all lines so far are as they should be. Passes none of them.
+    #[track_caller]
+    pub(crate) fn wait_until(&mut self, what: &str, is_it: impl Fn(&[String]) -> bool) {
+        let until = Instant::now() + LIMIT;
+        while !is_it(&self.seen) {
+            self.read_until(until, what);
         }
     }
 
@@ -152,16 +177,12 @@ impl Lines {
         &self.seen
     }
 
-    /// The process.
-    pub(crate) fn process(&self) -> Watched {
-        Watched::new(self.child.id())
-    }
-
     #[track_caller]
-    fn give_up(&self, what: &str, why: RecvTimeoutError) -> ! {
-        let why = match why {
-            RecvTimeoutError::Timeout => format!("did not come within {LIMIT:?}"),
-            RecvTimeoutError::Disconnected => "never came".to_owned(),
+    fn read_until(&mut self, until: Instant, what: &str) {
+        let why = match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(line) => return self.seen.push(line),
+            Err(RecvTimeoutError::Timeout) => format!("did not come within {LIMIT:?}"),
+            Err(RecvTimeoutError::Disconnected) => "never came".to_owned(),
         };
         panic!("`{}`: {what} {why}. What came:\n{}", self.shown, self.seen.join("\n"));
     }
