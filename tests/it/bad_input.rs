@@ -216,7 +216,7 @@ fn a_home_that_cannot_be_written_is_named() {
 #[test]
 fn without_descriptors_the_new_app_fails_and_the_old_ones_run() {
     let rsx = Rsx::new();
-    // The limit of the shell that starts the daemon is the daemon's.
+    // The limit of the shell that starts the daemon is the daemon's; it keeps half of these for its clients.
     let limited = |limit: u32, verb: &str| {
         let mut command = Command::new("sh");
         let home = rsx.home();
@@ -225,7 +225,7 @@ fn without_descriptors_the_new_app_fails_and_the_old_ones_run() {
         rsx.run_command(command)
     };
     rsx.ecosystem("[[apps]]\nname = \"good\"\nscript = \"sleep 1000\"\n");
-    let done = limited(48, "start ecosystem.toml");
+    let done = limited(128, "start ecosystem.toml");
     assert_eq!(done.code, 0, "{}", done.err);
     let good = rsx.pid("good");
     let many: String = (0..20).map(|n| format!("[[apps]]\nname = \"many{n}\"\nscript = \"sleep 1000\"\n")).collect();

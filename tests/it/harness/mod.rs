@@ -184,22 +184,6 @@ impl Rsx {
         Events::new(self.lines("events --json --history 1000"))
     }
 
-    /// The same for the daemon that follows this one. Until it listens there is nothing to wait on but its socket: each
-    /// verb that finds nobody waits for the guardian to write to the home.
-    #[track_caller]
-    pub(crate) fn events_of_next_daemon(&self, before: u32) -> Events {
-        let until = Instant::now() + LIMIT;
-        loop {
-            // A call that is refused or fails is answered at once; a change in the home comes before the next try.
-            let watch = process::Folder::new(&self.home());
-            let done = self.run("ping --json");
-            if done.code == 0 && as_pid(&done.json()["pid"]).is_some_and(|pid| pid != before) {
-                return self.events();
-            }
-            assert!(watch.changes_until(until), "there is no next daemon");
-        }
-    }
-
     /// All apps, as `rsx ls --json` shows them.
     #[track_caller]
     pub(crate) fn apps(&self) -> Vec<Value> {
