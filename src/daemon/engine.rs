@@ -133,6 +133,7 @@ impl Engine {
                 self.publish();
             }
         }
+        self.shell.tell_announced();
         if let Some(written) = self.last_word.take() {
             // It was written, or the client is gone, or too slow: the daemon leaves either way.
             let _ = tokio::time::timeout(LAST_WORD, written).await;
@@ -186,6 +187,9 @@ impl Engine {
             self.perform(effect);
         }
         self.effects = effects;
+        if !self.dirty {
+            self.shell.tell_announced();
+        }
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -215,6 +219,7 @@ impl Engine {
         self.publisher.send_replace(Arc::new(published));
         self.dirty = false;
         self.published_at = Instant::now();
+        self.shell.tell_announced();
         if self.kept_version != self.core.wanted_version() && !self.core.is_leaving() {
             self.kept_version = self.core.wanted_version();
             self.shell.keep_wanted(&self.core.wanted());

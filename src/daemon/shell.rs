@@ -261,7 +261,12 @@ impl Shell {
             self.tools.looker.settled(*run);
         }
         let time = self.tools.clock.epoch_millis(self.tools.clock.now());
-        self.tools.events.tell(change, time, |run| self.pid(run));
+        self.tools.events.hold(change, time, |run| self.pid(run));
+    }
+
+    /// The view shows all that was announced.
+    pub(super) fn tell_announced(&self) {
+        self.tools.events.release();
     }
 
     pub(super) fn announce_leaving(&self) {
