@@ -34,10 +34,18 @@ pub(super) enum BirthError {
 
 /// Makes the folders: the home 0700, logs 0750, the runtime folder and its `n` 0711.
 pub(super) fn prepare(home: &Home) -> Result<(), BirthError> {
-    folder(home.root(), 0o700)?;
-    folder(&home.logs(), 0o750)?;
-    folder(home.runtime(), 0o711)?;
-    folder(&home.notify_dir(), 0o711)
+    folder(home.root(), 0o700, Links::Followed)?;
+    folder(&home.logs(), 0o750, Links::Followed)?;
+    folder(home.runtime(), 0o711, Links::Refused)?;
+    folder(&home.notify_dir(), 0o711, Links::Refused)
+}
+
+/// Whether a folder may be a link to one. Where everybody may write, a link is somebody else's: what it leads to may be
+/// ours and must not get another mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Links {
+    Followed,
+    Refused,
 }
 
 /// Sends what the daemon says of itself to `daemon.log`: a link to today's file; a week is kept.
@@ -59,12 +67,13 @@ pub(super) fn log_to_file(home: &Home) -> Result<(), BirthError> {
     Ok(())
 }
 
-fn folder(path: &Path, mode: u32) -> Result<(), BirthError> {
+fn folder(path: &Path, mode: u32, links: Links) -> Result<(), BirthError> {
     let failed = |doing| move |source| BirthError::File { doing, path: path.to_owned(), source };
     DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed("create"))?;
     // In a folder that all may write to, somebody else could have been first.
     let metadata = std::fs::symlink_metadata(path).map_err(failed("look at"))?;
-    let resolved = if metadata.is_symlink() { std::fs::metadata(path).map_err(failed("look at"))? } else { metadata };
+    let follow = links == Links::Followed && metadata.is_symlink();
+    let resolved = if follow { std::fs::metadata(path).map_err(failed("look at"))? } else { metadata };
     if !resolved.is_dir() {
         return Err(BirthError::NotAFolder(path.to_owned()));
     }
@@ -75,4 +84,23 @@ fn folder(path: &Path, mode: u32) -> Result<(), BirthError> {
         std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed("set the mode of"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_the_runtime_folder_is_refused_and_its_target_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (private, link) = (folder.path().join("private"), folder.path().join("link"));
+        self::folder(&private, 0o700, Links::Refused).unwrap();
+        symlink(&private, &link).unwrap();
+        assert!(matches!(self::folder(&link, 0o711, Links::Refused), Err(BirthError::NotAFolder(_))));
+        assert_eq!(std::fs::metadata(&private).unwrap().mode() & 0o777, 0o700);
+        self::folder(&link, 0o711, Links::Followed).unwrap();
+        assert_eq!(std::fs::metadata(&private).unwrap().mode() & 0o777, 0o711);
+    }
 }
