@@ -1,11 +1,13 @@
 //! The folders of a home, and the daemon's own log.
 
+use std::cell::Cell;
 use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tracing_appender::rolling::{InitError, RollingFileAppender, Rotation};
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::paths::Home;
 use crate::sys::peer;
@@ -58,13 +60,55 @@ pub(super) fn log_to_file(home: &Home) -> Result<(), BirthError> {
         .max_log_files(LOG_DAYS)
         .build(home.root())?;
     // Set already: a test of this process has done so.
-    let _ = tracing_subscriber::fmt().with_writer(appender).with_ansi(false).with_target(false).try_init();
+    let format = tracing_subscriber::fmt().with_writer(DaemonLog(appender)).with_ansi(false).with_target(false);
+    let _ = format.log_internal_errors(false).try_init();
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        tracing::error!("{panic}");
-        before(panic);
+        // The log's own panic: its lock may be held here, and what cannot be written cannot be logged either.
+        if !IS_WRITING.get() {
+            tracing::error!("{panic}");
+            before(panic);
+        }
     }));
     Ok(())
+}
+
+/// The daemon's log as a writer that cannot end the daemon. The appender tells on standard error that it cannot change
+/// to the next day's file; on a full or read-only disk that fails as well, and a failing `eprintln!` panics.
+struct DaemonLog(RollingFileAppender);
+
+/// One line on its way into the log.
+struct Line<'a>(&'a RollingFileAppender);
+
+thread_local! {
+    static IS_WRITING: Cell<bool> = const { Cell::new(false) };
+}
+
+impl<'a> MakeWriter<'a> for DaemonLog {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(&self.0)
+    }
+}
+
+impl io::Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        unless_it_panics(bytes.len(), || self.0.make_writer().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What was written; all of it where writing panics: the line is lost, and there is nobody to tell.
+fn unless_it_panics(all: usize, write: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+    IS_WRITING.set(true);
+    // The appender's lock is free again after a panic, and what it guards is one open file.
+    let written = std::panic::catch_unwind(std::panic::AssertUnwindSafe(write));
+    IS_WRITING.set(false);
+    written.unwrap_or(Ok(all))
 }
 
 fn folder(path: &Path, mode: u32, links: Links) -> Result<(), BirthError> {
@@ -88,9 +132,40 @@ fn folder(path: &Path, mode: u32, links: Links) -> Result<(), BirthError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::spec::ExitStatus;
+    use crate::sys::spawn::spawn;
+    use crate::sys::testing::{end_of, shell};
+
+    const FULL: &str = "RSX_TEST_FULL";
+
+    /// No test by itself: a process for the next one, because a log is for a whole process.
+    #[test]
+    fn process_with_a_full_disk() {
+        let Some(root) = std::env::var_os(FULL) else { return };
+        let home = Home::resolve(Some(&root), None, None, peer::own_uid()).unwrap();
+        log_to_file(&home).unwrap();
+        tracing::info!("nobody will read this");
+        unless_it_panics(1, || Ok(eprintln!("as the appender does at midnight")).map(|()| 1)).unwrap();
+        std::process::exit(7);
+    }
+
+    #[test]
+    fn a_daemon_outlives_a_log_that_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let today = chrono::Utc::now().date_naive();
+        symlink("/dev/full", folder.path().join(format!("daemon.{today}.log"))).unwrap();
+        let mut launch = shell("");
+        launch.program = std::env::current_exe().unwrap();
+        let test = "daemon::home::tests::process_with_a_full_disk";
+        launch.argv = ["rsx", test, "--exact", "--nocapture"].map(Into::into).into();
+        launch.env.push((FULL.into(), folder.path().into()));
+        launch.stderr = File::options().append(true).open("/dev/full").unwrap().into();
+        assert_eq!(end_of(&spawn(&launch).unwrap()), ExitStatus::Code(7));
+    }
 
     #[test]
     fn a_link_in_the_place_of_the_runtime_folder_is_refused_and_its_target_left_alone() {
