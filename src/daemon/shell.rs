@@ -135,7 +135,10 @@ impl Shell {
         let live = self.runs.get(&run)?;
         let status = match live.process.try_status() {
             Ok(Some(status)) => status,
-            Ok(None) => return None,
+            Ok(None) => {
+                watch::exit_later(run, self.tools.reports.clone());
+                return None;
+            }
             Err(error) => {
                 warn!(run = run.0, "the exit status is lost: {error}");
                 ExitStatus::Signal { signal: Signal::KILL, core: false }

@@ -194,6 +194,11 @@ impl Slot {
             }
     }
 
+    /// Whether a successor would have to launch it: not what has finished by itself.
+    pub(super) fn is_wanted_up(&self) -> bool {
+        self.goal == Goal::Up && !matches!(self.phase, Phase::Completed { .. })
+    }
+
     /// When this slot wants to be looked at again.
     pub(super) fn deadline(&self) -> Option<Time> {
         match &self.phase {

@@ -353,6 +353,20 @@ fn a_job_that_never_restarts_is_done_when_it_exits_zero() {
 }
 
 #[test]
+fn a_successor_does_not_do_a_finished_job_once_more() {
+    let mut spec = AppSpec::sample("job");
+    spec.restart.policy = RestartPolicy::Never;
+    let mut bench = Bench::new();
+    bench.ask(apply(vec![spec]));
+    let run = bench.come_up();
+    assert!(bench.core.wanted()[0].slots[0].2);
+    let before = bench.core.wanted_version();
+    bench.exit(run, 0);
+    assert_ne!(bench.core.wanted_version(), before);
+    assert!(!bench.core.wanted()[0].slots[0].2);
+}
+
+#[test]
 fn delete_stops_forgets_and_begins_ids_anew_when_nothing_is_left() {
     let (mut bench, run) = Bench::online();
     let id = bench.ask(Ask::Delete(act("0")));
