@@ -252,6 +252,17 @@ fn what_a_crashed_app_left_is_ended_before_it_is_restarted() {
 }
 
 #[test]
+fn survivors_that_are_waited_for_are_killed_though_the_declaration_has_changed() {
+    let (mut bench, run) = Bench::online();
+    bench.event(Event::Exited { run, status: ExitStatus::Code(1), left: Left::Survivors });
+    let mut spec = AppSpec::sample("api");
+    spec.stop.treekill = false;
+    bench.ask(apply(vec![spec]));
+    bench.pass(10_000);
+    assert_eq!(bench.signals().last(), Some(&(Signal::KILL, Whom::Tree)));
+}
+
+#[test]
 fn without_treekill_only_the_main_process_matters() {
     let mut spec = AppSpec::sample("api");
     spec.stop.treekill = false;
