@@ -174,6 +174,22 @@ fn start_fails_at_the_first_exit_and_says_that_it_goes_on() {
 }
 
 #[test]
+fn a_second_start_is_answered_by_the_launch_that_it_finds_not_by_the_one_before() {
+    let mut bench = Bench::new();
+    bench.ask(apply(vec![AppSpec::sample("api")]));
+    let first = bench.spawn();
+    bench.event(Event::Spawned { run: first });
+    bench.exit(first, 1);
+    let second = bench.spawn();
+    assert_ne!(first, second);
+    bench.event(Event::Spawned { run: second });
+    let start = bench.ask(Ask::Start(act("api")));
+    assert!(bench.replies(start).is_empty());
+    bench.come_up();
+    assert_eq!(bench.answers(start), [SlotAnswer::Done(State::Online)]);
+}
+
+#[test]
 fn a_missing_program_is_errored_at_once_and_tried_again_after_retry_after() {
     let mut bench = Bench::new();
     let id = bench.ask(apply(vec![AppSpec::sample("api")]));
