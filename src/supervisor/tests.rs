@@ -522,6 +522,38 @@ fn an_app_without_autostart_is_registered_and_started_by_name() {
 }
 
 #[test]
+fn an_app_without_autostart_takes_new_values_without_being_started() {
+    let mut spec = AppSpec::sample("job");
+    spec.autostart = false;
+    let mut bench = Bench::new();
+    bench.ask(apply(vec![spec.clone()]));
+    spec.cwd = "/elsewhere".into();
+    let change = PlanAction::Change { what: vec!["cwd"], restart: false };
+    assert_eq!(plan(&mut bench, apply_of(vec![spec.clone()])), [change]);
+    assert_eq!(bench.spawns(), 0);
+    bench.ask(Ask::Start(act("job")));
+    bench.come_up();
+    spec.cwd = "/again".into();
+    let id = bench.ask(apply(vec![spec]));
+    assert!(bench.replies(id).is_empty(), "what runs is restarted");
+}
+
+#[test]
+fn what_is_declared_again_while_it_is_deleted_stays() {
+    let mut spec = AppSpec::sample("job");
+    spec.autostart = false;
+    let mut bench = Bench::new();
+    bench.ask(apply(vec![spec.clone()]));
+    bench.ask(Ask::Start(act("job")));
+    let run = bench.come_up();
+    let delete = bench.ask(Ask::Delete(act("job")));
+    bench.ask(apply(vec![spec]));
+    bench.exit(run, 0);
+    assert_eq!(bench.answers(delete), [SlotAnswer::Superseded]);
+    assert_eq!(bench.state(0), State::Stopped);
+}
+
+#[test]
 fn one_bad_app_neither_hides_nor_stops_another() {
     let mut bench = Bench::new();
     let id = bench.ask(apply(vec![AppSpec::sample("bad"), AppSpec::sample("good")]));
