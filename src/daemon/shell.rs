@@ -1,6 +1,6 @@
 //! The shell: carries the core's effects out. Nothing here waits; what takes time is a thread or a task that reports.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -274,14 +274,11 @@ impl Shell {
     pub(super) fn published(&mut self, core: &Supervisor, now: Time) -> Published {
         self.generation += 1;
         let facts = core.facts(now);
-        let known = |run: &RunId| {
-            self.runs.contains_key(run)
-                || facts.iter().flat_map(|(_, slots)| slots).any(|s| s.history.iter().any(|exit| exit.run == *run))
-        };
         // Looked through only when it has grown well beyond what can be remembered.
         if self.past.len() > 64 + 24 * facts.iter().map(|(_, slots)| slots.len()).sum::<usize>() {
-            let keep: Vec<RunId> = self.past.keys().filter(|run| known(run)).copied().collect();
-            self.past.retain(|run, _| keep.contains(run));
+            let exits = facts.iter().flat_map(|(_, slots)| slots).flat_map(|slot| &slot.history);
+            let known: HashSet<RunId> = exits.map(|exit| exit.run).chain(self.runs.keys().copied()).collect();
+            self.past.retain(|run, _| known.contains(run));
         }
         let apps = facts
             .into_iter()
