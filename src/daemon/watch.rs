@@ -105,9 +105,14 @@ pub(super) fn notify(
     };
     let task = tokio::spawn(async move {
         let mut buffer = [0u8; DATAGRAM];
+        let mut told = false;
         while let Ok(count) = socket.recv(&mut buffer).await {
             let is_ready = buffer[..count].split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
-            if is_ready && reports.send(Report::Ready { run, by: ReadyBy::Notified }).is_err() {
+            // Once: a program that repeats itself costs its own time, not the engine's.
+            if is_ready
+                && !std::mem::replace(&mut told, true)
+                && reports.send(Report::Ready { run, by: ReadyBy::Notified }).is_err()
+            {
                 return;
             }
         }

@@ -78,7 +78,9 @@ fn change(old: &AppSpec, new: &AppSpec, fresh: bool, slots: &[&Slot], apply: &Ap
     if !fresh {
         what.push("script file");
     }
-    let restart = needs_restart || !fresh;
+    // What is stopped and does not start by itself only takes its new values.
+    let wanted = new.autostart || slots.iter().any(|slot| slot.goal == Goal::Up);
+    let restart = wanted && (needs_restart || !fresh);
     let runs = |slot: &&&Slot| slot.is_up();
     let up = slots.iter().filter(runs).count();
     if what.is_empty() {
