@@ -21,6 +21,8 @@ const BEHIND: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Published {
     pub(super) generation: u64,
+    /// How many slots wait for `resurrect`.
+    pub(super) parked: u32,
     pub(super) apps: Vec<PublishedApp>,
 }
 
