@@ -91,7 +91,7 @@ fn kill_ends_all_and_a_new_start_begins_anew() {
     let rsx = started();
     let (daemon, guardian) = rsx.daemon();
     rsx.ok("kill").says(&["stopped a, b (2 instances)", "the rsx daemon has ended"]);
-    // Their lock is free, so they are on their last steps.
+    // Their lock is free a moment before they are gone.
     daemon.ends();
     guardian.ends();
     assert_eq!(rsx.processes().len(), 0);
@@ -167,6 +167,7 @@ fn a_daemon_without_guardian_goes_on() {
     assert!(child.lives());
     let done = rsx.run_with("kill", b"", LIMIT);
     assert_eq!(done.code, 0, "{}", done.err);
+    // Its lock is free a moment before it is gone.
     daemon.ends();
     assert_eq!(rsx.processes().len(), 0);
 }
