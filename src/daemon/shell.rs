@@ -151,7 +151,8 @@ impl Shell {
             self.let_go(run);
             Some(Event::Exited { run, status, left: Left::Nothing })
         } else {
-            watch::gone(run, Arc::clone(&live.process), marker(live.slot), self.reaper(), self.tools.reports.clone());
+            let (process, reports) = (Arc::clone(&live.process), self.tools.reports.clone());
+            watch::gone(run, process, left, marker(live.slot), self.reaper(), reports);
             Some(Event::Exited { run, status, left: Left::Survivors })
         }
     }
