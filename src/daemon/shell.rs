@@ -161,15 +161,13 @@ impl Shell {
         };
         info!(slot = live.slot.0, run = run.0, pid = live.process.display_pid(), "ended: {status}");
         let left = if live.treekill { self.sight.leftovers(live.seen()) } else { Vec::new() };
-        if !left.is_empty() {
-            let (process, mark) = (Arc::clone(&live.process), live.mark.clone());
-            watch::gone(run, process, mark, Sight::REAPER, self.tools.reports.clone());
-        }
         self.ask_last_words(run);
         if left.is_empty() {
             self.let_go(run);
             Some(Event::Exited { run, status, left: Left::Nothing })
         } else {
+            let (process, mark) = (Arc::clone(&live.process), live.mark.clone());
+            watch::gone(run, process, left, mark, Sight::REAPER, self.tools.reports.clone());
             Some(Event::Exited { run, status, left: Left::Survivors })
         }
     }
