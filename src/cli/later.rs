@@ -193,7 +193,8 @@ pub(super) fn judge_flags(verb: &str, matches: &ArgMatches) -> Result<Vec<String
         }
         match flag.fate {
             Fate::Later => {
-                return Err(Failure::new(ExitCode::Usage, format!("`--{}` is not in this version yet", flag.long)));
+                return Err(Failure::new(ExitCode::Usage, format!("`--{}` is not in this version yet", flag.long))
+                    .hint(format!("leave it out; `rsx {verb} --help` lists what is")));
             }
             Fate::Replaced(by) => notices.push(format!("`--{}` has no effect: {by}", flag.long)),
         }
