@@ -34,9 +34,9 @@ Targets: all, /regex/, name, namespace, id, config file, script path.";
 
 /// Beside the flags of `start`. In place of a long description, which would space out all flags.
 const START_HELP: &str = "\
-A config file is applied: new apps start, changed ones are restarted with their new values, unchanged
-ones are left alone. Without argument: ecosystem.toml, .json, .yaml or .yml of this folder.
-`-` reads JSON from stdin.
+A config file is applied: new apps start, changed ones are restarted, unchanged ones are left
+alone. Without argument: ecosystem.toml, .json, .yaml or .yml of this folder. `-` reads JSON
+from stdin.
 
   rsx start app.js --name api -- --port 3000
   rsx start \"python3 -m http.server 8000\" --name web

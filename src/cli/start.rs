@@ -149,7 +149,7 @@ fn nothing(session: &Session, word: &str, unknown: Failure) -> Failure {
     if outside::is_config_path(word) {
         return missing().hint("`rsx init` writes an `ecosystem.toml` to start from");
     }
-    if path.extension().is_some() {
+    if path.extension().is_some() || is_plain_path(word) {
         return missing().because(format!("and no app in the list is called `{word}`"));
     }
     unknown.because(format!("and there is no script or program `{word}`"))

@@ -79,7 +79,7 @@ pub(super) fn unknown(view: &View, target: &Target) -> Failure {
     let (message, word) = match target {
         Target::Word(word) => (format!("no app, namespace or id matches `{word}`"), word.as_str()),
         Target::File { path, .. } => (format!("no app of `{}` is in the list", path.display()), ""),
-        Target::Script(path) => (format!("no app executes `{}`", path.display()), ""),
+        Target::Script(path) => (format!("no app in the list executes `{}`", path.display()), ""),
     };
     let failure = Failure::new(ExitCode::NoSuchTarget, message);
     match similar(view, word) {

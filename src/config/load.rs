@@ -90,8 +90,9 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, ConfigError> {
     let invalid = |text: &str, problem| ConfigError::Invalid(Report::new(&path, text, vec![problem]));
     let Some(format) = format(&path) else {
         let problem = match is_script_config(&path) {
-            true => Problem::error(None, "a configuration in JavaScript is not in this version yet")
-                .help("write the same keys as TOML, JSON or YAML; `rsx init` writes one to start from"),
+            true => Problem::error(None, "a configuration in JavaScript is not in this version yet").help(
+                "`node -p 'JSON.stringify(require(\"./ecosystem.config.js\"))' > ecosystem.json` writes it as JSON",
+            ),
             false => Problem::error(None, "the file's name does not say what is in it")
                 .help("it must end in `.toml`, `.json`, `.yaml` or `.yml`"),
         };

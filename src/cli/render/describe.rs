@@ -147,21 +147,23 @@ fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, Stri
     rows
 }
 
+/// Lines and no table: last words are long, and are copied from here into searches.
 fn history(exits: &[ExitView], sheet: Sheet) -> String {
-    let mut table = frame(sheet);
-    table.set_header(["when", "pid", "uptime", "how"]);
+    let mut text = String::new();
     for exit in exits {
         let how = match exit.status {
             Some(status) if exit.reason != status.to_string() => format!("{} ({status})", printable(&exit.reason)),
             Some(_) | None => printable(&exit.reason).into_owned(),
         };
-        let lived = if exit.pid == 0 { "-".to_owned() } else { fine_span(exit.uptime) };
-        let pid = if exit.pid == 0 { "-".to_owned() } else { exit.pid.to_string() };
-        let mut lines = vec![how];
-        lines.extend(exit.stderr.iter().map(|line| format!("| {}", printable(line))));
-        table.add_row([moment(exit.time), pid, lived, lines.join("\n")]);
+        let run = match exit.pid {
+            // It never ran.
+            0 => String::new(),
+            pid => format!(", pid {pid}, after {}", fine_span(exit.uptime)),
+        };
+        text.push_str(&format!(" {}  {}{run}\n", moment(exit.time), sheet.style.paint(Tint::Bold, &how)));
+        text.extend(exit.stderr.iter().map(|line| format!("   | {}\n", printable(line))));
     }
-    finish(&table)
+    text
 }
 
 /// Values were redacted by the daemon, where their names look secret.
