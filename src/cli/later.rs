@@ -76,7 +76,7 @@ const LOGS: Fate = Fate::Later("logrotate with `copytruncate` rotates the files;
 const KEPT: Fate =
     Fate::Later("write the apps into an `ecosystem.toml`: `rsx start ecosystem.toml` brings them all back");
 const BOOT: Fate =
-    Fate::Later("a line `@reboot rsx start /path/to/ecosystem.toml` in `crontab -e` starts them at boot");
+    Fate::Later("a line `@reboot bash -lc \"rsx start /path/to/ecosystem.toml\"` in `crontab -e` starts them at boot");
 const MODULES: Fate = Fate::Replaced("rsx has no modules: what they do is built in, or an app of its own");
 const NO_SERVICE: Fate =
     Fate::Replaced("rsx is not connected to any service: `rsx ls --json` and `rsx events --json` feed yours");
