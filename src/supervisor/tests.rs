@@ -431,6 +431,17 @@ fn apply_leaves_what_is_as_declared_and_changes_what_differs() {
 }
 
 #[test]
+fn apply_waits_for_what_is_as_declared_and_still_on_its_way() {
+    let mut bench = Bench::new();
+    bench.ask(apply(vec![AppSpec::sample("api")]));
+    let again = bench.ask(apply(vec![AppSpec::sample("api")]));
+    assert!(bench.replies(again).is_empty(), "it does not run yet");
+    bench.come_up();
+    assert_eq!(bench.answers(again), [SlotAnswer::Done(State::Online)]);
+    assert_eq!(bench.spawns(), 1);
+}
+
+#[test]
 fn apply_with_another_script_file_is_a_change() {
     let (mut bench, _) = Bench::online();
     let stamp = crate::spec::Stamp { device: 1, inode: 2, modified: 3, size: 4 };
