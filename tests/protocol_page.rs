@@ -6,7 +6,7 @@ use std::fs;
 
 use rsx::proto::{
     Applied, Call, DaemonAnswer, Environments, Event, HelloAnswer, LogFiles, Message, Outcome, Past, Progress, Refusal,
-    View, read_call, write_call, write_refusal,
+    Saved, View, read_call, write_call, write_refusal,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -72,10 +72,12 @@ fn every_call_of_the_page_is_understood() {
             Call::Past(_) => "past",
             Call::View(_) => "view",
             Call::Events(_) => "events",
+            Call::Save => "save",
+            Call::Resurrect(_) => "resurrect",
             Call::Kill => "kill",
         });
     }
-    let all = "hello ping apply act view events kill scale signal send env flush reload_logs past";
+    let all = "hello ping apply act view events save resurrect kill scale signal send env flush reload_logs past";
     for method in all.split(' ') {
         assert!(methods.contains(&method), "the page does not show `{method}`");
     }
@@ -108,7 +110,8 @@ fn every_answer_of_the_page_is_as_the_daemon_writes_it() {
                 Some(Call::Flush(_) | Call::ReloadLogs) => same::<LogFiles>(&result),
                 Some(Call::Past(_)) => same::<Past>(&result),
                 Some(Call::View(_)) => same::<View>(&result),
-                Some(Call::Events(_)) => assert_eq!(result, "{}"),
+                Some(Call::Save) => same::<Saved>(&result),
+                Some(Call::Events(_)) => assert_eq!(result, "null"),
                 // An answer without its call on the page: the kinds of outcome.
                 Some(
                     Call::Start(_)
@@ -118,6 +121,7 @@ fn every_answer_of_the_page_is_as_the_daemon_writes_it() {
                     | Call::Reset(_)
                     | Call::Signal(_)
                     | Call::Send(_)
+                    | Call::Resurrect(_)
                     | Call::Kill,
                 )
                 | None => same::<Outcome>(&result),
@@ -138,6 +142,7 @@ fn the_table_of_refusals_has_the_codes_that_are_sent() {
         Refusal::NameTaken { name: String::new(), owner: String::new(), asked_by: String::new() },
         Refusal::Leaving,
         Refusal::Instances { name: String::new(), wanted: 0, limit: 1 },
+        Refusal::State { why: String::new() },
     ] {
         let sent: Value = serde_json::from_slice(&write_refusal(1, &refusal)).unwrap();
         let row = format!("| {} | `{}` |", sent["error"]["code"], sent["error"]["data"]["kind"].as_str().unwrap());

@@ -40,9 +40,8 @@ pub(super) fn scale(session: &mut Session, args: &ScaleArgs) -> Result<ExitCode,
     }
     if !session.out.is_silent() {
         let (style, now) = (session.out.style(), session.now());
-        for step in &applied.plan {
-            session.out.line(plan::line(step, style, now))?;
-        }
+        let steps: Vec<_> = applied.plan.iter().collect();
+        plan::lines(&steps, plan::Length::Short, style, now).iter().try_for_each(|line| session.out.line(line))?;
     }
     apply::conclude(session, &mut client, &applied.results, act::extent(args.mini_list), waited)
 }

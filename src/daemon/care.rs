@@ -1,7 +1,9 @@
 //! Answers to calls that no goal changes for: environments, input, log files, past events. Each is found in the published
 //! view and handed to whoever holds it; the core is not asked.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -13,27 +15,38 @@ use crate::proto::{
     Answer, EnvCall, Environments, FlushCall, InstanceEnv, LogFiles, MAX_INPUT, Outcome, Past, PastCall, Refusal,
     SendCall, SlotResult, SlotView,
 };
-use crate::supervisor::{RunId, SlotId};
+use crate::supervisor::{Definition, RunId, SlotId};
 
 /// How long the log thread may take to empty or open all files.
 const LOGS_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long files of variables may take to be read.
+const ENV_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long the engine may take for what it does at once.
 const INPUT_LIMIT: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// What instances are started with.
-    pub(super) fn environments(&self, call: EnvCall) -> Result<Environments, Refusal> {
+    pub(super) async fn environments(&self, call: EnvCall) -> Result<Environments, Refusal> {
         let published = self.published.borrow().clone();
         let found = published.find(&convert::targets(call.targets)).map_err(convert::refusal)?;
-        let instances = found.into_iter().map(|(app, slot)| {
-            let variables = launch::environment(&app.definition, SlotId(slot.id), slot.instance, None);
-            let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-            let env = variables.into_iter().map(|(name, value)| (text(name), text(value))).collect();
-            let env = if call.show { env } else { redact::env(&env) };
-            InstanceEnv { id: slot.id, name: app.definition.spec.name.clone(), instance: slot.instance, env }
+        let meant: Vec<_> =
+            found.into_iter().map(|(app, slot)| (Arc::clone(&app.definition), slot.id, slot.instance)).collect();
+        // Files of variables are read as they are now, by somebody who may wait for them.
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = |(definition, id, instance): &(Arc<Definition>, u32, u16)| {
+                one_env(definition, *id, *instance, call.show)
+            };
+            meant.iter().map(read).collect::<Result<Vec<_>, Refusal>>()
         });
-        Ok(Environments { instances: instances.collect() })
+        match tokio::time::timeout(ENV_LIMIT, reading).await {
+            Ok(Ok(instances)) => instances.map(|instances| Environments { instances }),
+            Ok(Err(_)) | Err(_) => {
+                let why = format!("a file of variables could not be read within {} s", ENV_LIMIT.as_secs());
+                Err(Refusal::State { why })
+            }
+        }
     }
 
     /// Writes a line to the standard input of instances.
@@ -91,11 +104,20 @@ impl Shared {
     }
 }
 
+fn one_env(definition: &Definition, id: u32, instance: u16, show: bool) -> Result<InstanceEnv, Refusal> {
+    let variables = launch::environment(definition, SlotId(id), instance, None)
+        .map_err(|error| Refusal::State { why: error.to_string() })?;
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    let env = variables.into_iter().map(|(name, value)| (text(name), text(value))).collect();
+    let env = if show { env } else { redact::env(&env) };
+    Ok(InstanceEnv { id, name: definition.spec.name.clone(), instance, env })
+}
+
 fn files(slot: &SlotView) -> impl Iterator<Item = PathBuf> {
     [slot.out_file.clone(), slot.error_file.clone()].into_iter().flatten()
 }
 
 /// The log thread waits for a disk.
 fn too_slow() -> Refusal {
-    Refusal::BadRequest { why: format!("the log files did not take it within {} s", LOGS_LIMIT.as_secs()) }
+    Refusal::State { why: format!("the log files did not take it within {} s", LOGS_LIMIT.as_secs()) }
 }

@@ -45,7 +45,9 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
         | proto::Call::Env(_)
         | proto::Call::Send(_)
         | proto::Call::Flush(_)
-        | proto::Call::ReloadLogs => return None,
+        | proto::Call::ReloadLogs
+        | proto::Call::Save
+        | proto::Call::Resurrect(_) => return None,
     })
 }
 
@@ -53,7 +55,7 @@ fn act(act: proto::Act) -> core::Act {
     core::Act { targets: targets(act.targets), update_env: act.update_env.map(Arc::new), wait: wait(act.no_wait) }
 }
 
-fn wait(no_wait: bool) -> core::Wait {
+pub(super) fn wait(no_wait: bool) -> core::Wait {
     if no_wait { core::Wait::No } else { core::Wait::UntilDone }
 }
 

@@ -20,6 +20,9 @@ use crate::sys::process::Process;
 /// How often trees are sampled while there are any.
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
 
+/// The shortest time of which a share of CPU is told.
+const SHORTEST: Duration = Duration::from_millis(500);
+
 /// The shortest and longest pause between two looks for listening sockets.
 const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
@@ -113,6 +116,8 @@ struct Watched {
     /// CPU time and moment of the last sample.
     last: Option<(Duration, Instant)>,
     since: Instant,
+    /// The percentage of the last sample that was long enough.
+    cpu: f32,
 }
 
 struct Thread {
@@ -179,7 +184,7 @@ impl Thread {
                 // The first regular sample comes when its start is over.
                 self.last_sample.get_or_insert(since);
                 self.starting.insert(run, since);
-                self.runs.insert(run, Watched { process, last: None, since });
+                self.runs.insert(run, Watched { process, last: None, since, cpu: 0.0 });
             }
             Request::Settled(run) => {
                 self.starting.remove(&run);
@@ -236,10 +241,16 @@ impl Thread {
         let mut samples = HashMap::with_capacity(self.runs.len());
         for (run, watched) in &mut self.runs {
             let usage = table.tree_usage(&watched.process);
+            // Ticks are too coarse for a share of less time than this: the last one is shown on.
+            if watched.last.is_some_and(|(_, at)| now.duration_since(at) < SHORTEST) {
+                samples.insert(*run, Sample { cpu: watched.cpu, memory: usage.memory });
+                continue;
+            }
             let (cpu_before, before) = watched.last.unwrap_or((Duration::ZERO, watched.since));
             let (spent, passed) = (usage.cpu.saturating_sub(cpu_before), now.duration_since(before));
             let percent = if passed.is_zero() { 0.0 } else { spent.as_secs_f32() / passed.as_secs_f32() * 100.0 };
             watched.last = Some((usage.cpu, now));
+            watched.cpu = percent;
             samples.insert(*run, Sample { cpu: percent, memory: usage.memory });
         }
         *lock(&self.samples) = samples;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::proto::{
-    Act, Apply, Call, EnvCall, EventsCall, FlushCall, Hello, PastCall, Refusal, ScaleCall, SendCall, SignalCall,
-    ViewCall,
+    Act, Apply, Call, EnvCall, EventsCall, FlushCall, Hello, PastCall, Refusal, ResurrectCall, ScaleCall, SendCall,
+    SignalCall, ViewCall,
 };
 
 /// A line is no message of this protocol.
@@ -143,6 +143,8 @@ pub fn read_call(line: &[u8]) -> Result<Incoming, (u64, Refusal)> {
         "past" => typed::<PastCall>(params).map(Call::Past),
         "view" => typed::<ViewCall>(params).map(Call::View),
         "events" => typed::<EventsCall>(params).map(Call::Events),
+        "save" => Ok(Call::Save),
+        "resurrect" => typed::<ResurrectCall>(params).map(Call::Resurrect),
         "kill" => Ok(Call::Kill),
         other => return Err((id, bad(format!("unknown method `{other}`")))),
     };
@@ -172,6 +174,8 @@ pub fn write_call(id: u64, call: &Call) -> Vec<u8> {
         Call::Past(params) => out_call(id, "past", params),
         Call::View(params) => out_call(id, "view", params),
         Call::Events(params) => out_call(id, "events", params),
+        Call::Save => out_call(id, "save", ()),
+        Call::Resurrect(params) => out_call(id, "resurrect", params),
         Call::Kill => out_call(id, "kill", ()),
     }
 }
@@ -191,7 +195,8 @@ pub fn write_refusal(id: u64, refusal: &Refusal) -> Vec<u8> {
         Refusal::UnknownTarget { .. } => -32004,
         Refusal::NameTaken { .. } => -32005,
         Refusal::Leaving => -32006,
-        Refusal::Instances { .. } => -32007,
+        Refusal::State { .. } => -32007,
+        Refusal::Instances { .. } => -32008,
     };
     line(&OutError {
         jsonrpc: "2.0",
@@ -281,6 +286,8 @@ mod tests {
             Call::Past(PastCall { history: 9 }),
             Call::View(ViewCall { detail: ViewDetail::Full }),
             Call::Events(EventsCall { history: 3 }),
+            Call::Save,
+            Call::Resurrect(ResurrectCall { no_wait: true }),
             Call::Kill,
         ] {
             round_trip(&call);

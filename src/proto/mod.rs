@@ -15,7 +15,7 @@ mod view;
 
 pub use call::{
     Act, Answer, Applied, Apply, Call, DaemonAnswer, EventsCall, Hello, HelloAnswer, Outcome, PlanAction, PlanStep,
-    Progress, Refusal, SlotResult, StartApp, Target, Unchanged, ViewCall, ViewDetail,
+    Progress, Refusal, ResurrectCall, Saved, SlotResult, StartApp, Target, Unchanged, ViewCall, ViewDetail,
 };
 pub use care::{
     Count, EnvCall, Environments, FlushCall, InstanceEnv, LogFile, LogFiles, MAX_INPUT, Past, PastCall, ScaleCall,

@@ -129,7 +129,7 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
 
 fn random_ask(dice: &mut Dice) -> Ask {
     let word = ["a", "b", "c", "all", "0", "1", "nope"][usize::try_from(dice.roll(7)).unwrap()];
-    match dice.roll(13) {
+    match dice.roll(14) {
         0..=2 => {
             let Ask::Apply(mut ask) = apply(vec![random_spec(dice)]) else { unreachable!("apply makes an Apply") };
             ask.restart_unchanged = dice.roll(4) == 0;
@@ -149,8 +149,18 @@ fn random_ask(dice: &mut Dice) -> Ask {
             };
             Ask::Scale(Scale { targets: act(word).targets, count, wait: Wait::UntilDone })
         }
+        12 => Ask::Resurrect { saved: saved(dice), wait: Wait::UntilDone },
         _ => Ask::Delete(act(word)),
     }
+}
+
+fn saved(dice: &mut Dice) -> Vec<Wanted> {
+    let spec = random_spec(dice);
+    let slots = (0..spec.instances).map(|n| (SlotId(u32::from(n)), n, dice.roll(2) == 0)).collect();
+    vec![Wanted {
+        definition: Arc::new(Definition { spec, inherited: Arc::default(), stamp: None, declared: 1 }),
+        slots,
+    }]
 }
 
 /// Something that can happen to a process: often what it was asked for, sometimes anything.
