@@ -12,9 +12,9 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::pipe2;
 
-use crate::client::lock::{HeldByte, LIFE, START};
 use crate::client::{Client, ClientError};
 use crate::paths::Home;
+use crate::sys::lock::LockFile;
 
 /// How long another verb may be busy starting the daemon.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ impl Client {
             return Ok(client);
         }
         create_home(home.root())?;
-        let _starting = HeldByte::take(&home.lock(), START, LOCK_LIMIT)?;
+        let _starting = lock(home, |file| file.start(LOCK_LIMIT))?;
         // Whoever held the lock before may have started it.
         if let Some(client) = Client::connect(home, verb)? {
             return Ok(client);
@@ -65,10 +65,19 @@ impl Client {
         }
         // The guardian ends after its daemon. Nobody starts another one while its life is awaited, or that one would
         // find the lock taken by us.
-        let _starting = HeldByte::take(&home.lock(), START, LOCK_LIMIT)?;
+        let _starting = lock(home, |file| file.start(LOCK_LIMIT))?;
         let left = deadline.saturating_duration_since(Instant::now());
-        HeldByte::take(&home.lock(), LIFE, left).map(drop)
+        lock(home, |file| file.until_life_ends(left))
     }
+}
+
+fn lock<T>(home: &Home, take: impl FnOnce(&LockFile) -> io::Result<T>) -> Result<T, ClientError> {
+    let path = home.lock();
+    LockFile::open(&path).and_then(|file| take(&file)).map_err(|source| ClientError::Home {
+        activity: "lock",
+        path,
+        source,
+    })
 }
 
 fn create_home(root: &Path) -> Result<(), ClientError> {

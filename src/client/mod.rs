@@ -11,7 +11,6 @@ mod error;
 mod events;
 mod interrupt;
 mod launch;
-mod lock;
 mod reach;
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use nix::sys::time::TimeVal;
 
 use crate::client::ClientError;
 use crate::client::connection::HELLO_LIMIT;
-use crate::client::lock::{self, LIFE};
 use crate::paths::Home;
+use crate::sys::lock::daemon_lives;
 
 /// How long a home whose guardian lives may be without a listening daemon.
 const GAP_LIMIT: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ pub(super) fn reach(home: &Home) -> Result<Option<Stream>, ClientError> {
     if let Some(stream) = try_open(&path)? {
         return Ok(Some(stream));
     }
-    if !lock::is_held(&home.lock(), LIFE) {
+    if !daemon_lives(&home.lock()) {
         return Ok(None);
     }
     let watched = |errno: nix::Error| ClientError::Io { activity: "wait for", source: errno.into() };
@@ -39,7 +39,7 @@ pub(super) fn reach(home: &Home) -> Result<Option<Stream>, ClientError> {
         if let Some(stream) = try_open(&path)? {
             return Ok(Some(stream));
         }
-        if !lock::is_held(&home.lock(), LIFE) {
+        if !daemon_lives(&home.lock()) {
             return Ok(None);
         }
         let _ = poll(&mut [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)], PollTimeout::from(GAP_TURN));

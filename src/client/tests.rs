@@ -11,6 +11,7 @@ use crate::proto::{
     Act, Call, DaemonAnswer, HelloAnswer, Outcome, PROTOCOL, Progress, Refusal, State, Target, read_call,
     write_notification, write_refusal, write_result,
 };
+use crate::sys::lock::{LockFile, daemon_lives};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -180,7 +181,8 @@ fn a_home_that_cannot_be_made_is_named() {
 fn a_daemon_that_is_being_started_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let home = home(dir.path());
-    let _life = lock::HeldByte::take(&home.lock(), lock::LIFE, LIMIT).unwrap();
+    let life = LockFile::open(&home.lock()).unwrap();
+    assert!(life.try_life().unwrap());
     let (theirs, (go, wait)) = (home.clone(), std::sync::mpsc::channel());
     let starting = std::thread::spawn(move || {
         wait.recv().unwrap();
@@ -196,13 +198,14 @@ fn a_daemon_that_is_being_started_is_waited_for() {
 fn a_daemon_that_leaves_is_waited_for_until_its_home_is_free() {
     let dir = tempfile::tempdir().unwrap();
     let home = home(dir.path());
-    let life = lock::HeldByte::take(&home.lock(), lock::LIFE, LIMIT).unwrap();
+    let life = LockFile::open(&home.lock()).unwrap();
+    assert!(life.try_life().unwrap());
     let theirs = daemon(&home, move |reader| {
         drop(reader);
         drop(life);
     });
     let client = Client::connect(&home, "test").unwrap().unwrap();
     client.wait_until_gone(&home, LIMIT).unwrap();
-    assert!(!lock::is_held(&home.lock(), lock::LIFE));
+    assert!(!daemon_lives(&home.lock()));
     theirs.join().unwrap();
 }

@@ -13,6 +13,7 @@ use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
 use crate::proto::Progress;
 use crate::supervisor::{Ask, Effect, Event, Lasting, ReadyBy, Reply, RequestId, RunId, Supervisor, Who};
+use crate::sys::peer;
 
 /// How old the published view may be while much happens. Answers are always preceded by a fresh one.
 const PUBLISH_EVERY: Duration = Duration::from_millis(20);
@@ -102,8 +103,13 @@ impl Engine {
         }
     }
 
-    /// Runs until everything is stopped and the daemon may leave.
-    pub(super) async fn run(mut self) -> Shell {
+    /// Runs until everything is stopped and the daemon may leave. What comes from an earlier
+    /// daemon comes before all requests.
+    pub(super) async fn run(mut self, first: Option<Ask>) -> Shell {
+        if let Some(ask) = first {
+            let who = Arc::new(Who { uid: peer::own_uid(), verb: "guardian".to_owned() });
+            self.decide(Event::Request { id: RequestId(0), who, ask });
+        }
         while !self.leaving {
             let deadline = self.core.next_deadline().map(|time| Instant::from_std(self.clock.instant(time)));
             let publish = self.dirty.then(|| self.published_at + PUBLISH_EVERY);
@@ -123,10 +129,11 @@ impl Engine {
                 self.take(report);
             }
             self.shell.look_anew();
-            if self.dirty && (self.inbox.is_empty() || self.published_at.elapsed() >= PUBLISH_EVERY) {
+            if self.dirty && self.published_at.elapsed() >= PUBLISH_EVERY {
                 self.publish();
             }
         }
+        self.shell.tell_announced();
         if let Some(written) = self.last_word.take() {
             // It was written, or the client is gone, or too slow: the daemon leaves either way.
             let _ = tokio::time::timeout(LAST_WORD, written).await;
@@ -141,6 +148,9 @@ impl Engine {
                 let id = RequestId(self.next_request);
                 let Request { who, ask, answer, progress } = *request;
                 info!(uid = who.uid, verb = %who.verb, request = id.0, "asked");
+                if matches!(ask, Ask::Shutdown) && !self.core.is_leaving() {
+                    self.shell.announce_leaving();
+                }
                 self.shell.expect_answer(id, answer, progress);
                 Some(Event::Request { id, who, ask })
             }
@@ -177,6 +187,9 @@ impl Engine {
             self.perform(effect);
         }
         self.effects = effects;
+        if !self.dirty {
+            self.shell.tell_announced();
+        }
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -206,6 +219,7 @@ impl Engine {
         self.publisher.send_replace(Arc::new(published));
         self.dirty = false;
         self.published_at = Instant::now();
+        self.shell.tell_announced();
         if self.kept_version != self.core.wanted_version() && !self.core.is_leaving() {
             self.kept_version = self.core.wanted_version();
             self.shell.keep_wanted(&self.core.wanted());

@@ -1,7 +1,7 @@
 //! The daemon's link to its guardian: what is stored there goes out without ever holding up the engine.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,17 +43,17 @@ impl Link {
         Ok(())
     }
 
-    /// Stores a copy of a descriptor under a name.
-    pub(super) fn put(&self, name: &str, fd: &impl AsFd) {
-        if let Err(error) = self.lock().put(name, fd) {
-            warn!("cannot leave `{name}` with the guardian: {error}");
+    /// Stores copies of descriptors under names.
+    pub(super) fn put(&self, named: &[(&str, BorrowedFd<'_>)]) {
+        if let Err(error) = self.lock().put(named) {
+            warn!("cannot leave descriptors with the guardian: {error}");
         }
     }
 
-    /// Lets go of what is stored under a name.
-    pub(super) fn forget(&self, name: &str) {
-        if let Err(error) = self.lock().forget(name) {
-            warn!("cannot take `{name}` from the guardian: {error}");
+    /// Lets go of what is stored under these names.
+    pub(super) fn forget(&self, names: &[&str]) {
+        if let Err(error) = self.lock().forget(names) {
+            warn!("cannot take descriptors from the guardian: {error}");
         }
     }
 

@@ -27,6 +27,7 @@ mod server;
 mod shell;
 mod sight;
 mod spawner;
+mod store;
 mod watch;
 
 use std::fs::File;
@@ -36,7 +37,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as watch_channel};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::daemon::clock::Clock;
 use crate::daemon::engine::{Engine, Report, Request};
@@ -48,13 +49,14 @@ use crate::daemon::pump::Pump;
 use crate::daemon::server::Shared;
 use crate::daemon::shell::{Shell, Tools};
 use crate::daemon::spawner::Ground;
+use crate::daemon::store::{Found, Store};
 use crate::guardian;
 use crate::paths::Home;
 use crate::proto::{DaemonView, EventKind};
-use crate::supervisor::{Ask, Wanted, Who};
+use crate::supervisor::{Ask, Who};
 use crate::sys::{fds, limits, peer, system};
 
-/// How long the pump may take to empty its pipes at the end.
+/// How long the pump may take to empty its pipes at the end, and the store to write its files.
 const LAST_LOGS: Duration = Duration::from_secs(3);
 
 /// Runs the daemon of this home until it has stopped all apps and leaves. Returns its exit code: 0 tells the guardian
@@ -85,7 +87,7 @@ struct Daemon {
     clock: Clock,
     home: Home,
     restarts: u32,
-    wanted: Vec<Wanted>,
+    first: Option<Ask>,
     link: Option<Link>,
 }
 
@@ -123,23 +125,29 @@ impl Daemon {
         let looker = Looker::start(reports.clone()).map_err(thread)?;
         let ground = Ground { own_binary, logs: home.logs(), notify_dir: home.notify_dir(), nofile, umask };
         let spawner = spawner::start(ground, reports.clone()).map_err(thread)?;
+        let store = Store::start(home).map_err(thread)?;
         let listener = server::bind(&home.socket()).map_err(|source| BirthError::File {
             doing: "bind",
             path: home.socket(),
             source,
         })?;
-        let wanted = match (&link, restarts) {
-            (Some(link), 1..) => predecessor::clear(link, &pump).await,
-            (Some(_) | None, _) => Vec::new(),
-        };
         let events = Arc::new(Events::new());
         let (publisher, published) = watch_channel::channel(Arc::new(Published::default()));
         let uid = peer::own_uid();
+        // After the death of a daemon its guardian knows better than the disk.
+        let (known, notices) = match store::read(&home.wanted()) {
+            Found::Nothing => (None, Vec::new()),
+            Found::State(wanted, said) => (Some(Ask::Register(wanted)), said.into_iter().collect()),
+            Found::Unreadable(said) => (None, vec![said]),
+        };
+        notices.iter().for_each(|said| warn!("{said}"));
         let daemon = DaemonView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             guardian: if link.is_some() { std::os::unix::process::parent_id() } else { 0 },
             started: clock.epoch_millis(clock.now()),
+            parked: 0,
+            notices,
         };
         let shared = Shared {
             reports: reports.clone(),
@@ -149,10 +157,17 @@ impl Daemon {
             pump: pump.clone(),
             daemon,
             link: link.clone(),
+            store: store.clone(),
+            saved: home.saved(),
             user: system::user_name(uid),
             uid,
         };
+        // Clients are greeted from now on; what they ask waits until the engine runs.
         tokio::spawn(server::serve(listener, shared));
+        let first = match (&link, restarts) {
+            (Some(link), 1..) => Some(Ask::Restore(predecessor::clear(link, &pump).await)),
+            (Some(_) | None, _) => known,
+        };
         let tools = Tools {
             clock,
             reports: reports.clone(),
@@ -161,32 +176,31 @@ impl Daemon {
             looker,
             events: Arc::clone(&events),
             link: link.clone(),
+            store,
             logs: home.logs(),
         };
         let seed = clock.epoch_millis(clock.now()) ^ u64::from(std::process::id());
         let engine = Engine::new(Shell::new(tools), clock, inbox, publisher, seed);
-        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, wanted, link })
+        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, first, link })
     }
 
     async fn live(self) -> Result<(), BirthError> {
-        let Daemon { engine, reports, events, clock, home, restarts, wanted, link } = self;
+        let Daemon { engine, reports, events, clock, home, restarts, first, link } = self;
         if let Some(link) = link {
             link.ready();
         }
         let pid = std::process::id();
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
-        if !wanted.is_empty() {
-            info!(apps = wanted.len(), "starting what the previous daemon ran");
-            ask(&reports, "guardian", Ask::Restore(wanted));
-        }
-        tokio::spawn(leave_on_signal(reports.clone(), Arc::clone(&events), clock)?);
-        let shell = engine.run().await;
+        tokio::spawn(leave_on_signal(reports)?);
+        let shell = engine.run(first).await;
         // Nobody may find a socket that nobody answers.
         if let Err(error) = std::fs::remove_file(home.socket()) {
             error!("cannot remove {}: {error}", home.socket().display());
         }
-        shell.into_tools().pump.finish(LAST_LOGS).await;
+        let tools = shell.into_tools();
+        tools.pump.finish(LAST_LOGS).await;
+        tools.store.finish(LAST_LOGS).await;
         info!("the daemon leaves");
         Ok(())
     }
@@ -198,11 +212,7 @@ fn restarts() -> u32 {
 }
 
 /// SIGTERM and SIGINT: stop all apps properly, then leave. SIGHUP and SIGUSR2 are taken and do nothing (yet).
-fn leave_on_signal(
-    reports: mpsc::UnboundedSender<Report>,
-    events: Arc<Events>,
-    clock: Clock,
-) -> Result<impl Future<Output = ()>, BirthError> {
+fn leave_on_signal(reports: mpsc::UnboundedSender<Report>) -> Result<impl Future<Output = ()>, BirthError> {
     let on = |kind| signal(kind).map_err(BirthError::Runtime);
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let (mut hangup, mut user) = (on(SignalKind::hangup())?, on(SignalKind::user_defined2())?);
@@ -216,17 +226,11 @@ fn leave_on_signal(
             }
         }
         info!("asked to leave by a signal");
-        events.tell_own(EventKind::DaemonLeaving, clock.epoch_millis(clock.now()));
-        ask(&reports, "signal", Ask::Shutdown);
+        let who = Arc::new(Who { uid: peer::own_uid(), verb: "signal".to_owned() });
+        let (answer, _) = oneshot::channel();
+        // The engine is on the other side; when it has ended, there is nothing to ask any more.
+        let _ = reports.send(Report::Asked(Box::new(Request { who, ask: Ask::Shutdown, answer, progress: None })));
     })
-}
-
-/// A request of the daemon's own; nobody waits for its answer.
-fn ask(reports: &mpsc::UnboundedSender<Report>, verb: &str, ask: Ask) {
-    let who = Arc::new(Who { uid: peer::own_uid(), verb: verb.to_owned() });
-    let (answer, _) = oneshot::channel();
-    // The engine is on the other side; when it has ended, there is nothing to ask any more.
-    let _ = reports.send(Report::Asked(Box::new(Request { who, ask, answer, progress: None })));
 }
 
 /// One line to the client that started this daemon. It may have gone.

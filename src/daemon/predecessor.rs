@@ -37,7 +37,7 @@ pub(super) async fn clear(link: &Link, pump: &Pump) -> Vec<Wanted> {
     };
     let mut wanted = Vec::new();
     for (name, fd) in kept {
-        link.forget(&name);
+        link.forget(&[&name]);
         let parts: Vec<&str> = name.split('/').collect();
         match parts.as_slice() {
             [keep::WANTED] => match keep::read_wanted(&fd) {

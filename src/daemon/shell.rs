@@ -1,6 +1,7 @@
 //! The shell: carries the core's effects out. Nothing here waits; what takes time is a thread or a task that reports.
 
 use std::collections::{HashMap, HashSet};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -19,8 +20,9 @@ use crate::daemon::publish::{Events, Published, PublishedApp};
 use crate::daemon::pump::Pump;
 use crate::daemon::sight::{Kind, Seen, Sight};
 use crate::daemon::spawner::{Job, Spawned};
+use crate::daemon::store::Store;
 use crate::daemon::watch;
-use crate::proto::{ExitView, Progress, SlotView};
+use crate::proto::{EventKind, ExitView, Progress, SlotView};
 use crate::spec::{ExitStatus, Signal, Stream};
 use crate::supervisor::{
     Change, ChangeKind, Definition, Event, Exit, Left, Reply, RequestId, Resolve, RunId, SlotFacts, SlotId, State,
@@ -40,6 +42,7 @@ pub(super) struct Tools {
     pub(super) looker: Looker,
     pub(super) events: Arc<Events>,
     pub(super) link: Option<Link>,
+    pub(super) store: Store,
     pub(super) logs: PathBuf,
 }
 
@@ -123,11 +126,11 @@ impl Shell {
         let pid = process.display_pid();
         info!(app = %definition.spec.name, slot = slot.0, run = run.0, pid, "started");
         if let Some(link) = &self.tools.link {
-            link.put(&keep::process_name(run, pid), &*process);
-            link.put(&keep::name(run, "in"), &stdin);
-            for source in &sources {
-                link.put(&keep::name(run, keep::stream(source.stream)), &source.pipe);
-            }
+            let (main, input) = (keep::process_name(run, pid), keep::name(run, "in"));
+            let outputs: Vec<String> = sources.iter().map(|s| keep::name(run, keep::stream(s.stream))).collect();
+            let mut named = vec![(main.as_str(), process.pidfd()), (input.as_str(), stdin.as_fd())];
+            named.extend(outputs.iter().map(String::as_str).zip(sources.iter().map(|source| source.pipe.as_fd())));
+            link.put(&named);
         }
         for source in sources {
             self.tools.pump.add(source);
@@ -158,15 +161,13 @@ impl Shell {
         };
         info!(slot = live.slot.0, run = run.0, pid = live.process.display_pid(), "ended: {status}");
         let left = if live.treekill { self.sight.leftovers(live.seen()) } else { Vec::new() };
-        if !left.is_empty() {
-            let (process, mark) = (Arc::clone(&live.process), live.mark.clone());
-            watch::gone(run, process, mark, Sight::REAPER, self.tools.reports.clone());
-        }
         self.ask_last_words(run);
         if left.is_empty() {
             self.let_go(run);
             Some(Event::Exited { run, status, left: Left::Nothing })
         } else {
+            let (process, mark) = (Arc::clone(&live.process), live.mark.clone());
+            watch::gone(run, process, left, mark, Sight::REAPER, self.tools.reports.clone());
             Some(Event::Exited { run, status, left: Left::Survivors })
         }
     }
@@ -180,9 +181,8 @@ impl Shell {
 
     pub(super) fn on_closed(&mut self, run: RunId) {
         if let Some(link) = &self.tools.link {
-            for stream in [Stream::Out, Stream::Error] {
-                link.forget(&keep::name(run, keep::stream(stream)));
-            }
+            let [out, error] = [Stream::Out, Stream::Error].map(|stream| keep::name(run, keep::stream(stream)));
+            link.forget(&[&out, &error]);
         }
     }
 
@@ -259,7 +259,17 @@ impl Shell {
             self.tools.looker.settled(*run);
         }
         let time = self.tools.clock.epoch_millis(self.tools.clock.now());
-        self.tools.events.tell(change, time, |run| self.pid(run));
+        self.tools.events.hold(change, time, |run| self.pid(run));
+    }
+
+    /// The view shows all that was announced.
+    pub(super) fn tell_announced(&self) {
+        self.tools.events.release();
+    }
+
+    pub(super) fn announce_leaving(&self) {
+        let time = self.tools.clock.epoch_millis(self.tools.clock.now());
+        self.tools.events.tell_own(EventKind::DaemonLeaving, time);
     }
 
     pub(super) fn forget(&mut self, slot: SlotId) {
@@ -288,15 +298,20 @@ impl Shell {
                 slots: slots.iter().map(|slot| self.slot_view(slot)).collect(),
             })
             .collect();
-        Published { generation: self.generation, apps }
+        Published { generation: self.generation, parked: u32::try_from(core.parked()).unwrap_or(u32::MAX), apps }
     }
 
-    /// Leaves with the guardian what a successor must know.
+    /// Leaves with the guardian what a successor must know, and on disk what the next daemon must.
     pub(super) fn keep_wanted(&self, wanted: &[Wanted]) {
-        let Some(link) = &self.tools.link else { return };
-        match keep::write_wanted(wanted) {
-            Ok(file) => link.put(keep::WANTED, &file),
-            Err(error) => warn!("cannot keep what is wanted: {error}"),
+        let kept = keep::to_bytes(wanted).and_then(|bytes| {
+            if let Some(link) = &self.tools.link {
+                link.put(&[(keep::WANTED, keep::memory_file(&bytes)?.as_fd())]);
+            }
+            self.tools.store.keep(bytes);
+            Ok(())
+        });
+        if let Err(error) = kept {
+            warn!("cannot keep what is wanted: {error}");
         }
     }
 
@@ -351,8 +366,8 @@ impl Shell {
         }
         self.tools.looker.ended(run);
         if let Some(link) = &self.tools.link {
-            link.forget(&keep::process_name(run, live.process.display_pid()));
-            link.forget(&keep::name(run, "in"));
+            let (main, input) = (keep::process_name(run, live.process.display_pid()), keep::name(run, "in"));
+            link.forget(&[&main, &input]);
         }
         drop(live.notify);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::guardian::GUARDIAN_FD;
 use crate::guardian::wire::{Reply, Request, is_name};
-use crate::sys::fds::{Blocking, Channel, Message, take_inherited};
+use crate::sys::fds::{Blocking, Channel, MAX_BYTES, MAX_FDS, Message, take_inherited};
 use crate::sys::poller::readable_within;
 use crate::sys::process::Parent;
 
@@ -19,7 +19,7 @@ use crate::sys::process::Parent;
 #[derive(Debug)]
 pub struct Keeper {
     channel: Channel,
-    queue: VecDeque<(String, Option<OwnedFd>)>,
+    queue: VecDeque<(String, Vec<OwnedFd>)>,
     sent: u64,
     done: u64,
     guardian: Guardian,
@@ -43,33 +43,35 @@ impl Keeper {
         Ok(Keeper { channel, queue: VecDeque::new(), sent: 0, done: 0, guardian: Guardian::Alive })
     }
 
-    /// Stores a copy of this descriptor instead of what has this name. Without a guardian nothing happens.
+    /// Stores copies of these descriptors instead of what has their names, in one message. Without a guardian nothing
+    /// happens.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a name that is empty or longer than 255 bytes; EMFILE, when it has to be queued.
-    pub fn put(&mut self, name: &str, fd: &impl AsFd) -> io::Result<()> {
-        if !is_name(name) {
+    /// `InvalidInput` for a name that is empty, longer than 255 bytes or of two lines, and for more than fit one message;
+    /// EMFILE, when they have to be queued.
+    pub fn put(&mut self, named: &[(&str, BorrowedFd<'_>)]) -> io::Result<()> {
+        let names = lines(named.iter().map(|(name, _)| *name))?;
+        let fds: Vec<BorrowedFd<'_>> = named.iter().map(|(_, fd)| *fd).collect();
+        let text = Request::Put(&names).to_string();
+        if text.len() > MAX_BYTES || fds.len() > MAX_FDS {
             return Err(ErrorKind::InvalidInput.into());
         }
-        let text = Request::Put(name).to_string();
-        if self.is_alone() || self.sends_now(&text, Some(fd.as_fd()))? {
+        if self.is_alone() || self.sends_now(&text, &fds)? {
             return Ok(());
         }
-        self.queue.push_back((text, Some(fd.as_fd().try_clone_to_owned()?)));
+        let kept = fds.iter().map(|fd| fd.try_clone_to_owned()).collect::<io::Result<Vec<OwnedFd>>>()?;
+        self.queue.push_back((text, kept));
         Ok(())
     }
 
-    /// Closes what the guardian has under this name.
+    /// Closes what the guardian has under these names.
     ///
     /// # Errors
     ///
     /// `InvalidInput` as for [`Keeper::put`].
-    pub fn forget(&mut self, name: &str) -> io::Result<()> {
-        if !is_name(name) {
-            return Err(ErrorKind::InvalidInput.into());
-        }
-        self.ask(Request::Drop(name))
+    pub fn forget(&mut self, names: &[&str]) -> io::Result<()> {
+        self.ask(Request::Drop(&lines(names.iter().copied())?))
     }
 
     /// Tells the guardian that this daemon is ready: from now on a daemon that dies is followed by another one without
@@ -150,24 +152,26 @@ impl Keeper {
 
     fn ask(&mut self, request: Request<'_>) -> io::Result<()> {
         let text = request.to_string();
-        if !self.is_alone() && !self.sends_now(&text, None)? {
-            self.queue.push_back((text, None));
+        if !self.is_alone() && !self.sends_now(&text, &[])? {
+            self.queue.push_back((text, Vec::new()));
         }
         Ok(())
     }
 
     /// Whether it went out; what is queued goes first.
-    fn sends_now(&mut self, text: &str, fd: Option<BorrowedFd<'_>>) -> io::Result<bool> {
+    fn sends_now(&mut self, text: &str, fds: &[BorrowedFd<'_>]) -> io::Result<bool> {
         if self.is_behind() {
             self.flush()?;
         }
-        Ok(!self.is_behind() && self.send(text, fd)?)
+        Ok(!self.is_behind() && self.send(text, fds)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        while let Some((text, fd)) = self.queue.pop_front() {
-            if !self.send(&text, fd.as_ref().map(AsFd::as_fd))? {
-                self.queue.push_front((text, fd));
+        while let Some((text, kept)) = self.queue.pop_front() {
+            let fds: Vec<BorrowedFd<'_>> = kept.iter().map(AsFd::as_fd).collect();
+            if !self.send(&text, &fds)? {
+                drop(fds);
+                self.queue.push_front((text, kept));
                 return Ok(());
             }
         }
@@ -175,8 +179,8 @@ impl Keeper {
     }
 
     /// Whether it is dealt with: sent, or nobody is there to send it to.
-    fn send(&mut self, text: &str, fd: Option<BorrowedFd<'_>>) -> io::Result<bool> {
-        match self.channel.send(text.as_bytes(), fd.as_slice()) {
+    fn send(&mut self, text: &str, fds: &[BorrowedFd<'_>]) -> io::Result<bool> {
+        match self.channel.send(text.as_bytes(), fds) {
             Ok(()) => {
                 self.sent += 1;
                 Ok(true)
@@ -216,6 +220,15 @@ impl AsFd for Keeper {
 impl AsRawFd for Keeper {
     fn as_raw_fd(&self) -> RawFd {
         self.channel.as_raw_fd()
+    }
+}
+
+/// Names as one request carries them.
+fn lines<'a>(names: impl Iterator<Item = &'a str>) -> io::Result<String> {
+    let names: Vec<&str> = names.collect();
+    match names.iter().all(|name| is_name(name)) && !names.is_empty() {
+        true => Ok(names.join("\n")),
+        false => Err(ErrorKind::InvalidInput.into()),
     }
 }
 

@@ -75,18 +75,14 @@ impl Connection {
     }
 
     fn carry_out(&mut self, message: Message, store: &mut Store, progress: &mut Progress) {
-        let mut fds = message.fds.into_iter();
-        match (Request::parse(&message.bytes), fds.next()) {
-            (Some(Request::Put(name)), Some(fd)) => {
-                store.0.insert(name.to_owned(), fd);
-            }
-            (Some(Request::Drop(name)), _) => {
-                store.0.remove(name);
-            }
-            (Some(Request::Take), _) => self.giving = Some((store.0.keys().cloned().collect(), store.0.len())),
-            (Some(Request::Ready), _) => progress.is_ready = true,
-            // A put without a descriptor, or what a later version says: nothing to do, and no reason to end.
-            (Some(Request::Put(_)) | None, _) => {}
+        match Request::parse(&message.bytes) {
+            // A name without a descriptor: nothing to store.
+            Some(Request::Put(names)) => store.0.extend(names.lines().map(str::to_owned).zip(message.fds)),
+            Some(Request::Drop(names)) => names.lines().for_each(|name| drop(store.0.remove(name))),
+            Some(Request::Take) => self.giving = Some((store.0.keys().cloned().collect(), store.0.len())),
+            Some(Request::Ready) => progress.is_ready = true,
+            // What a later version says is no reason to end.
+            None => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 
@@ -127,13 +128,13 @@ fn daemon_process() {
     let Some(mut keeper) = Keeper::from_env() else { return };
     let kept = keeper.take_all(LIMIT).unwrap();
     if kept.is_empty() {
-        keeper.put("a", &memory_file("a", b"first").unwrap()).unwrap();
-        keeper.put("gone", &memory_file("gone", b"-").unwrap()).unwrap();
-        keeper.put("a", &memory_file("a", b"second").unwrap()).unwrap();
+        keeper.put(&[("a", memory_file("a", b"first").unwrap().as_fd())]).unwrap();
+        keeper.put(&[("gone", memory_file("gone", b"-").unwrap().as_fd())]).unwrap();
+        keeper.put(&[("a", memory_file("a", b"second").unwrap().as_fd())]).unwrap();
         for number in 0..600 {
-            keeper.put(&format!("many {number}"), &io::stdin()).unwrap();
+            keeper.put(&[(&format!("many {number}"), io::stdin().as_fd())]).unwrap();
         }
-        keeper.forget("gone").unwrap();
+        keeper.forget(&["gone"]).unwrap();
         keeper.ready().unwrap();
         while !keeper.is_settled() {
             assert!(readable_within(&keeper, LIMIT).unwrap());
@@ -314,7 +315,7 @@ fn a_burst_is_queued_while_the_guardian_does_not_read() {
     let mut store = store::Store::default();
     let file = memory_file("x", b"").unwrap();
     for number in 0..2_000 {
-        keeper.put(&format!("run {}", number % 500), &file).unwrap();
+        keeper.put(&[(&format!("run {}", number % 500), file.as_fd())]).unwrap();
     }
     assert!(keeper.is_behind());
     while !keeper.is_settled() {
@@ -326,6 +327,6 @@ fn a_burst_is_queued_while_the_guardian_does_not_read() {
     assert!(readable_within(&keeper, LIMIT).unwrap());
     keeper.pump().unwrap();
     assert!(keeper.is_alone());
-    keeper.put("after", &file).unwrap();
+    keeper.put(&[("after", file.as_fd())]).unwrap();
     assert!(!keeper.is_behind());
 }

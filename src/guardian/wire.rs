@@ -8,9 +8,9 @@ pub(super) const MAX_NAME: usize = 255;
 /// What a daemon asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request<'a> {
-    /// Store the descriptor that comes along, instead of one that has this name.
+    /// Store the descriptors that come along under these names, a line each, instead of those that have them.
     Put(&'a str),
-    /// Close what has this name.
+    /// Close what has these names, a line each.
     Drop(&'a str),
     /// Send copies of all.
     Take,
@@ -34,8 +34,8 @@ impl<'a> Request<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Request<'a>> {
         let text = std::str::from_utf8(bytes).ok()?;
         match text.split_once(' ') {
-            Some(("put", name)) if is_name(name) => Some(Request::Put(name)),
-            Some(("drop", name)) if is_name(name) => Some(Request::Drop(name)),
+            Some(("put", names)) if names.lines().all(is_name) => Some(Request::Put(names)),
+            Some(("drop", names)) if names.lines().all(is_name) => Some(Request::Drop(names)),
             None if text == "take" => Some(Request::Take),
             None if text == "ready" => Some(Request::Ready),
             Some(_) | None => None,
@@ -46,8 +46,8 @@ impl<'a> Request<'a> {
 impl fmt::Display for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Request::Put(name) => write!(f, "put {name}"),
-            Request::Drop(name) => write!(f, "drop {name}"),
+            Request::Put(names) => write!(f, "put {names}"),
+            Request::Drop(names) => write!(f, "drop {names}"),
             Request::Take => f.write_str("take"),
             Request::Ready => f.write_str("ready"),
         }
@@ -78,7 +78,7 @@ impl fmt::Display for Reply<'_> {
 
 /// Whether something can be stored under this name.
 pub(super) fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len())
+    (1..=MAX_NAME).contains(&name.len()) && !name.contains('\n')
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for request in [Request::Put("run 7 out"), Request::Drop("a"), Request::Take, Request::Ready] {
+        for request in [Request::Put("run 7 out\nrun 7 in"), Request::Drop("a"), Request::Take, Request::Ready] {
             assert_eq!(Request::parse(request.to_string().as_bytes()), Some(request));
         }
         for reply in [Reply::Have("run 7 out"), Reply::End(0), Reply::Done(u64::MAX)] {
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_nothing() {
         let long = format!("put {}", "x".repeat(MAX_NAME + 1));
-        for bytes in [&b""[..], b"put", b"put ", b"take it", b"\xff", long.as_bytes()] {
+        for bytes in [&b""[..], b"put", b"put a\n\nb", b"take it", b"\xff", long.as_bytes()] {
             assert_eq!(Request::parse(bytes), None);
         }
         assert_eq!(Reply::parse(b"end x"), None);

@@ -157,11 +157,16 @@ impl Supervisor {
                     .slots
                     .values()
                     .filter(|slot| slot.app == *id && slot.goal != Goal::Deleted)
-                    .map(|slot| (slot.id, slot.instance, slot.is_wanted_up()))
+                    .map(|slot| (slot.id, slot.instance, slot.is_wanted_up() || slot.parked))
                     .collect(),
             })
             .filter(|wanted| !wanted.slots.is_empty())
             .collect()
+    }
+
+    /// How many slots wait for [`Ask::Resurrect`].
+    pub fn parked(&self) -> usize {
+        self.slots.values().filter(|slot| slot.parked).count()
     }
 
     /// Counts changes of [`Supervisor::wanted`].

@@ -20,6 +20,12 @@ const MAX_TEXT: usize = 128;
 const LIFE: libc::off_t = 0;
 const START: libc::off_t = 1;
 
+/// Whether a daemon lives, as far as the lock file at this path says. Never makes the file: without it none does.
+pub fn daemon_lives(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    LockFile { file, path: path.to_owned() }.life_is_held().unwrap_or(false)
+}
+
 /// An open lock file.
 #[derive(Debug)]
 pub struct LockFile {
@@ -27,9 +33,9 @@ pub struct LockFile {
     path: PathBuf,
 }
 
-/// The right to start a daemon; given back when dropped.
+/// A lock that was waited for; given back when dropped.
 #[derive(Debug)]
-pub struct StartGuard {
+pub struct Held {
     _file: File,
 }
 
@@ -68,22 +74,35 @@ impl LockFile {
     /// # Errors
     ///
     /// `TimedOut`, or whatever open(2) and fcntl(2) say.
-    pub fn start(&self, timeout: Duration) -> io::Result<StartGuard> {
+    pub fn start(&self, timeout: Duration) -> io::Result<Held> {
+        self.take(START, timeout)
+    }
+
+    /// Waits for the end of whoever holds the lock of a daemon's life, at most this long.
+    ///
+    /// # Errors
+    ///
+    /// As [`LockFile::start`].
+    pub fn until_life_ends(&self, timeout: Duration) -> io::Result<()> {
+        self.take(LIFE, timeout).map(drop)
+    }
+
+    fn take(&self, byte: libc::off_t, timeout: Duration) -> io::Result<Held> {
         let file = open(&self.path)?;
-        if try_lock(&file, START)? {
-            return Ok(StartGuard { _file: file });
+        if try_lock(&file, byte)? {
+            return Ok(Held { _file: file });
         }
         // The kernel's wait has no time limit, so a thread waits. If it gets the lock after we stopped listening,
         // nobody takes the file, it is closed, and the lock is free again.
         let (sender, receiver) = mpsc::sync_channel(1);
         let wait = move || {
-            let locked = wait_for_lock(&file, START);
+            let locked = wait_for_lock(&file, byte);
             // An error here means that nobody waits any more: dropping the file is what is left to do.
             drop(sender.send(locked.map(|()| file)));
         };
-        std::thread::Builder::new().name("start-lock".into()).spawn(wait)?;
+        std::thread::Builder::new().name("rsx-lock".into()).spawn(wait)?;
         match receiver.recv_timeout(timeout) {
-            Ok(locked) => Ok(StartGuard { _file: locked? }),
+            Ok(locked) => Ok(Held { _file: locked? }),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
     }

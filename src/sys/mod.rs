@@ -9,7 +9,7 @@
 //! | [`listening`] | who listens |
 //! | [`lock`] | the lock of a daemon's life |
 //! | [`fds`] | pipes, files in memory, descriptors on their way |
-//! | [`poller`], [`signals`], [`follow`] | waiting for descriptors, signals, files |
+//! | [`poller`], [`signals`] | waiting for descriptors, signals |
 //! | [`limits`], [`peer`], [`system`] | this process and this machine |
 //!
 //! # Invariant
@@ -22,7 +22,6 @@
 #![allow(clippy::disallowed_methods, reason = "this layer is where the world is touched")]
 
 pub mod fds;
-pub mod follow;
 pub mod limits;
 pub mod listening;
 pub mod lock;
