@@ -34,6 +34,9 @@ _rsx() {
             rsx,describe)
                 cmd="rsx__subcmd__describe"
                 ;;
+            rsx,dump)
+                cmd="rsx__subcmd__save"
+                ;;
             rsx,events)
                 cmd="rsx__subcmd__events"
                 ;;
@@ -79,6 +82,12 @@ _rsx() {
             rsx,restart)
                 cmd="rsx__subcmd__restart"
                 ;;
+            rsx,resurrect)
+                cmd="rsx__subcmd__resurrect"
+                ;;
+            rsx,save)
+                cmd="rsx__subcmd__save"
+                ;;
             rsx,serve)
                 cmd="rsx__subcmd__serve"
                 ;;
@@ -104,7 +113,7 @@ _rsx() {
 
     case "${cmd}" in
         rsx)
-            opts="-s -v -h --json --silent --no-color --version --help start restart stop delete del serve ls list l ps status jlist describe desc show info logs log pid events ping kill check init version man completions"
+            opts="-s -v -h --json --silent --no-color --version --help start restart stop delete del serve ls list l ps status jlist describe desc show info logs log pid events ping save dump resurrect kill check init version man completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -286,7 +295,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__man)
-            opts="-s -h --out --json --silent --no-color --help start restart stop delete serve ls jlist describe logs pid events ping kill check init version man completions ecosystem.toml"
+            opts="-s -h --out --json --silent --no-color --help start restart stop delete serve ls jlist describe logs pid events ping save resurrect kill check init version man completions ecosystem.toml"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -349,6 +358,34 @@ _rsx() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rsx__subcmd__resurrect)
+            opts="-s -h --no-wait --json --silent --no-color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rsx__subcmd__save)
+            opts="-f -s -h --force --json --silent --no-color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

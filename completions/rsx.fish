@@ -50,6 +50,9 @@ complete -c rsx -n "__fish_rsx_needs_command" -f -a "log" -d 'History of the log
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "pid" -d 'Process ids, one a line'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "events" -d 'The stream of changes, one a line'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "ping" -d 'Is the daemon there'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "save" -d 'Keep a copy of the list, for `resurrect`'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "dump" -d 'Keep a copy of the list, for `resurrect`'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "resurrect" -d 'Start what was saved, and what ran before the daemon ended'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "kill" -d 'Stop all apps and the daemon'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "check" -d 'All problems of a config file, before it is applied'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "init" -d 'Write a commented ecosystem.toml'
@@ -90,7 +93,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand start" -s m -l mini-list -d 'Pri
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-color -d 'Print without colour (as NO_COLOR does)'
-complete -c rsx -n "__fish_rsx_using_subcommand start" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s h -l help -d 'Print help'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l env -d 'Take the variables of `env_NAME`, too' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l only -d 'Only these apps of the file' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l dry-run -d 'Print the plan and change nothing'
@@ -218,6 +221,21 @@ complete -c rsx -n "__fish_rsx_using_subcommand ping" -l json -d 'Print the answ
 complete -c rsx -n "__fish_rsx_using_subcommand ping" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand ping" -l no-color -d 'Print without colour (as NO_COLOR does)'
 complete -c rsx -n "__fish_rsx_using_subcommand ping" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand save" -s f -l force -d 'Save an empty list, too'
+complete -c rsx -n "__fish_rsx_using_subcommand save" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand save" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand save" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand save" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand dump" -s f -l force -d 'Save an empty list, too'
+complete -c rsx -n "__fish_rsx_using_subcommand dump" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand dump" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand dump" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand dump" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -l no-wait -d 'Answer at once, not when the apps are ready'
+complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -s h -l help -d 'Print help'
 complete -c rsx -n "__fish_rsx_using_subcommand kill" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand kill" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand kill" -l no-color -d 'Print without colour (as NO_COLOR does)'
@@ -262,8 +280,10 @@ complete -c rsx -n "__fish_rsx_using_subcommand logs log" -k -f -a "(__rsx_targe
 complete -c rsx -n "__fish_rsx_using_subcommand pid" -k -f -a "(__rsx_targets)"
 complete -c rsx -n "__fish_rsx_using_subcommand events" -f
 complete -c rsx -n "__fish_rsx_using_subcommand ping" -f
+complete -c rsx -n "__fish_rsx_using_subcommand save dump" -f
+complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -f
 complete -c rsx -n "__fish_rsx_using_subcommand kill" -f
 complete -c rsx -n "__fish_rsx_using_subcommand init" -f -a "simple"
 complete -c rsx -n "__fish_rsx_using_subcommand version" -f
-complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart stop delete serve ls jlist describe logs pid events ping kill check init version man completions ecosystem.toml"
+complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart stop delete serve ls jlist describe logs pid events ping save resurrect kill check init version man completions ecosystem.toml"
 complete -c rsx -n "__fish_rsx_using_subcommand completions" -f -a "bash zsh fish"

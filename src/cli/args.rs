@@ -33,10 +33,23 @@ Help:
 
 Daemon:
   ping       Is it there
+  save       Keep a copy of the list
+  resurrect  Start what was saved, and what ran before
   kill       Stop all apps and the daemon
   version    The release
 
 Targets: all, /regex/, name, namespace, id, config file, script path.";
+
+/// Beside the flags of `start`. In place of a long description, which would space out all flags.
+const START_HELP: &str = "\
+A config file is applied: new apps start, changed ones are restarted, unchanged ones are left
+alone. Without argument: ecosystem.toml, .json, .yaml or .yml of this folder. `-` reads JSON
+from stdin.
+
+  rsx start app.js --name api -- --port 3000
+  rsx start \"python3 -m http.server 8000\" --name web
+  rsx start npm -- start
+  rsx start ecosystem.toml --only api --env staging";
 
 /// Runs programs and keeps them running.
 #[derive(Debug, Parser)]
@@ -77,9 +90,7 @@ pub(super) struct Global {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Make apps run, and be ready when this returns
-    ///
-    /// A config file is applied: new apps start, changed ones are restarted with their new values, unchanged ones are
-    /// left alone. Without argument: ecosystem.toml, .json, .yaml or .yml of this folder. `-` reads JSON from stdin.
+    #[command(after_help = START_HELP)]
     Start(Box<StartArgs>),
     /// Stop and start, also what is stopped; of a file: apply it, and restart what is unchanged
     Restart(RestartArgs),
@@ -108,6 +119,11 @@ pub(super) enum Verb {
     Events(EventsArgs),
     /// Is the daemon there
     Ping,
+    /// Keep a copy of the list, for `resurrect`
+    #[command(visible_alias = "dump")]
+    Save(SaveArgs),
+    /// Start what was saved, and what ran before the daemon ended
+    Resurrect(ResurrectArgs),
     /// Stop all apps and the daemon
     Kill,
     /// All problems of a config file, before it is applied
@@ -124,6 +140,22 @@ pub(super) enum Verb {
     /// What can be typed as a target, for the completion scripts
     #[command(hide = true)]
     CompleteNames,
+}
+
+/// `rsx save`.
+#[derive(Debug, Args)]
+pub(super) struct SaveArgs {
+    /// Save an empty list, too
+    #[arg(short, long)]
+    pub(super) force: bool,
+}
+
+/// `rsx resurrect`.
+#[derive(Debug, Args)]
+pub(super) struct ResurrectArgs {
+    /// Answer at once, not when the apps are ready
+    #[arg(long)]
+    pub(super) no_wait: bool,
 }
 
 /// `rsx start`.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::document::{Document, Owner, parse};
 use crate::config::node::Span;
-use crate::config::problem::{Problem, Report};
+use crate::config::problem::{Problem, Report, STDIN};
 use crate::config::{Format, Loaded, MAX_FILE, Options, Probe};
 use crate::error::{ExitCode, Failure};
 
@@ -90,8 +90,9 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, ConfigError> {
     let invalid = |text: &str, problem| ConfigError::Invalid(Report::new(&path, text, vec![problem]));
     let Some(format) = format(&path) else {
         let problem = match is_script_config(&path) {
-            true => Problem::error(None, "a configuration in JavaScript is not in this version yet")
-                .help("write the same keys as TOML, JSON or YAML; `rsx init` writes one to start from"),
+            true => Problem::error(None, "a configuration in JavaScript is not in this version yet").help(
+                "`node -p 'JSON.stringify(require(\"./ecosystem.config.js\"))' > ecosystem.json` writes it as JSON",
+            ),
             false => Problem::error(None, "the file's name does not say what is in it")
                 .help("it must end in `.toml`, `.json`, `.yaml` or `.yml`"),
         };
@@ -124,8 +125,7 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, ConfigError> {
 ///
 /// All that is wrong with it.
 pub fn parse_stdin_json(text: &str, cwd: &Path, options: &Options) -> Result<Loaded, ConfigError> {
-    let document =
-        Document { path: Path::new("standard input"), format: Format::Json, folder: cwd, owner: Owner::Folder };
+    let document = Document { path: Path::new(STDIN), format: Format::Json, folder: cwd, owner: Owner::Folder };
     if text.len() > MAX_FILE {
         let problem = Problem::error(None, format!("the text has more than {} MiB", MAX_FILE >> 20));
         return Err(ConfigError::Invalid(Report::new(document.path, "", vec![problem])));

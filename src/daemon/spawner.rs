@@ -121,20 +121,23 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     leave_some(&stdin)?;
     let notify = notify_socket(&ground.notify_dir, run);
     let notify_path = notify.as_ref().map(|(_, path)| path.as_path());
-    let launch = Launch {
-        program: resolved.program.clone(),
-        argv: resolved.argv.clone(),
-        env: launch::environment(&definition, slot, instance, notify_path),
-        cwd: resolved.cwd.clone(),
-        stdin: stdin_theirs,
-        stdout,
-        stderr,
-        nofile: ground.nofile,
-        umask: Some(ground.umask),
-        oom_score_adj: None,
-        keep: Vec::new(),
-    };
-    let made = spawn::spawn(&launch).map_err(Failed::Spawn);
+    let env = launch::environment(&definition, slot, instance, notify_path);
+    let made = env.map_err(Failed::Launch).and_then(|env| {
+        let launch = Launch {
+            program: resolved.program.clone(),
+            argv: resolved.argv.clone(),
+            env,
+            cwd: resolved.cwd.clone(),
+            stdin: stdin_theirs,
+            stdout,
+            stderr,
+            nofile: ground.nofile,
+            umask: Some(ground.umask),
+            oom_score_adj: None,
+            keep: Vec::new(),
+        };
+        spawn::spawn(&launch).map_err(Failed::Spawn)
+    });
     if let (Err(_), Some(path)) = (&made, notify_path) {
         // Left over, it would be replaced by the next run that gets its number.
         let _ = std::fs::remove_file(path);
@@ -189,7 +192,10 @@ fn output(
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
-    let open = || OpenOptions::new().append(true).create(true).mode(0o640).open(path);
+    // A FIFO that nobody reads is an error then, instead of a wait that no other app could be started in, and one that
+    // is read slowly, or a stopped terminal, loses lines instead of holding up the logs of all (open(2), fifo(7)).
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let open = || OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path);
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(folder) = path.parent() {
@@ -213,5 +219,19 @@ fn notify_socket(folder: &Path, run: RunId) -> Option<(UnixDatagram, PathBuf)> {
             warn!("cannot bind {}: {error}", path.display());
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fifo_that_nobody_reads_is_no_log_and_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(open_log(&path).unwrap_err().raw_os_error(), Some(libc::ENXIO));
+        assert!(open_log(&folder.path().join("new/app.log")).is_ok());
     }
 }

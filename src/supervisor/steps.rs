@@ -140,9 +140,10 @@ impl Slot {
         if self.last_run.is_some() {
             self.restarts = self.restarts.saturating_add(1);
         }
+        // A second attempt after a giving up is looked up anew, too, but nobody asked for it.
+        let asked = self.generation > self.launched;
         self.launched = self.generation;
         self.last_run = Some(run);
-        let asked = resolve == Resolve::Fresh;
         self.phase = Phase::Launching { run: Run { id: run, started: turn.now, was_ready: false, asked } };
         turn.effects.push(Effect::Spawn {
             run,
@@ -192,7 +193,12 @@ impl Slot {
             Stage::Survivors(status) => (Stage::KilledSurvivors(status), true),
             Stage::Killed | Stage::KilledSurvivors(_) => (stage, false),
         };
-        let whom = if self.definition.spec.stop.treekill { Whom::Tree } else { Whom::OnlyMain };
+        let whom = match stage {
+            // Its tree is waited for, whatever the declaration says by now.
+            Stage::Survivors(_) | Stage::KilledSurvivors(_) => Whom::Tree,
+            Stage::Unspawned | Stage::Asked | Stage::Killed if self.definition.spec.stop.treekill => Whom::Tree,
+            Stage::Unspawned | Stage::Asked | Stage::Killed => Whom::OnlyMain,
+        };
         turn.effects.push(Effect::Signal { run: run.id, signal: Signal::KILL, whom });
         if first {
             self.announce(ChangeKind::Killed(run.id), turn);

@@ -174,6 +174,22 @@ fn start_fails_at_the_first_exit_and_says_that_it_goes_on() {
 }
 
 #[test]
+fn a_second_start_is_answered_by_the_launch_that_it_finds_not_by_the_one_before() {
+    let mut bench = Bench::new();
+    bench.ask(apply(vec![AppSpec::sample("api")]));
+    let first = bench.spawn();
+    bench.event(Event::Spawned { run: first });
+    bench.exit(first, 1);
+    let second = bench.spawn();
+    assert_ne!(first, second);
+    bench.event(Event::Spawned { run: second });
+    let start = bench.ask(Ask::Start(act("api")));
+    assert!(bench.replies(start).is_empty());
+    bench.come_up();
+    assert_eq!(bench.answers(start), [SlotAnswer::Done(State::Online)]);
+}
+
+#[test]
 fn a_missing_program_is_errored_at_once_and_tried_again_after_retry_after() {
     let mut bench = Bench::new();
     let id = bench.ask(apply(vec![AppSpec::sample("api")]));
@@ -249,6 +265,17 @@ fn what_a_crashed_app_left_is_ended_before_it_is_restarted() {
     assert_eq!(bench.signals()[1..], [(Signal::KILL, Whom::Tree)]);
     bench.event(Event::Gone { run });
     assert_eq!(bench.spawns(), 2);
+}
+
+#[test]
+fn survivors_that_are_waited_for_are_killed_though_the_declaration_has_changed() {
+    let (mut bench, run) = Bench::online();
+    bench.event(Event::Exited { run, status: ExitStatus::Code(1), left: Left::Survivors });
+    let mut spec = AppSpec::sample("api");
+    spec.stop.treekill = false;
+    bench.ask(apply(vec![spec]));
+    bench.pass(10_000);
+    assert_eq!(bench.signals().last(), Some(&(Signal::KILL, Whom::Tree)));
 }
 
 #[test]
@@ -350,6 +377,20 @@ fn a_job_that_never_restarts_is_done_when_it_exits_zero() {
         assert_eq!(*answer == SlotAnswer::Done(State::Stopped), done, "{answer:?}");
         assert_eq!((bench.state(0), bench.spawns()), (State::Stopped, 1));
     }
+}
+
+#[test]
+fn a_successor_does_not_do_a_finished_job_once_more() {
+    let mut spec = AppSpec::sample("job");
+    spec.restart.policy = RestartPolicy::Never;
+    let mut bench = Bench::new();
+    bench.ask(apply(vec![spec]));
+    let run = bench.come_up();
+    assert!(bench.core.wanted()[0].slots[0].2);
+    let before = bench.core.wanted_version();
+    bench.exit(run, 0);
+    assert_ne!(bench.core.wanted_version(), before);
+    assert!(!bench.core.wanted()[0].slots[0].2);
 }
 
 #[test]
@@ -481,6 +522,38 @@ fn an_app_without_autostart_is_registered_and_started_by_name() {
 }
 
 #[test]
+fn an_app_without_autostart_takes_new_values_without_being_started() {
+    let mut spec = AppSpec::sample("job");
+    spec.autostart = false;
+    let mut bench = Bench::new();
+    bench.ask(apply(vec![spec.clone()]));
+    spec.cwd = "/elsewhere".into();
+    let change = PlanAction::Change { what: vec!["cwd"], restart: false };
+    assert_eq!(plan(&mut bench, apply_of(vec![spec.clone()])), [change]);
+    assert_eq!(bench.spawns(), 0);
+    bench.ask(Ask::Start(act("job")));
+    bench.come_up();
+    spec.cwd = "/again".into();
+    let id = bench.ask(apply(vec![spec]));
+    assert!(bench.replies(id).is_empty(), "what runs is restarted");
+}
+
+#[test]
+fn what_is_declared_again_while_it_is_deleted_stays() {
+    let mut spec = AppSpec::sample("job");
+    spec.autostart = false;
+    let mut bench = Bench::new();
+    bench.ask(apply(vec![spec.clone()]));
+    bench.ask(Ask::Start(act("job")));
+    let run = bench.come_up();
+    let delete = bench.ask(Ask::Delete(act("job")));
+    bench.ask(apply(vec![spec]));
+    bench.exit(run, 0);
+    assert_eq!(bench.answers(delete), [SlotAnswer::Superseded]);
+    assert_eq!(bench.state(0), State::Stopped);
+}
+
+#[test]
 fn one_bad_app_neither_hides_nor_stops_another() {
     let mut bench = Bench::new();
     let id = bench.ask(apply(vec![AppSpec::sample("bad"), AppSpec::sample("good")]));
@@ -531,6 +604,50 @@ fn a_successor_restores_ids_and_starts_only_what_was_up() {
     assert_eq!(successor.core.slots.keys().copied().collect::<Vec<_>>(), [SlotId(0), SlotId(5)]);
     successor.ask(apply(vec![AppSpec::sample("new")]));
     assert!(successor.core.slots.contains_key(&SlotId(6)));
+}
+
+#[test]
+fn what_an_earlier_daemon_ran_is_listed_as_stopped_until_resurrected() {
+    let (bench, _) = Bench::online();
+    let wanted = bench.core.wanted();
+    let mut next = Bench::new();
+    next.ask(Ask::Register(wanted.clone()));
+    assert_eq!((next.spawns(), next.state(0), next.core.parked()), (0, State::Stopped, 1));
+    assert_eq!(next.core.wanted(), wanted, "it is still wanted, should this daemon end, too");
+    let id = next.ask(Ask::Resurrect { saved: vec![], wait: Wait::UntilDone });
+    next.come_up();
+    assert_eq!(next.answers(id), [SlotAnswer::Done(State::Online)]);
+    assert_eq!(next.core.parked(), 0);
+}
+
+#[test]
+fn a_wish_about_a_parked_app_ends_its_waiting() {
+    let (bench, _) = Bench::online();
+    let mut next = Bench::new();
+    next.ask(Ask::Register(bench.core.wanted()));
+    next.ask(Ask::Stop(act("api")));
+    assert!(!next.core.wanted()[0].slots[0].2, "stopped is stopped");
+    next.ask(Ask::Resurrect { saved: vec![], wait: Wait::UntilDone });
+    assert_eq!(next.spawns(), 0);
+}
+
+#[test]
+fn resurrect_brings_back_what_was_saved_with_its_ids_and_doubles_nothing() {
+    let mut bench = Bench::new();
+    bench.ask(apply(vec![AppSpec::sample("a"), AppSpec::sample("b")]));
+    let saved = bench.core.wanted();
+    let mut next = Bench::new();
+    next.ask(apply(vec![AppSpec::sample("b")]));
+    next.come_up();
+    next.ask(Ask::Resurrect { saved: saved.clone(), wait: Wait::UntilDone });
+    assert_eq!(next.spawns(), 2, "b runs already");
+    let names: Vec<(u32, &str)> =
+        next.core.slots.values().map(|slot| (slot.id.0, slot.definition.spec.name.as_str())).collect();
+    assert_eq!(names, [(0, "b"), (1, "a")], "the id of a is taken, so it gets the next one");
+    let mut empty = Bench::new();
+    empty.ask(Ask::Resurrect { saved, wait: Wait::UntilDone });
+    let ids: Vec<u32> = empty.core.slots.keys().map(|id| id.0).collect();
+    assert_eq!(ids, [0, 1]);
 }
 
 #[test]
