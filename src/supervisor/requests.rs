@@ -174,6 +174,13 @@ impl Supervisor {
             } else if let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.goal == Goal::Deleted) {
                 // Declared again while it was on its way out: it stays, and stopped.
                 slot.want_down(Goal::Down, who);
+            } else if self
+                .slots
+                .get(&id)
+                .is_some_and(|slot| slot.goal == Goal::Up && slot.state() != crate::supervisor::State::Online)
+            {
+                // Left alone, and still on its way up: the answer says that it runs, so it waits.
+                waited.push((id, Want::Ready));
             }
         }
     }
