@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::pages::{CompletionsArgs, ManArgs};
+
 /// The verbs, grouped as people look for them. A test compares them with [`Verb`].
 const GROUPS: &str = "\
 Run:
@@ -24,6 +26,10 @@ Look:
 Files:
   init       Write an ecosystem.toml to start from
   check      All problems of a file, before it is applied
+
+Help:
+  man          The manual, page by page
+  completions  A script that completes verbs, flags and names
 
 Daemon:
   ping       Is it there
@@ -127,6 +133,13 @@ pub(super) enum Verb {
     Init(InitArgs),
     /// The release
     Version,
+    /// The manual page of a verb, of rsx, or of ecosystem.toml
+    Man(ManArgs),
+    /// A script that completes verbs, flags and names of apps
+    Completions(CompletionsArgs),
+    /// What can be typed as a target, for the completion scripts
+    #[command(hide = true)]
+    CompleteNames,
 }
 
 /// `rsx save`.
@@ -161,7 +174,7 @@ pub(super) struct StartArgs {
     #[command(flatten)]
     pub(super) app: AppFlags,
     /// Print a short table afterwards
-    #[arg(short = 'm', long)]
+    #[arg(short = 'm', long, help_heading = "How")]
     pub(super) mini_list: bool,
 }
 
