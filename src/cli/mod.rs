@@ -19,6 +19,7 @@ mod list;
 mod logs;
 mod output;
 mod outside;
+mod pages;
 mod progress;
 mod render;
 mod saved;
@@ -40,6 +41,8 @@ use crate::cli::args::{Cli, Verb};
 use crate::cli::session::Session;
 use crate::cli::style::{Style, Tint};
 use crate::error::{ExitCode, Failure};
+
+pub use pages::{Generated, Part, generated};
 
 /// Runs one command line, program name first; prints what there is to print.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -111,6 +114,9 @@ fn dispatch(session: &mut Session, verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Check(args) => files::check(session, args),
         Verb::Init(args) => files::init(session, args),
         Verb::Version => daemon::version(session),
+        Verb::Man(args) => pages::man(session, args),
+        Verb::Completions(args) => pages::completions(session, args),
+        Verb::CompleteNames => pages::complete_names(session),
     }
 }
 
@@ -149,6 +155,9 @@ fn name(verb: &Verb) -> &'static str {
         Verb::Check(_) => "check",
         Verb::Init(_) => "init",
         Verb::Version => "version",
+        Verb::Man(_) => "man",
+        Verb::Completions(_) => "completions",
+        Verb::CompleteNames => "complete-names",
     }
 }
 

@@ -37,7 +37,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as watch_channel};
 use tracing::{error, info, warn};
 
@@ -95,6 +95,7 @@ struct Daemon {
     first: Option<Ask>,
     link: Option<Link>,
     pump: Pump,
+    taken: Taken,
 }
 
 impl Daemon {
@@ -113,6 +114,7 @@ impl Daemon {
     }
 
     async fn build(home: &Home) -> Result<Daemon, BirthError> {
+        let taken = Taken::new()?;
         let umask = system::set_umask(0o077);
         home::prepare(home)?;
         home::log_to_file(home)?;
@@ -187,18 +189,18 @@ impl Daemon {
         };
         let seed = clock.epoch_millis(clock.now()) ^ u64::from(std::process::id());
         let engine = Engine::new(Shell::new(tools), clock, inbox, publisher, seed);
-        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, first, link, pump })
+        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, first, link, pump, taken })
     }
 
     async fn live(self) -> Result<(), BirthError> {
-        let Daemon { engine, reports, events, clock, home, restarts, first, link, pump } = self;
+        let Daemon { engine, reports, events, clock, home, restarts, first, link, pump, taken } = self;
         if let Some(link) = link {
             link.ready();
         }
         let pid = std::process::id();
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
-        tokio::spawn(heed_signals(reports, pump)?);
+        tokio::spawn(taken.leave(reports, pump));
         let shell = engine.run(first).await;
         // Nobody may find a socket that nobody answers.
         if let Err(error) = std::fs::remove_file(home.socket()) {
@@ -217,19 +219,34 @@ fn restarts() -> u32 {
     std::env::var(guardian::RESTARTS).ok().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
-/// SIGTERM and SIGINT: stop all apps properly, then leave. SIGUSR2: open all log files anew, as logrotate's scripts for
-/// PM2 expect. SIGHUP is taken and does nothing.
-fn heed_signals(reports: mpsc::UnboundedSender<Report>, pump: Pump) -> Result<impl Future<Output = ()>, BirthError> {
-    let on = |kind| signal(kind).map_err(BirthError::Runtime);
-    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    let (mut hangup, mut user) = (on(SignalKind::hangup())?, on(SignalKind::user_defined2())?);
-    Ok(async move {
+/// The signals that the daemon takes. Made before anything else is done: until then they would end it at once.
+struct Taken {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    user: Signal,
+}
+
+impl Taken {
+    fn new() -> Result<Taken, BirthError> {
+        let on = |kind| signal(kind).map_err(BirthError::Runtime);
+        Ok(Taken {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+            user: on(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// SIGTERM and SIGINT: stop all apps properly, then leave. SIGUSR2: open all log files anew, as scripts of logrotate for
+    /// PM2 expect. SIGHUP is taken and does nothing.
+    async fn leave(mut self, reports: mpsc::UnboundedSender<Report>, pump: Pump) {
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => {}
-                _ = user.recv() => match pump.reopen(REOPEN).await {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.hangup.recv() => {}
+                _ = self.user.recv() => match pump.reopen(REOPEN).await {
                     Some(files) => info!(files = files.len(), "opened the log files anew"),
                     None => warn!("the log files could not be opened anew in time"),
                 },
@@ -240,7 +257,7 @@ fn heed_signals(reports: mpsc::UnboundedSender<Report>, pump: Pump) -> Result<im
         let (answer, _) = oneshot::channel();
         // The engine is on the other side; when it has ended, there is nothing to ask any more.
         let _ = reports.send(Report::Asked(Box::new(Request { who, ask: Ask::Shutdown, answer, progress: None })));
-    })
+    }
 }
 
 /// One line to the client that started this daemon. It may have gone.

@@ -57,6 +57,7 @@ enum Request {
     Tail(RunId, oneshot::Sender<Vec<String>>),
     Flush(Vec<PathBuf>, oneshot::Sender<Vec<LogFile>>),
     Reopen(oneshot::Sender<Vec<LogFile>>),
+    Settle(oneshot::Sender<()>),
     Finish(oneshot::Sender<()>),
 }
 
@@ -108,6 +109,15 @@ impl Pump {
         let (done, reopened) = oneshot::channel();
         self.ask(Request::Reopen(done));
         tokio::time::timeout(limit, reopened).await.ok()?.ok()
+    }
+
+    /// Waits until everything that has been written so far is in its file.
+    pub(super) async fn settle(&self, limit: Duration) {
+        let (done, settled) = oneshot::channel();
+        self.ask(Request::Settle(done));
+        if tokio::time::timeout(limit, settled).await.is_err() {
+            warn!("the log pump is behind");
+        }
     }
 
     /// Empties all pipes, then ends the thread.
@@ -185,6 +195,11 @@ impl Thread {
                     }
                     Request::Reopen(done) => {
                         let _ = done.send(self.reopen());
+                    }
+                    Request::Settle(done) => {
+                        self.drain(|_| true);
+                        // Whoever asked may have stopped waiting.
+                        let _ = done.send(());
                     }
                     Request::Finish(done) => {
                         self.drain(|_| true);

@@ -1,12 +1,16 @@
 //! The command line as clap types. No behaviour; help texts are what `rsx VERB --help` prints.
 
+mod app;
+mod care;
+mod look;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-mod care;
-mod look;
+use crate::cli::pages::{CompletionsArgs, ManArgs};
 
+pub(super) use app::AppFlags;
 pub(super) use care::{FilesArgs, FlushArgs, ScaleArgs, SendArgs, SignalArgs, TargetArgs};
 pub(super) use look::{DescribeArgs, EnvArgs, EventsArgs, LogsArgs, LsArgs, PidArgs, WhyArgs};
 
@@ -43,6 +47,10 @@ Care:
 Files:
   init         Write an ecosystem.toml to start from
   check        All problems of a file, before it is applied
+
+Help:
+  man          The manual, page by page
+  completions  A script that completes verbs, flags and names
 
 Daemon:
   ping         Is it there
@@ -182,6 +190,13 @@ pub(super) enum Verb {
     Init(InitArgs),
     /// The release
     Version,
+    /// The manual page of a verb, of rsx, or of ecosystem.toml
+    Man(ManArgs),
+    /// A script that completes verbs, flags and names of apps
+    Completions(CompletionsArgs),
+    /// What can be typed as a target, for the completion scripts
+    #[command(hide = true)]
+    CompleteNames,
 }
 
 /// `rsx save`.
@@ -216,7 +231,7 @@ pub(super) struct StartArgs {
     #[command(flatten)]
     pub(super) app: AppFlags,
     /// Print a short table afterwards
-    #[arg(short = 'm', long)]
+    #[arg(short = 'm', long, help_heading = "How")]
     pub(super) mini_list: bool,
 }
 
@@ -251,81 +266,6 @@ pub(super) struct ApplyArgs {
     /// Return as soon as the plan is accepted
     #[arg(long)]
     pub(super) no_wait: bool,
-}
-
-/// Flags that declare an app, one for a key of the config file.
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = "The app (for a script or command line)")]
-pub(super) struct AppFlags {
-    /// Its name; default: the script's without extension
-    #[arg(short, long)]
-    pub(super) name: Option<String>,
-    /// The group it belongs to
-    #[arg(long, short = 'N')]
-    pub(super) namespace: Option<String>,
-    /// How many instances: a number, `max`, -1 for one less than there are cores
-    #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
-    pub(super) instances: Option<String>,
-    /// Run instances side by side, each binding for itself
-    #[arg(short = 'x', long)]
-    pub(super) fork: bool,
-    /// What executes the script; `none`: the script itself
-    #[arg(long, visible_alias = "interp", value_name = "PROGRAM")]
-    pub(super) interpreter: Option<String>,
-    /// Arguments before the script
-    #[arg(long, visible_alias = "node-args", value_name = "ARGS", allow_hyphen_values = true)]
-    pub(super) interpreter_args: Option<String>,
-    /// The working directory
-    #[arg(long, value_name = "DIR")]
-    pub(super) cwd: Option<String>,
-    /// The file for standard output
-    #[arg(short, long, visible_alias = "out", value_name = "FILE")]
-    pub(super) output: Option<String>,
-    /// The file for standard error
-    #[arg(short, long, visible_alias = "err", value_name = "FILE")]
-    pub(super) error: Option<String>,
-    /// One log file for all instances
-    #[arg(long)]
-    pub(super) merge_logs: bool,
-    /// Write no logs
-    #[arg(long)]
-    pub(super) disable_logs: bool,
-    /// Pause before each restart
-    #[arg(long, value_name = "TIME")]
-    pub(super) restart_delay: Option<String>,
-    /// First pause of a growing one
-    #[arg(long, value_name = "TIME")]
-    pub(super) exp_backoff_restart_delay: Option<String>,
-    /// Quick exits until it is given up
-    #[arg(long, value_name = "N")]
-    pub(super) max_restarts: Option<String>,
-    /// A shorter life is a quick exit
-    #[arg(long, value_name = "TIME")]
-    pub(super) min_uptime: Option<String>,
-    /// When to try again what was given up; `off`: never
-    #[arg(long, value_name = "TIME")]
-    pub(super) retry_after: Option<String>,
-    /// Do not restart it when it ends
-    #[arg(long)]
-    pub(super) no_autorestart: bool,
-    /// Exit codes that mean "finished"
-    #[arg(long, value_name = "CODES", num_args = 1..)]
-    pub(super) stop_exit_codes: Vec<String>,
-    /// How long it may take to be ready
-    #[arg(long, value_name = "TIME")]
-    pub(super) listen_timeout: Option<String>,
-    /// How long it may take to end before SIGKILL
-    #[arg(short, long, value_name = "TIME")]
-    pub(super) kill_timeout: Option<String>,
-    /// The first signal of a stop
-    #[arg(long, value_name = "SIGNAL")]
-    pub(super) stop_signal: Option<String>,
-    /// Stop its main process only
-    #[arg(long)]
-    pub(super) no_treekill: bool,
-    /// Add it to the list without starting it
-    #[arg(long)]
-    pub(super) no_autostart: bool,
 }
 
 /// `rsx restart`.

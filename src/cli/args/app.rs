@@ -1,0 +1,78 @@
+//! The flags that declare an app.
+
+use clap::Args;
+
+/// Flags that declare an app, one for a key of the config file.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "The app (for a script or command line)")]
+pub(in crate::cli) struct AppFlags {
+    /// Its name; default: the script's without extension
+    #[arg(short, long)]
+    pub(in crate::cli) name: Option<String>,
+    /// The group it belongs to
+    #[arg(long, short = 'N')]
+    pub(in crate::cli) namespace: Option<String>,
+    /// How many instances: a number, `max`, -1 for one less than there are cores
+    #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
+    pub(in crate::cli) instances: Option<String>,
+    /// Run instances side by side, each binding for itself
+    #[arg(short = 'x', long)]
+    pub(in crate::cli) fork: bool,
+    /// What executes the script; `none`: the script itself
+    #[arg(long, visible_alias = "interp", value_name = "PROGRAM")]
+    pub(in crate::cli) interpreter: Option<String>,
+    /// Arguments before the script
+    #[arg(long, visible_alias = "node-args", value_name = "ARGS", allow_hyphen_values = true)]
+    pub(in crate::cli) interpreter_args: Option<String>,
+    /// The working directory
+    #[arg(long, value_name = "DIR")]
+    pub(in crate::cli) cwd: Option<String>,
+    /// The file for standard output
+    #[arg(short, long, visible_alias = "out", value_name = "FILE")]
+    pub(in crate::cli) output: Option<String>,
+    /// The file for standard error
+    #[arg(short, long, visible_alias = "err", value_name = "FILE")]
+    pub(in crate::cli) error: Option<String>,
+    /// One log file for all instances
+    #[arg(long)]
+    pub(in crate::cli) merge_logs: bool,
+    /// Write no logs
+    #[arg(long)]
+    pub(in crate::cli) disable_logs: bool,
+    /// Pause before each restart
+    #[arg(long, value_name = "TIME")]
+    pub(in crate::cli) restart_delay: Option<String>,
+    /// First pause of a growing one
+    #[arg(long, value_name = "TIME")]
+    pub(in crate::cli) exp_backoff_restart_delay: Option<String>,
+    /// Quick exits until it is given up
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) max_restarts: Option<String>,
+    /// A shorter life is a quick exit
+    #[arg(long, value_name = "TIME")]
+    pub(in crate::cli) min_uptime: Option<String>,
+    /// When to try again what was given up; `off`: never
+    #[arg(long, value_name = "TIME")]
+    pub(in crate::cli) retry_after: Option<String>,
+    /// Do not restart it when it ends
+    #[arg(long)]
+    pub(in crate::cli) no_autorestart: bool,
+    /// Exit codes that mean "finished"
+    #[arg(long, value_name = "CODES", num_args = 1..)]
+    pub(in crate::cli) stop_exit_codes: Vec<String>,
+    /// How long it may take to be ready
+    #[arg(long, value_name = "TIME")]
+    pub(in crate::cli) listen_timeout: Option<String>,
+    /// How long it may take to end before SIGKILL
+    #[arg(short, long, value_name = "TIME")]
+    pub(in crate::cli) kill_timeout: Option<String>,
+    /// The first signal of a stop
+    #[arg(long, value_name = "SIGNAL")]
+    pub(in crate::cli) stop_signal: Option<String>,
+    /// Stop its main process only
+    #[arg(long)]
+    pub(in crate::cli) no_treekill: bool,
+    /// Add it to the list without starting it
+    #[arg(long)]
+    pub(in crate::cli) no_autostart: bool,
+}
