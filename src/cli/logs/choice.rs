@@ -80,6 +80,11 @@ impl Choice {
         self.wish.is_timed() && self.seen == Seen::Untimed
     }
 
+    /// Whether a line told a time.
+    pub(super) fn has_times(&self) -> bool {
+        matches!(self.seen, Seen::Timed { .. })
+    }
+
     /// Whether this line, the next of its file, is shown.
     pub(super) fn takes(&mut self, line: &[u8]) -> bool {
         if self.wish.is_timed() && !self.is_in_range(line) {

@@ -55,7 +55,7 @@ impl Follower {
             self.print_history(number, &mut session.out, lines.filter(|_| self.wish.is_active()))?;
         }
         let unsuited: Vec<&Tail> = self.tails.iter().filter(|tail| tail.choice.is_unsuited()).collect();
-        if !unsuited.is_empty() && unsuited.len() == self.tails.len() {
+        if !unsuited.is_empty() && !self.tails.iter().any(|tail| tail.choice.has_times()) {
             return Err(untimed());
         }
         for tail in unsuited {
