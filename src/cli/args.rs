@@ -73,7 +73,8 @@ pub(super) enum Verb {
     /// Make apps run, and be ready when this returns
     ///
     /// A config file is applied: new apps start, changed ones are restarted with their new values, unchanged ones are
-    /// left alone. Without argument: ecosystem.toml, .json, .yaml or .yml of this folder. `-` reads JSON from stdin.
+    /// left alone. Without argument: ecosystem.toml, .json, .yaml, .yml or .config.js of this folder. `-` reads JSON
+    /// from stdin.
     Start(Box<StartArgs>),
     /// Stop and start, also what is stopped; of a file: apply it, and restart what is unchanged
     Restart(RestartArgs),

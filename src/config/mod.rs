@@ -7,7 +7,7 @@
 //!
 //! Each step reports what it finds and goes on where it can, so that a user sees every problem at once. What the file
 //! system must be asked (is this a file, is this on PATH) goes through a [`Probe`]; only `load` touches it. Nothing that
-//! is read is ever evaluated as code.
+//! is read is evaluated as code, but a configuration in JavaScript: by `node`, in a process of its own (`script`).
 
 mod check;
 mod document;
@@ -21,6 +21,7 @@ mod program;
 mod read;
 mod render;
 mod resolve;
+mod script;
 mod settings;
 mod shape;
 mod template;
@@ -79,6 +80,8 @@ pub enum Format {
     Json,
     /// YAML.
     Yaml,
+    /// JSON that stands for the values of a file in another language: problems are cited by their path, too.
+    Evaluated,
 }
 
 /// The few facts that reading a configuration asks of a machine.

@@ -74,6 +74,10 @@ impl<'a> Cited<'a> {
         let Some(span) = problem.span.filter(|_| !text.is_empty()) else {
             return Cited { problem, snippet: None, labels: Vec::new() };
         };
+        let name = match &problem.path {
+            Some(path) => Cow::Owned(format!("{path} in the values of {name}")),
+            None => Cow::Borrowed(name),
+        };
         let span = within_line(text, span);
         let mut labels = vec![(span, problem.label.clone())];
         labels.extend(problem.also.iter().map(|(also, label)| (within_line(text, *also), label.clone())));
@@ -141,7 +145,7 @@ impl Diagnostic for Cited<'_> {
 /// The text of a file, or the part of a long line that is shown, with the place where that part begins.
 #[derive(Debug)]
 struct Snippet<'a> {
-    name: &'a str,
+    name: Cow<'a, str>,
     text: &'a str,
     first_line: usize,
     first_column: usize,
@@ -158,7 +162,7 @@ impl SourceCode for Snippet<'_> {
         let column = inner.column() + if inner.line() == 0 { self.first_column } else { 0 };
         let line = inner.line() + self.first_line;
         Ok(Box::new(MietteSpanContents::new_named(
-            self.name.to_owned(),
+            self.name.clone().into_owned(),
             inner.data(),
             *inner.span(),
             line,

@@ -39,7 +39,8 @@ pub(crate) fn shape<'a>(root: &'a Node, author: Author, role: Role, problems: &m
         Role::Package => match entry(root, "pm2") {
             Some((_, node)) => node,
             None => {
-                problems.push(Problem::error(None, "the file has no key `pm2` with apps"));
+                let problem = Problem::error(None, "the file has no key `pm2` with apps");
+                problems.push(problem.help("`rsx start npm -- start` runs its script `start`"));
                 return shape;
             }
         },
