@@ -92,6 +92,16 @@ impl Home {
         self.root.join("daemon.log")
     }
 
+    /// What is wanted, kept on every change. Mode 0600.
+    pub fn wanted(&self) -> PathBuf {
+        self.root.join("wanted.json")
+    }
+
+    /// What `rsx save` kept. Mode 0600.
+    pub fn saved(&self) -> PathBuf {
+        self.root.join("saved.json")
+    }
+
     /// Where the apps' logs lie unless their spec says otherwise.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")

@@ -5,8 +5,8 @@
 use std::fs;
 
 use rsx::proto::{
-    Applied, Call, DaemonAnswer, Event, HelloAnswer, Message, Outcome, Progress, Refusal, View, read_call, write_call,
-    write_refusal,
+    Applied, Call, DaemonAnswer, Event, HelloAnswer, Message, Outcome, Progress, Refusal, Saved, View, read_call,
+    write_call, write_refusal,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -64,10 +64,12 @@ fn every_call_of_the_page_is_understood() {
             Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Delete(_) => "act",
             Call::View(_) => "view",
             Call::Events(_) => "events",
+            Call::Save => "save",
+            Call::Resurrect(_) => "resurrect",
             Call::Kill => "kill",
         });
     }
-    for method in ["hello", "ping", "apply", "act", "view", "events", "kill"] {
+    for method in ["hello", "ping", "apply", "act", "view", "events", "save", "resurrect", "kill"] {
         assert!(methods.contains(&method), "the page does not show `{method}`");
     }
 }
@@ -96,9 +98,18 @@ fn every_answer_of_the_page_is_as_the_daemon_writes_it() {
                 Some(Call::Ping) => same::<DaemonAnswer>(&result),
                 Some(Call::Apply(_)) => same::<Applied>(&result),
                 Some(Call::View(_)) => same::<View>(&result),
+                Some(Call::Save) => same::<Saved>(&result),
                 Some(Call::Events(_)) => assert_eq!(result, "{}"),
                 // An answer without its call on the page: the kinds of outcome.
-                Some(Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Delete(_) | Call::Kill) | None => {
+                Some(
+                    Call::Start(_)
+                    | Call::Stop(_)
+                    | Call::Restart(_)
+                    | Call::Delete(_)
+                    | Call::Resurrect(_)
+                    | Call::Kill,
+                )
+                | None => {
                     same::<Outcome>(&result);
                 }
             },
@@ -117,6 +128,7 @@ fn the_table_of_refusals_has_the_codes_that_are_sent() {
         Refusal::UnknownTarget { target: String::new(), similar: vec![] },
         Refusal::NameTaken { name: String::new(), owner: String::new(), asked_by: String::new() },
         Refusal::Leaving,
+        Refusal::State { why: String::new() },
     ] {
         let sent: Value = serde_json::from_slice(&write_refusal(1, &refusal)).unwrap();
         let row = format!("| {} | `{}` |", sent["error"]["code"], sent["error"]["data"]["kind"].as_str().unwrap());

@@ -27,6 +27,8 @@ Files:
 
 Daemon:
   ping       Is it there
+  save       Keep a copy of the list
+  resurrect  Start what was saved, and what ran before
   kill       Stop all apps and the daemon
   version    The release
 
@@ -103,6 +105,11 @@ pub(super) enum Verb {
     Events(EventsArgs),
     /// Is the daemon there
     Ping,
+    /// Keep a copy of the list, for `resurrect`
+    #[command(visible_alias = "dump")]
+    Save(SaveArgs),
+    /// Start what was saved, and what ran before the daemon ended
+    Resurrect(ResurrectArgs),
     /// Stop all apps and the daemon
     Kill,
     /// All problems of a config file, before it is applied
@@ -112,6 +119,22 @@ pub(super) enum Verb {
     Init(InitArgs),
     /// The release
     Version,
+}
+
+/// `rsx save`.
+#[derive(Debug, Args)]
+pub(super) struct SaveArgs {
+    /// Save an empty list, too
+    #[arg(short, long)]
+    pub(super) force: bool,
+}
+
+/// `rsx resurrect`.
+#[derive(Debug, Args)]
+pub(super) struct ResurrectArgs {
+    /// Answer at once, not when the apps are ready
+    #[arg(long)]
+    pub(super) no_wait: bool,
 }
 
 /// `rsx start`.

@@ -18,10 +18,10 @@ pub(super) fn run(session: &mut Session, args: &EventsArgs) -> Result<ExitCode, 
         let news = match events.take_ready() {
             Ok(news) => news,
             Err(ClientError::Gone) => match session.daemon()? {
-                // Its guardian has started another one, whose stream goes on with what it knows.
+                // Its guardian has started another one. All that this one has to tell is news, its start first.
                 Some(client) => {
-                    session.out.talk("the rsx daemon was restarted; events in between are not shown");
-                    events = client.into_events(0)?;
+                    session.out.talk("the rsx daemon was restarted");
+                    events = client.into_events(u32::MAX)?;
                     continue;
                 }
                 None => {

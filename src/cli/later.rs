@@ -31,8 +31,6 @@ const VERBS: &[(&[&str], Fate)] = &[
     (&["signal", "sendSignal"], Fate::Later),
     (&["send"], Fate::Later),
     (&["reset"], Fate::Later),
-    (&["save", "dump"], Fate::Later),
-    (&["resurrect"], Fate::Later),
     (&["startup"], Fate::Later),
     (&["unstartup"], Fate::Later),
     (&["update", "updatePM2", "deepUpdate"], Fate::Later),

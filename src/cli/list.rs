@@ -101,7 +101,19 @@ pub(super) fn pid(session: &mut Session, args: &PidArgs) -> Result<ExitCode, Fai
 /// The view; an empty one and a hint on stderr where no daemon runs.
 fn view_or_hint(session: &mut Session, detail: ViewDetail) -> Result<View, Failure> {
     match session.daemon()? {
-        Some(mut daemon) => view(&mut daemon, detail),
+        Some(mut daemon) => {
+            let view = view(&mut daemon, detail)?;
+            for notice in &view.daemon.notices {
+                session.out.talk(&format!("notice: {notice}"));
+            }
+            if view.daemon.parked > 0 {
+                let count = view.daemon.parked;
+                session.out.talk(&format!(
+                    "{count} stopped instances ran before the last `kill`: `rsx resurrect` starts them"
+                ));
+            }
+            Ok(view)
+        }
         None => {
             session.out.talk(HINT);
             Ok(View::default())

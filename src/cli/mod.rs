@@ -19,6 +19,7 @@ mod output;
 mod outside;
 mod progress;
 mod render;
+mod saved;
 mod serve;
 mod session;
 mod start;
@@ -86,6 +87,8 @@ fn dispatch(session: &mut Session, verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Pid(args) => list::pid(session, args),
         Verb::Events(args) => events::run(session, args),
         Verb::Ping => daemon::ping(session),
+        Verb::Save(args) => saved::save(session, args),
+        Verb::Resurrect(args) => saved::resurrect(session, args),
         Verb::Kill => daemon::kill(session),
         Verb::Check(args) => files::check(session, args),
         Verb::Init(args) => files::init(session, args),
@@ -108,6 +111,8 @@ fn name(verb: &Verb) -> &'static str {
         Verb::Pid(_) => "pid",
         Verb::Events(_) => "events",
         Verb::Ping => "ping",
+        Verb::Save(_) => "save",
+        Verb::Resurrect(_) => "resurrect",
         Verb::Kill => "kill",
         Verb::Check(_) => "check",
         Verb::Init(_) => "init",

@@ -106,6 +106,8 @@ fn read_one(session: &Session, word: &str, only: &[String]) -> Result<Target, Fa
         let names = if only.is_empty() { loaded.names } else { loaded.apps.into_iter().map(|app| app.name).collect() };
         return Ok(Target::File { path: loaded.path, names });
     }
+    // Refused here, where it is a mistake of the command line and not of a call.
+    regex_of(word)?;
     let as_word = Target::Word(word.to_owned());
     if !path.is_file() {
         return Ok(as_word);

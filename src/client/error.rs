@@ -146,6 +146,7 @@ fn refused(refusal: &Refusal) -> Failure {
         Refusal::NameTaken { name, owner, asked_by } => Failure::failed(refusal.to_string())
             .because(format!("`{name}` was asked for by {asked_by}; it runs from {owner}"))
             .hint("`--name` or `--namespace` gives it another name, `--force` takes the old one over"),
+        Refusal::State { .. } => Failure::failed(refusal.to_string()),
         Refusal::Leaving => Failure::new(ExitCode::NoDaemon, refusal.to_string()).hint("try again in a moment"),
         Refusal::HelloFirst | Refusal::BadRequest { .. } | Refusal::TooLarge { .. } => {
             Failure::failed("the rsx daemon refused the call").because(refusal.to_string())

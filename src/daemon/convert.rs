@@ -27,7 +27,12 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
         proto::Call::Restart(a) => core::Ask::Restart(act(a)),
         proto::Call::Delete(a) => core::Ask::Delete(act(a)),
         proto::Call::Kill => core::Ask::Shutdown,
-        proto::Call::Hello(_) | proto::Call::Ping | proto::Call::View(_) | proto::Call::Events(_) => return None,
+        proto::Call::Hello(_)
+        | proto::Call::Ping
+        | proto::Call::View(_)
+        | proto::Call::Events(_)
+        | proto::Call::Save
+        | proto::Call::Resurrect(_) => return None,
     })
 }
 
@@ -39,7 +44,7 @@ fn act(act: proto::Act) -> core::Act {
     }
 }
 
-fn wait(no_wait: bool) -> core::Wait {
+pub(super) fn wait(no_wait: bool) -> core::Wait {
     if no_wait { core::Wait::No } else { core::Wait::UntilDone }
 }
 

@@ -12,7 +12,7 @@ use crate::daemon::publish::Published;
 use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
 use crate::proto::Progress;
-use crate::supervisor::{Ask, Effect, Event, Lasting, ReadyBy, Reply, RequestId, RunId, Supervisor, Wanted, Who};
+use crate::supervisor::{Ask, Effect, Event, Lasting, ReadyBy, Reply, RequestId, RunId, Supervisor, Who};
 use crate::sys::peer;
 
 /// How old the published view may be while much happens. Answers are always preceded by a fresh one.
@@ -103,12 +103,12 @@ impl Engine {
         }
     }
 
-    /// Runs until everything is stopped and the daemon may leave. What a predecessor wanted comes before all requests.
-    pub(super) async fn run(mut self, wanted: Vec<Wanted>) -> Shell {
-        if !wanted.is_empty() {
-            info!(apps = wanted.len(), "starting what the previous daemon ran");
+    /// Runs until everything is stopped and the daemon may leave. What comes from an earlier
+    /// daemon comes before all requests.
+    pub(super) async fn run(mut self, first: Option<Ask>) -> Shell {
+        if let Some(ask) = first {
             let who = Arc::new(Who { uid: peer::own_uid(), verb: "guardian".to_owned() });
-            self.decide(Event::Request { id: RequestId(0), who, ask: Ask::Restore(wanted) });
+            self.decide(Event::Request { id: RequestId(0), who, ask });
         }
         while !self.leaving {
             let deadline = self.core.next_deadline().map(|time| Instant::from_std(self.clock.instant(time)));
@@ -133,6 +133,7 @@ impl Engine {
                 self.publish();
             }
         }
+        self.shell.tell_announced();
         if let Some(written) = self.last_word.take() {
             // It was written, or the client is gone, or too slow: the daemon leaves either way.
             let _ = tokio::time::timeout(LAST_WORD, written).await;
@@ -186,6 +187,9 @@ impl Engine {
             self.perform(effect);
         }
         self.effects = effects;
+        if !self.dirty {
+            self.shell.tell_announced();
+        }
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -215,6 +219,7 @@ impl Engine {
         self.publisher.send_replace(Arc::new(published));
         self.dirty = false;
         self.published_at = Instant::now();
+        self.shell.tell_announced();
         if self.kept_version != self.core.wanted_version() && !self.core.is_leaving() {
             self.kept_version = self.core.wanted_version();
             self.shell.keep_wanted(&self.core.wanted());

@@ -33,14 +33,15 @@ pub(super) fn stream(stream: Stream) -> &'static str {
     }
 }
 
-/// What is wanted, as a memory file.
-pub(super) fn write_wanted(wanted: &[Wanted]) -> io::Result<OwnedFd> {
+/// What is wanted, as text.
+pub(super) fn to_bytes(wanted: &[Wanted]) -> io::Result<Vec<u8>> {
     let mut environments: Vec<Arc<Env>> = Vec::new();
     let mut apps = Vec::with_capacity(wanted.len());
     for app in wanted {
         let Definition { spec, inherited, stamp } = &*app.definition;
-        // Apps of one request share one allocation: comparing pointers finds all that matter.
-        let environment = environments.iter().position(|env| Arc::ptr_eq(env, inherited)).unwrap_or_else(|| {
+        // Apps of one request share one allocation, so the comparison is nearly always of pointers.
+        let same = |env: &Arc<Env>| Arc::ptr_eq(env, inherited) || env == inherited;
+        let environment = environments.iter().position(same).unwrap_or_else(|| {
             environments.push(Arc::clone(inherited));
             environments.len() - 1
         });
@@ -48,17 +49,18 @@ pub(super) fn write_wanted(wanted: &[Wanted]) -> io::Result<OwnedFd> {
         apps.push(KeptApp { spec: spec.clone(), environment, stamp: *stamp, slots: slots.collect() });
     }
     let environments = environments.iter().map(|env| Env::clone(env)).collect();
-    let kept = Kept { version: KEPT_VERSION, environments, apps };
-    fds::memory_file("rsx-wanted", &serde_json::to_vec(&kept)?)
+    Ok(serde_json::to_vec(&Kept { version: KEPT_VERSION, environments, apps })?)
 }
 
-/// What a predecessor wanted.
-pub(super) fn read_wanted(file: &OwnedFd) -> io::Result<Vec<Wanted>> {
-    let kept: Kept = serde_json::from_slice(&fds::read_memory_file(file, LIMIT)?)?;
-    if kept.version > KEPT_VERSION {
-        let why = format!("it is of version {}, this daemon reads up to {KEPT_VERSION}", kept.version);
+/// What somebody wanted, from text.
+pub(super) fn from_bytes(bytes: &[u8]) -> io::Result<Vec<Wanted>> {
+    // The version first: a later form may not even look like this one.
+    let Version { version } = serde_json::from_slice(bytes)?;
+    if version > KEPT_VERSION {
+        let why = format!("it is of version {version}, this daemon reads up to {KEPT_VERSION}");
         return Err(io::Error::new(io::ErrorKind::InvalidData, why));
     }
+    let kept: Kept = serde_json::from_slice(bytes)?;
     let environments: Vec<Arc<Env>> = kept.environments.into_iter().map(Arc::new).collect();
     let wanted = kept.apps.into_iter().map(|app| Wanted {
         definition: Arc::new(Definition {
@@ -69,6 +71,21 @@ pub(super) fn read_wanted(file: &OwnedFd) -> io::Result<Vec<Wanted>> {
         slots: app.slots.iter().map(|slot| (SlotId(slot.id), slot.instance, slot.up)).collect(),
     });
     Ok(wanted.collect())
+}
+
+#[derive(serde::Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// What is wanted, as a memory file.
+pub(super) fn memory_file(wanted: &[u8]) -> io::Result<OwnedFd> {
+    fds::memory_file("rsx-wanted", wanted)
+}
+
+/// What a predecessor wanted.
+pub(super) fn read_wanted(file: &OwnedFd) -> io::Result<Vec<Wanted>> {
+    from_bytes(&fds::read_memory_file(file, LIMIT)?)
 }
 
 #[cfg(test)]
@@ -88,7 +105,7 @@ mod tests {
             slots: vec![(SlotId(id), 0, id == 0)],
         };
         let wanted = vec![app("a", 0), app("b", 3)];
-        let file = write_wanted(&wanted).unwrap();
+        let file = memory_file(&to_bytes(&wanted).unwrap()).unwrap();
         assert_eq!(read_wanted(&file).unwrap(), wanted);
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::guardian::Keeper;
+use crate::sys::process::Parent;
 use crate::sys::readable::Readiness;
 
 /// A guardian's keeper, shared with the task that reads its acknowledgements and sends what had to be queued.
@@ -66,6 +67,11 @@ impl Link {
     /// Everything that is stored. Waits, at most this long.
     pub(super) fn take_all(&self, limit: Duration) -> io::Result<Vec<(String, OwnedFd)>> {
         self.lock().take_all(limit)
+    }
+
+    /// The guardian as our parent; an error when it has ended.
+    pub(super) fn guardian(&self) -> io::Result<Parent> {
+        self.lock().guardian()
     }
 
     /// Whether there is a guardian still.

@@ -26,6 +26,7 @@ mod pump;
 mod server;
 mod shell;
 mod spawner;
+mod store;
 mod watch;
 
 use std::fs::File;
@@ -35,7 +36,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as watch_channel};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::daemon::clock::Clock;
 use crate::daemon::engine::{Engine, Report, Request};
@@ -47,13 +48,14 @@ use crate::daemon::pump::Pump;
 use crate::daemon::server::Shared;
 use crate::daemon::shell::{Shell, Tools};
 use crate::daemon::spawner::Ground;
+use crate::daemon::store::{Found, Store};
 use crate::guardian;
 use crate::paths::Home;
 use crate::proto::{DaemonView, EventKind};
-use crate::supervisor::{Ask, Wanted, Who};
+use crate::supervisor::{Ask, Who};
 use crate::sys::{fds, limits, peer, system};
 
-/// How long the pump may take to empty its pipes at the end.
+/// How long the pump may take to empty its pipes at the end, and the store to write its files.
 const LAST_LOGS: Duration = Duration::from_secs(3);
 
 /// Runs the daemon of this home until it has stopped all apps and leaves. Returns its exit code: 0 tells the guardian
@@ -84,7 +86,7 @@ struct Daemon {
     clock: Clock,
     home: Home,
     restarts: u32,
-    wanted: Vec<Wanted>,
+    first: Option<Ask>,
     link: Option<Link>,
 }
 
@@ -122,6 +124,7 @@ impl Daemon {
         let looker = Looker::start(reports.clone()).map_err(thread)?;
         let ground = Ground { own_binary, logs: home.logs(), notify_dir: home.notify_dir(), nofile, umask };
         let spawner = spawner::start(ground, reports.clone()).map_err(thread)?;
+        let store = Store::start(home).map_err(thread)?;
         let listener = server::bind(&home.socket()).map_err(|source| BirthError::File {
             doing: "bind",
             path: home.socket(),
@@ -130,11 +133,20 @@ impl Daemon {
         let events = Arc::new(Events::new());
         let (publisher, published) = watch_channel::channel(Arc::new(Published::default()));
         let uid = peer::own_uid();
+        // After the death of a daemon its guardian knows better than the disk.
+        let (known, notices) = match store::read(&home.wanted()) {
+            Found::Nothing => (None, Vec::new()),
+            Found::State(wanted, said) => (Some(Ask::Register(wanted)), said.into_iter().collect()),
+            Found::Unreadable(said) => (None, vec![said]),
+        };
+        notices.iter().for_each(|said| warn!("{said}"));
         let daemon = DaemonView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             guardian: if link.is_some() { std::os::unix::process::parent_id() } else { 0 },
             started: clock.epoch_millis(clock.now()),
+            parked: 0,
+            notices,
         };
         let shared = Shared {
             reports: reports.clone(),
@@ -144,14 +156,16 @@ impl Daemon {
             pump: pump.clone(),
             daemon,
             link: link.clone(),
+            store: store.clone(),
+            saved: home.saved(),
             user: system::user_name(uid),
             uid,
         };
         // Clients are greeted from now on; what they ask waits until the engine runs.
         tokio::spawn(server::serve(listener, shared));
-        let wanted = match (&link, restarts) {
-            (Some(link), 1..) => predecessor::clear(link, &pump).await,
-            (Some(_) | None, _) => Vec::new(),
+        let first = match (&link, restarts) {
+            (Some(link), 1..) => Some(Ask::Restore(predecessor::clear(link, &pump).await)),
+            (Some(_) | None, _) => known,
         };
         let tools = Tools {
             clock,
@@ -161,15 +175,16 @@ impl Daemon {
             looker,
             events: Arc::clone(&events),
             link: link.clone(),
+            store,
             logs: home.logs(),
         };
         let seed = clock.epoch_millis(clock.now()) ^ u64::from(std::process::id());
         let engine = Engine::new(Shell::new(tools), clock, inbox, publisher, seed);
-        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, wanted, link })
+        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, first, link })
     }
 
     async fn live(self) -> Result<(), BirthError> {
-        let Daemon { engine, reports, events, clock, home, restarts, wanted, link } = self;
+        let Daemon { engine, reports, events, clock, home, restarts, first, link } = self;
         if let Some(link) = link {
             link.ready();
         }
@@ -177,12 +192,14 @@ impl Daemon {
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
         tokio::spawn(leave_on_signal(reports)?);
-        let shell = engine.run(wanted).await;
+        let shell = engine.run(first).await;
         // Nobody may find a socket that nobody answers.
         if let Err(error) = std::fs::remove_file(home.socket()) {
             error!("cannot remove {}: {error}", home.socket().display());
         }
-        shell.into_tools().pump.finish(LAST_LOGS).await;
+        let tools = shell.into_tools();
+        tools.pump.finish(LAST_LOGS).await;
+        tools.store.finish(LAST_LOGS).await;
         info!("the daemon leaves");
         Ok(())
     }

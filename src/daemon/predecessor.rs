@@ -14,7 +14,7 @@ use crate::daemon::link::Link;
 use crate::daemon::pump::{Pump, Source};
 use crate::spec::{Signal, Stream};
 use crate::supervisor::{RunId, Wanted};
-use crate::sys::process::PidFd;
+use crate::sys::process::{Parent, PidFd};
 use crate::sys::tree;
 
 /// How long the guardian may take to hand out what it keeps.
@@ -49,8 +49,13 @@ pub(super) async fn clear(link: &Link, pump: &Pump) -> Vec<Wanted> {
             _ => {}
         }
     }
-    if let Err(error) = tokio::task::spawn_blocking(end_all).await {
-        warn!("ending what was left failed: {error}");
+    match link.guardian() {
+        Ok(guardian) => {
+            if let Err(error) = tokio::task::spawn_blocking(move || end_all(&guardian)).await {
+                warn!("ending what was left failed: {error}");
+            }
+        }
+        Err(error) => warn!("the guardian is gone, what the previous daemon left cannot be told from others: {error}"),
     }
     wanted
 }
@@ -62,9 +67,9 @@ fn empty(pump: &Pump, run: &str, pipe: OwnedFd) {
 }
 
 /// Ends everything that the previous daemon left: orphans, which are the guardian's children now.
-fn end_all() {
+fn end_all(guardian: &Parent) {
     for (signal, grace) in [(Signal::TERM, GRACE), (Signal::KILL, AFTER_KILL)] {
-        let left = match tree::left_with_parent() {
+        let left = match tree::left_with(guardian) {
             Ok(left) => left,
             Err(error) => return warn!("cannot see what the previous daemon left: {error}"),
         };
@@ -79,7 +84,7 @@ fn end_all() {
             let _ = process.has_ended_within(until.saturating_duration_since(Instant::now()));
         }
     }
-    match tree::left_with_parent() {
+    match tree::left_with(guardian) {
         Ok(left) if left.is_empty() => {}
         Ok(left) => warn!(processes = left.len(), "some of what the previous daemon left could not be ended"),
         Err(error) => warn!("cannot see what the previous daemon left: {error}"),

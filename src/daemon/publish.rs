@@ -21,6 +21,8 @@ const BEHIND: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Published {
     pub(super) generation: u64,
+    /// How many slots wait for `resurrect`.
+    pub(super) parked: u32,
     pub(super) apps: Vec<PublishedApp>,
 }
 
@@ -130,6 +132,8 @@ pub(super) struct Events {
 struct Ring {
     next: u64,
     events: VecDeque<Arc<Event>>,
+    /// Not told yet: the view does not show them. Bounded by what happens between two views.
+    held: Vec<Event>,
 }
 
 impl Events {
@@ -137,9 +141,10 @@ impl Events {
         Events { ring: Mutex::default(), sender: broadcast::channel(BEHIND).0 }
     }
 
-    /// Tells of a change of the core. `time` is in milliseconds of the epoch, `pid` gives the number of a run.
-    pub(super) fn tell(&self, change: Change, time: u64, pid: impl Fn(RunId) -> u32) {
-        self.push(Event {
+    /// Holds a change of the core until [`Events::release`]: who hears of a change and then asks for the view must find
+    /// it there. `time` is in milliseconds of the epoch, `pid` gives the number of a run.
+    pub(super) fn hold(&self, change: Change, time: u64, pid: impl Fn(RunId) -> u32) {
+        self.lock().held.push(Event {
             seq: 0,
             time,
             app: Some(change.app),
@@ -151,9 +156,18 @@ impl Events {
         });
     }
 
+    /// Tells all that was held: a view that shows it has been published.
+    pub(super) fn release(&self) {
+        let mut ring = self.lock();
+        for event in std::mem::take(&mut ring.held) {
+            self.push(&mut ring, event);
+        }
+    }
+
     /// Tells of a change of the daemon itself.
     pub(super) fn tell_own(&self, event: EventKind, time: u64) {
-        self.push(Event { seq: 0, time, app: None, id: None, instance: None, uid: None, verb: None, event });
+        let event = Event { seq: 0, time, app: None, id: None, instance: None, uid: None, verb: None, event };
+        self.push(&mut self.lock(), event);
     }
 
     /// The last `history` events, and everything that comes after them.
@@ -163,8 +177,7 @@ impl Events {
         (past, self.sender.subscribe())
     }
 
-    fn push(&self, mut event: Event) {
-        let mut ring = self.lock();
+    fn push(&self, ring: &mut Ring, mut event: Event) {
         ring.next += 1;
         event.seq = ring.next;
         let event = Arc::new(event);
@@ -185,6 +198,7 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::ChangeKind;
 
     #[test]
     fn secrets_are_known_by_name_and_by_form() {
@@ -216,5 +230,18 @@ mod tests {
         assert_eq!(past.iter().map(|e| e.seq).collect::<Vec<_>>(), [last - 2, last - 1, last]);
         events.tell_own(EventKind::Deleted, 0);
         assert_eq!(later.try_recv().unwrap().seq, last + 1);
+    }
+
+    #[test]
+    fn a_change_is_told_when_the_view_shows_it() {
+        let events = Events::new();
+        let change = || Change { app: "api".into(), slot: None, by: None, kind: ChangeKind::Created };
+        events.hold(change(), 1, |_| 0);
+        events.hold(change(), 2, |_| 0);
+        let (past, mut later) = events.subscribe(10);
+        assert!(past.is_empty() && later.try_recv().is_err());
+        events.release();
+        let times: Vec<u64> = std::iter::from_fn(|| later.try_recv().ok()).map(|event| event.time).collect();
+        assert_eq!(times, [1, 2]);
     }
 }

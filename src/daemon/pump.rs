@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::PathBuf;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::warn;
@@ -27,6 +27,9 @@ const DRAIN: usize = 4 * 1024 * 1024;
 
 /// How many ended runs' last words are remembered.
 const REMEMBERED: usize = 512;
+
+/// How often a file that cannot be written is told of.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// One pipe and where its bytes go.
 #[derive(Debug)]
@@ -64,7 +67,7 @@ impl Pump {
             poller,
             inbox,
             reports,
-            sources: HashMap::new(),
+            flows: HashMap::new(),
             next_token: 0,
             tails: HashMap::new(),
             ended: VecDeque::new(),
@@ -105,11 +108,36 @@ impl Pump {
     }
 }
 
+/// A source and what could not be written of it.
+struct Flow {
+    source: Source,
+    losses: Losses,
+}
+
+/// Bytes that were lost and not told of yet. A line in the daemon's log for each of them would fill the next disk.
+#[derive(Debug, Default)]
+struct Losses {
+    bytes: usize,
+    told: Option<Instant>,
+}
+
+impl Losses {
+    /// Takes in a loss; how many bytes there are to tell of, if it is time.
+    fn add(&mut self, bytes: usize, now: Instant) -> Option<usize> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.told.is_some_and(|at| now.duration_since(at) < COMPLAIN_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.bytes))
+    }
+}
+
 struct Thread {
     poller: Poller,
     inbox: mpsc::Receiver<Request>,
     reports: tokio::sync::mpsc::UnboundedSender<Report>,
-    sources: HashMap<u64, Source>,
+    flows: HashMap<u64, Flow>,
     next_token: u64,
     tails: HashMap<RunId, LastWords>,
     ended: VecDeque<RunId>,
@@ -155,12 +183,12 @@ impl Thread {
         if source.stream == Stream::Error {
             self.tails.insert(source.run, LastWords::default());
         }
-        self.sources.insert(token, source);
+        self.flows.insert(token, Flow { source, losses: Losses::default() });
     }
 
     /// Reads everything that is there from the sources of this kind.
     fn drain(&mut self, which: impl Fn(&Source) -> bool) {
-        let tokens: Vec<u64> = self.sources.iter().filter(|(_, s)| which(s)).map(|(token, _)| *token).collect();
+        let tokens: Vec<u64> = self.flows.iter().filter(|(_, f)| which(&f.source)).map(|(token, _)| *token).collect();
         for token in tokens {
             let mut left = DRAIN;
             while left > 0 {
@@ -174,7 +202,7 @@ impl Thread {
 
     /// One read and one write. `None`: there is nothing more for now, or for ever.
     fn read(&mut self, token: u64) -> Option<usize> {
-        let source = self.sources.get_mut(&token)?;
+        let Flow { source, losses } = self.flows.get_mut(&token)?;
         match source.pipe.read(&mut self.buffer) {
             Ok(0) => {
                 self.close(token);
@@ -185,9 +213,11 @@ impl Thread {
                 if let Some(tail) = self.tails.get_mut(&source.run).filter(|_| source.stream == Stream::Error) {
                     tail.push(bytes);
                 }
-                if let Some(Err(error)) = source.sink.as_mut().map(|file| file.write_all(bytes)) {
+                if let Some(Err(error)) = source.sink.as_mut().map(|file| file.write_all(bytes))
+                    && let Some(lost) = losses.add(count, Instant::now())
+                {
                     let path = source.path.as_deref().unwrap_or_else(|| std::path::Path::new("?"));
-                    warn!("cannot write {}: {error}; {count} bytes are lost", path.display());
+                    warn!("cannot write {}: {error}; {lost} bytes are lost", path.display());
                 }
                 Some(count)
             }
@@ -202,11 +232,11 @@ impl Thread {
     }
 
     fn close(&mut self, token: u64) {
-        let Some(source) = self.sources.remove(&token) else { return };
+        let Some(Flow { source, .. }) = self.flows.remove(&token) else { return };
         if let Err(error) = self.poller.remove(&source.pipe) {
             warn!("log pump: epoll_ctl: {error}");
         }
-        if self.sources.values().any(|other| other.run == source.run) {
+        if self.flows.values().any(|other| other.source.run == source.run) {
             return;
         }
         self.ended.push_back(source.run);
@@ -217,5 +247,18 @@ impl Thread {
         }
         // The engine may have ended already.
         let _ = self.reports.send(Report::Closed { run: source.run });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_told_of_once_a_minute() {
+        let (mut losses, start) = (Losses::default(), Instant::now());
+        let told: Vec<_> = (0..130).map(|second| losses.add(10, start + Duration::from_secs(second))).collect();
+        let times: Vec<_> = told.iter().enumerate().filter_map(|(second, lost)| Some((second, (*lost)?))).collect();
+        assert_eq!(times, [(0, 10), (60, 600), (120, 600)]);
     }
 }

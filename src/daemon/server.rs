@@ -1,7 +1,7 @@
 //! Connections: one task each. Who may talk, what a message may weigh, and what is answered to it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +20,11 @@ use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
+use crate::daemon::store::{self, Found, Store};
 use crate::proto::{
     self, Applied, Call, DaemonAnswer, DaemonView, EventKind, EventsCall, HelloAnswer, LineCodec, MAX_HELLO,
-    MAX_MESSAGE, Outcome, PROTOCOL, Refusal, ViewCall, read_call, write_notification, write_refusal, write_result,
+    MAX_MESSAGE, Outcome, PROTOCOL, Refusal, Saved, ViewCall, read_call, write_notification, write_refusal,
+    write_result,
 };
 use crate::supervisor::{self as core, Reply, SlotAnswer, Who};
 
@@ -51,6 +53,9 @@ pub(super) struct Shared {
     pub(super) pump: Pump,
     pub(super) daemon: DaemonView,
     pub(super) link: Option<Link>,
+    pub(super) store: Store,
+    /// The file of `save`.
+    pub(super) saved: PathBuf,
     pub(super) user: String,
     pub(super) uid: u32,
 }
@@ -59,7 +64,11 @@ impl Shared {
     /// The daemon itself, as it is now.
     fn daemon(&self) -> DaemonView {
         let alone = self.link.as_ref().is_none_or(Link::is_alone);
-        DaemonView { guardian: if alone { 0 } else { self.daemon.guardian }, ..self.daemon.clone() }
+        let mut daemon = self.daemon.clone();
+        daemon.guardian = if alone { 0 } else { daemon.guardian };
+        daemon.parked = self.published.borrow().parked;
+        daemon.notices.extend(self.store.trouble());
+        daemon
     }
 }
 
@@ -189,6 +198,23 @@ impl Connection {
                 self.write(&write_result(id, &DaemonAnswer { version, pid, guardian })).await?;
             }
             Call::View(call) => self.view(id, call).await?,
+            Call::Save => match self.shared.store.save().await {
+                Ok(bytes) => self.write(&write_result(id, &Saved { path: self.shared.saved.clone(), bytes })).await?,
+                Err(error) => {
+                    let why = format!("cannot write {}: {error}", self.shared.saved.display());
+                    self.write(&write_refusal(id, &Refusal::State { why })).await?;
+                }
+            },
+            Call::Resurrect(call) => match store::read(&self.shared.saved) {
+                Found::Unreadable(why) => self.write(&write_refusal(id, &Refusal::State { why })).await?,
+                found @ (Found::Nothing | Found::State(..)) => {
+                    let saved = match found {
+                        Found::State(saved, _) => saved,
+                        Found::Nothing | Found::Unreadable(_) => Vec::new(),
+                    };
+                    self.ask(id, core::Ask::Resurrect { saved, wait: convert::wait(call.no_wait) }).await?;
+                }
+            },
             Call::Events(call) => {
                 self.events(id, call).await?;
                 return Ok(false);

@@ -19,6 +19,7 @@ use crate::daemon::looker::Looker;
 use crate::daemon::publish::{Events, Published, PublishedApp};
 use crate::daemon::pump::Pump;
 use crate::daemon::spawner::{Job, Spawned};
+use crate::daemon::store::Store;
 use crate::daemon::watch;
 use crate::proto::{EventKind, ExitView, Progress, SlotView};
 use crate::spec::{ExitStatus, Signal, Stream};
@@ -42,6 +43,7 @@ pub(super) struct Tools {
     pub(super) looker: Looker,
     pub(super) events: Arc<Events>,
     pub(super) link: Option<Link>,
+    pub(super) store: Store,
     pub(super) logs: PathBuf,
 }
 
@@ -133,7 +135,10 @@ impl Shell {
         let live = self.runs.get(&run)?;
         let status = match live.process.try_status() {
             Ok(Some(status)) => status,
-            Ok(None) => return None,
+            Ok(None) => {
+                watch::exit_later(run, self.tools.reports.clone());
+                return None;
+            }
             Err(error) => {
                 warn!(run = run.0, "the exit status is lost: {error}");
                 ExitStatus::Signal { signal: Signal::KILL, core: false }
@@ -259,7 +264,12 @@ impl Shell {
             self.tools.looker.settled(*run);
         }
         let time = self.tools.clock.epoch_millis(self.tools.clock.now());
-        self.tools.events.tell(change, time, |run| self.pid(run));
+        self.tools.events.hold(change, time, |run| self.pid(run));
+    }
+
+    /// The view shows all that was announced.
+    pub(super) fn tell_announced(&self) {
+        self.tools.events.release();
     }
 
     pub(super) fn announce_leaving(&self) {
@@ -296,15 +306,20 @@ impl Shell {
                 slots: slots.iter().map(|slot| self.slot_view(slot)).collect(),
             })
             .collect();
-        Published { generation: self.generation, apps }
+        Published { generation: self.generation, parked: u32::try_from(core.parked()).unwrap_or(u32::MAX), apps }
     }
 
-    /// Leaves with the guardian what a successor must know.
+    /// Leaves with the guardian what a successor must know, and on disk what the next daemon must.
     pub(super) fn keep_wanted(&self, wanted: &[Wanted]) {
-        let Some(link) = &self.tools.link else { return };
-        match keep::write_wanted(wanted) {
-            Ok(file) => link.put(&[(keep::WANTED, file.as_fd())]),
-            Err(error) => warn!("cannot keep what is wanted: {error}"),
+        let kept = keep::to_bytes(wanted).and_then(|bytes| {
+            if let Some(link) = &self.tools.link {
+                link.put(&[(keep::WANTED, keep::memory_file(&bytes)?.as_fd())]);
+            }
+            self.tools.store.keep(bytes);
+            Ok(())
+        });
+        if let Err(error) = kept {
+            warn!("cannot keep what is wanted: {error}");
         }
     }
 

@@ -189,7 +189,10 @@ fn output(
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
-    let open = || OpenOptions::new().append(true).create(true).mode(0o640).open(path);
+    // A FIFO that nobody reads is an error then, instead of a wait that no other app could be started in, and one that
+    // is read slowly, or a stopped terminal, loses lines instead of holding up the logs of all (open(2), fifo(7)).
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let open = || OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path);
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(folder) = path.parent() {
@@ -213,5 +216,19 @@ fn notify_socket(folder: &Path, run: RunId) -> Option<(UnixDatagram, PathBuf)> {
             warn!("cannot bind {}: {error}", path.display());
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fifo_that_nobody_reads_is_no_log_and_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(open_log(&path).unwrap_err().raw_os_error(), Some(libc::ENXIO));
+        assert!(open_log(&folder.path().join("new/app.log")).is_ok());
     }
 }

@@ -17,6 +17,9 @@ use crate::sys::tree::{self, Reaper};
 /// How long the survivors of a tree are waited for before they are listed again: they may have forked.
 const LIST_AGAIN: Duration = Duration::from_millis(500);
 
+/// The pause before the status of an ended process that is being traced is asked for again.
+const HELD: Duration = Duration::from_millis(100);
+
 /// The longest datagram of sd_notify(3) that is looked at.
 const DATAGRAM: usize = 4096;
 
@@ -24,6 +27,16 @@ const DATAGRAM: usize = 4096;
 pub(super) fn exit(run: RunId, process: Arc<Process>, reports: mpsc::UnboundedSender<Report>) {
     tokio::spawn(async move {
         ended(&process).await;
+        // The engine may have ended.
+        let _ = reports.send(Report::Ended { run });
+    });
+}
+
+/// Reports the end of a main process once more, a moment later: as long as a debugger has not taken note of it, its
+/// status cannot be had (ptrace(2)), and nothing tells when it can.
+pub(super) fn exit_later(run: RunId, reports: mpsc::UnboundedSender<Report>) {
+    tokio::spawn(async move {
+        tokio::time::sleep(HELD).await;
         // The engine may have ended.
         let _ = reports.send(Report::Ended { run });
     });

@@ -9,6 +9,7 @@ use crate::guardian::GUARDIAN_FD;
 use crate::guardian::wire::{Reply, Request, is_name};
 use crate::sys::fds::{Blocking, Channel, MAX_BYTES, MAX_FDS, Message, take_inherited};
 use crate::sys::poller::readable_within;
+use crate::sys::process::Parent;
 
 /// Hands descriptors to the guardian, for the daemon after this one.
 ///
@@ -133,6 +134,15 @@ impl Keeper {
     /// Whether the guardian has carried out everything so far.
     pub fn is_settled(&self) -> bool {
         self.queue.is_empty() && self.done == self.sent
+    }
+
+    /// The guardian as the parent of this process.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when it has ended.
+    pub fn guardian(&self) -> io::Result<Parent> {
+        Parent::who_made(&self.channel)
     }
 
     /// Whether there is no guardian any more. The daemon goes on without one.

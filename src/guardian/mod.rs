@@ -36,7 +36,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::paths::Home;
-use crate::sys::fds::take_inherited;
+use crate::sys::fds::{close_inherited, take_inherited};
 use crate::sys::limits::raise_nofile;
 use crate::sys::lock::LockFile;
 use crate::sys::process::Signal;
@@ -67,9 +67,10 @@ pub fn stderr_file(home: &Home) -> PathBuf {
 
 /// The guardian's whole life. `exe` is executed as `exe daemon` for each daemon. Returns the exit code.
 ///
-/// Has to be called on the main thread, before there is any other.
+/// Has to be called on the main thread, before there is any other, and before anything was opened.
 pub fn run(home: &Home, exe: &Path) -> u8 {
     let mut ready = Ready(take_inherited(READY_FD).map(File::from));
+    close_inherited(ready.0.as_ref());
     match set_up(home) {
         Ok(Some(seat)) => watch::Watch::new(seat, exe, ready).run(),
         Ok(None) => {

@@ -38,6 +38,11 @@ impl Stage {
 
     /// A guardian on this home.
     fn start(&self) -> Started {
+        self.start_with(Vec::new())
+    }
+
+    /// A guardian that inherits these, too.
+    fn start_with(&self, inherited: Vec<OwnedFd>) -> Started {
         let (reader, writer) = io::pipe().unwrap();
         let mut launch = shell("");
         launch.program = std::env::current_exe().unwrap();
@@ -48,6 +53,7 @@ impl Stage {
         launch.env.push(("RSX_HOME".into(), self.folder.path().into()));
         launch.env.push(("TEST_BINARY".into(), std::env::current_exe().unwrap().into()));
         launch.keep.push(writer);
+        launch.keep.extend(inherited);
         let process = spawn(&launch).unwrap();
         Started { process, ready: OwnedFd::from(reader).into() }
     }
@@ -272,6 +278,21 @@ fn the_lock_lives_while_the_daemon_does() {
     assert!(lock.life_is_held().unwrap());
     stage.end_all();
     assert!(!lock.life_is_held().unwrap());
+}
+
+#[test]
+fn a_guardian_lets_go_of_what_its_client_had_open() {
+    let stage = Stage::new("trap 'exit 0' TERM; sleep 1000 & echo ready >/proc/self/fd/$RSX_READY_FD; wait");
+    let (_reader, writer) = io::pipe().unwrap();
+    let pipe = fs::read_link(format!("/proc/self/fd/{}", writer.as_raw_fd())).unwrap();
+    let mut guardian = stage.start_with(vec![writer.into()]);
+    assert_eq!(guardian.line(), "ready\n");
+    let folder = format!("/proc/{}/fd", stage.guardian().display_pid());
+    let open: Vec<PathBuf> =
+        fs::read_dir(folder).unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok()).collect();
+    assert!(open.len() > 3 && !open.contains(&pipe), "{open:?}");
+    stage.guardian().signal(Signal::TERM).unwrap();
+    assert_eq!(end_of(&guardian.process), ExitStatus::Code(0));
 }
 
 #[test]

@@ -28,6 +28,10 @@ pub enum Call {
     View(ViewCall),
     /// The stream of changes: an empty answer, then `event` notifications without end.
     Events(EventsCall),
+    /// Keep a copy of what is wanted; answered with [`Saved`].
+    Save,
+    /// Start what an earlier daemon ran, and what was saved; answered with [`Outcome`].
+    Resurrect(ResurrectCall),
     /// Stop all apps, answer with [`Outcome`], then leave.
     Kill,
 }
@@ -292,6 +296,23 @@ pub struct EventsCall {
     pub history: u32,
 }
 
+/// Starts what an earlier daemon ran, and what was saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResurrectCall {
+    /// Answer at once.
+    #[serde(default)]
+    pub no_wait: bool,
+}
+
+/// The answer to `save`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The file.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
 /// Why a call was not carried out at all. Travels as JSON-RPC `error.data`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -336,6 +357,12 @@ pub enum Refusal {
         owner: String,
         /// Who asked.
         asked_by: String,
+    },
+    /// A file of the daemon's could not be read or written.
+    #[error("{why}")]
+    State {
+        /// Which, and what is wrong with it.
+        why: String,
     },
     /// The daemon is leaving.
     #[error("the daemon is shutting down")]

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::proto::{Act, Apply, Call, EventsCall, Hello, Refusal, ViewCall};
+use crate::proto::{Act, Apply, Call, EventsCall, Hello, Refusal, ResurrectCall, ViewCall};
 
 /// A line is no message of this protocol.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +132,8 @@ pub fn read_call(line: &[u8]) -> Result<Incoming, (u64, Refusal)> {
         "delete" => typed::<Act>(params).map(Call::Delete),
         "view" => typed::<ViewCall>(params).map(Call::View),
         "events" => typed::<EventsCall>(params).map(Call::Events),
+        "save" => Ok(Call::Save),
+        "resurrect" => typed::<ResurrectCall>(params).map(Call::Resurrect),
         "kill" => Ok(Call::Kill),
         other => return Err((id, bad(format!("unknown method `{other}`")))),
     };
@@ -153,6 +155,8 @@ pub fn write_call(id: u64, call: &Call) -> Vec<u8> {
         Call::Delete(params) => out_call(id, "delete", params),
         Call::View(params) => out_call(id, "view", params),
         Call::Events(params) => out_call(id, "events", params),
+        Call::Save => out_call(id, "save", ()),
+        Call::Resurrect(params) => out_call(id, "resurrect", params),
         Call::Kill => out_call(id, "kill", ()),
     }
 }
@@ -172,6 +176,7 @@ pub fn write_refusal(id: u64, refusal: &Refusal) -> Vec<u8> {
         Refusal::UnknownTarget { .. } => -32004,
         Refusal::NameTaken { .. } => -32005,
         Refusal::Leaving => -32006,
+        Refusal::State { .. } => -32007,
     };
     line(&OutError {
         jsonrpc: "2.0",
@@ -252,6 +257,8 @@ mod tests {
             Call::Delete(act()),
             Call::View(ViewCall { detail: ViewDetail::Full }),
             Call::Events(EventsCall { history: 3 }),
+            Call::Save,
+            Call::Resurrect(ResurrectCall { no_wait: true }),
             Call::Kill,
         ] {
             round_trip(&call);

@@ -14,7 +14,7 @@ mod view;
 
 pub use call::{
     Act, Answer, Applied, Apply, Call, DaemonAnswer, EventsCall, Hello, HelloAnswer, Outcome, PlanAction, PlanStep,
-    Progress, Refusal, SlotResult, StartApp, Target, Unchanged, ViewCall, ViewDetail,
+    Progress, Refusal, ResurrectCall, Saved, SlotResult, StartApp, Target, Unchanged, ViewCall, ViewDetail,
 };
 pub use event::{Event, EventKind};
 pub use frame::{FrameError, LineCodec};

@@ -29,6 +29,12 @@ pub struct DaemonView {
     pub guardian: u32,
     /// When it started, in milliseconds of the epoch.
     pub started: u64,
+    /// How many instances ran under an earlier daemon and wait for `resurrect`.
+    #[serde(default)]
+    pub parked: u32,
+    /// What its user should know: a state file that could not be read or written.
+    #[serde(default)]
+    pub notices: Vec<String>,
 }
 
 /// One app.

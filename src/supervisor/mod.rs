@@ -157,11 +157,16 @@ impl Supervisor {
                     .slots
                     .values()
                     .filter(|slot| slot.app == *id && slot.goal != Goal::Deleted)
-                    .map(|slot| (slot.id, slot.instance, slot.goal == Goal::Up))
+                    .map(|slot| (slot.id, slot.instance, slot.is_wanted_up() || slot.parked))
                     .collect(),
             })
             .filter(|wanted| !wanted.slots.is_empty())
             .collect()
+    }
+
+    /// How many slots wait for [`Ask::Resurrect`].
+    pub fn parked(&self) -> usize {
+        self.slots.values().filter(|slot| slot.parked).count()
     }
 
     /// Counts changes of [`Supervisor::wanted`].
@@ -197,6 +202,10 @@ impl Supervisor {
             slot.settle(&mut turn);
             // A crash with no pause, or a stop of something that waits, has a second step at once.
             slot.settle(&mut turn);
+            // A successor must not do a finished job once more.
+            if matches!(slot.phase, Phase::Completed { .. }) {
+                self.wanted_version += 1;
+            }
             if slot.goal == Goal::Deleted && slot.phase == Phase::Stopped {
                 self.remove(*id, effects);
             }

@@ -121,6 +121,8 @@ pub(super) struct Slot {
     /// What the next launch uses.
     pub(super) definition: Arc<Definition>,
     pub(super) goal: Goal,
+    /// It ran under an earlier daemon and waits for `resurrect`; any other wish about it ends that.
+    pub(super) parked: bool,
     /// How many starts requests have asked for.
     pub(super) generation: u32,
     /// The generation of the last launch.
@@ -145,6 +147,7 @@ impl Slot {
             instance,
             definition,
             goal: Goal::Down,
+            parked: false,
             generation: 0,
             launched: 0,
             asked_by: None,
@@ -191,6 +194,11 @@ impl Slot {
             }
     }
 
+    /// Whether a successor would have to launch it: not what has finished by itself.
+    pub(super) fn is_wanted_up(&self) -> bool {
+        self.goal == Goal::Up && !matches!(self.phase, Phase::Completed { .. })
+    }
+
     /// When this slot wants to be looked at again.
     pub(super) fn deadline(&self) -> Option<Time> {
         match &self.phase {
@@ -209,6 +217,7 @@ impl Slot {
     /// A request wants a new launch, whatever is now.
     pub(super) fn want_up(&mut self, who: &Arc<Who>, now: Time) {
         self.goal = Goal::Up;
+        self.parked = false;
         self.generation = self.generation.max(self.launched) + 1;
         self.asked_by = Some(Arc::clone(who));
         self.created = now;
@@ -219,6 +228,7 @@ impl Slot {
     /// A request wants it down or gone.
     pub(super) fn want_down(&mut self, goal: Goal, who: &Arc<Who>) {
         self.goal = goal;
+        self.parked = false;
         self.asked_by = Some(Arc::clone(who));
     }
 

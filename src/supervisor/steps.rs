@@ -140,9 +140,10 @@ impl Slot {
         if self.last_run.is_some() {
             self.restarts = self.restarts.saturating_add(1);
         }
+        // A second attempt after a giving up is looked up anew, too, but nobody asked for it.
+        let asked = self.generation > self.launched;
         self.launched = self.generation;
         self.last_run = Some(run);
-        let asked = resolve == Resolve::Fresh;
         self.phase = Phase::Launching { run: Run { id: run, started: turn.now, was_ready: false, asked } };
         turn.effects.push(Effect::Spawn {
             run,

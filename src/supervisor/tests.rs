@@ -353,6 +353,20 @@ fn a_job_that_never_restarts_is_done_when_it_exits_zero() {
 }
 
 #[test]
+fn a_successor_does_not_do_a_finished_job_once_more() {
+    let mut spec = AppSpec::sample("job");
+    spec.restart.policy = RestartPolicy::Never;
+    let mut bench = Bench::new();
+    bench.ask(apply(vec![spec]));
+    let run = bench.come_up();
+    assert!(bench.core.wanted()[0].slots[0].2);
+    let before = bench.core.wanted_version();
+    bench.exit(run, 0);
+    assert_ne!(bench.core.wanted_version(), before);
+    assert!(!bench.core.wanted()[0].slots[0].2);
+}
+
+#[test]
 fn delete_stops_forgets_and_begins_ids_anew_when_nothing_is_left() {
     let (mut bench, run) = Bench::online();
     let id = bench.ask(Ask::Delete(act("0")));
@@ -531,6 +545,50 @@ fn a_successor_restores_ids_and_starts_only_what_was_up() {
     assert_eq!(successor.core.slots.keys().copied().collect::<Vec<_>>(), [SlotId(0), SlotId(5)]);
     successor.ask(apply(vec![AppSpec::sample("new")]));
     assert!(successor.core.slots.contains_key(&SlotId(6)));
+}
+
+#[test]
+fn what_an_earlier_daemon_ran_is_listed_as_stopped_until_resurrected() {
+    let (bench, _) = Bench::online();
+    let wanted = bench.core.wanted();
+    let mut next = Bench::new();
+    next.ask(Ask::Register(wanted.clone()));
+    assert_eq!((next.spawns(), next.state(0), next.core.parked()), (0, State::Stopped, 1));
+    assert_eq!(next.core.wanted(), wanted, "it is still wanted, should this daemon end, too");
+    let id = next.ask(Ask::Resurrect { saved: vec![], wait: Wait::UntilDone });
+    next.come_up();
+    assert_eq!(next.answers(id), [SlotAnswer::Done(State::Online)]);
+    assert_eq!(next.core.parked(), 0);
+}
+
+#[test]
+fn a_wish_about_a_parked_app_ends_its_waiting() {
+    let (bench, _) = Bench::online();
+    let mut next = Bench::new();
+    next.ask(Ask::Register(bench.core.wanted()));
+    next.ask(Ask::Stop(act("api")));
+    assert!(!next.core.wanted()[0].slots[0].2, "stopped is stopped");
+    next.ask(Ask::Resurrect { saved: vec![], wait: Wait::UntilDone });
+    assert_eq!(next.spawns(), 0);
+}
+
+#[test]
+fn resurrect_brings_back_what_was_saved_with_its_ids_and_doubles_nothing() {
+    let mut bench = Bench::new();
+    bench.ask(apply(vec![AppSpec::sample("a"), AppSpec::sample("b")]));
+    let saved = bench.core.wanted();
+    let mut next = Bench::new();
+    next.ask(apply(vec![AppSpec::sample("b")]));
+    next.come_up();
+    next.ask(Ask::Resurrect { saved: saved.clone(), wait: Wait::UntilDone });
+    assert_eq!(next.spawns(), 2, "b runs already");
+    let names: Vec<(u32, &str)> =
+        next.core.slots.values().map(|slot| (slot.id.0, slot.definition.spec.name.as_str())).collect();
+    assert_eq!(names, [(0, "b"), (1, "a")], "the id of a is taken, so it gets the next one");
+    let mut empty = Bench::new();
+    empty.ask(Ask::Resurrect { saved, wait: Wait::UntilDone });
+    let ids: Vec<u32> = empty.core.slots.keys().map(|id| id.0).collect();
+    assert_eq!(ids, [0, 1]);
 }
 
 #[test]

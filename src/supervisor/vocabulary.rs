@@ -168,6 +168,15 @@ pub enum Ask {
     Delete(Act),
     /// Take over what another daemon kept running; only asked of an empty core.
     Restore(Vec<Wanted>),
+    /// List what an earlier daemon ran, without starting it; only asked of an empty core.
+    Register(Vec<Wanted>),
+    /// Start what an earlier daemon ran, and what was saved: apps that are not there any more come back.
+    Resurrect {
+        /// What was saved.
+        saved: Vec<Wanted>,
+        /// When to answer.
+        wait: Wait,
+    },
     /// Stop everything, then [`Effect::Leave`].
     Shutdown,
 }

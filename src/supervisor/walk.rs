@@ -123,7 +123,7 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
 
 fn random_ask(dice: &mut Dice) -> Ask {
     let word = ["a", "b", "c", "all", "0", "1", "nope"][usize::try_from(dice.roll(7)).unwrap()];
-    match dice.roll(9) {
+    match dice.roll(10) {
         0..=2 => {
             let Ask::Apply(mut ask) = apply(vec![random_spec(dice)]) else { unreachable!("apply makes an Apply") };
             ask.restart_unchanged = dice.roll(4) == 0;
@@ -133,8 +133,15 @@ fn random_ask(dice: &mut Dice) -> Ask {
         3 | 4 => Ask::Stop(act(word)),
         5 => Ask::Start(act(word)),
         6 | 7 => Ask::Restart(act(word)),
+        8 => Ask::Resurrect { saved: saved(dice), wait: Wait::UntilDone },
         _ => Ask::Delete(act(word)),
     }
+}
+
+fn saved(dice: &mut Dice) -> Vec<Wanted> {
+    let spec = random_spec(dice);
+    let slots = (0..spec.instances).map(|n| (SlotId(u32::from(n)), n, dice.roll(2) == 0)).collect();
+    vec![Wanted { definition: Arc::new(Definition { spec, inherited: Arc::default(), stamp: None }), slots }]
 }
 
 /// Something that can happen to a process: often what it was asked for, sometimes anything.

@@ -268,6 +268,27 @@ pub fn take_inherited(variable: &str) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Closes everything above standard error that this process has inherited, but this: a lock or a pipe of whoever
+/// started us would stay held for as long as we live.
+///
+/// To be called by a process that has opened nothing else yet.
+pub fn close_inherited(kept: Option<&impl AsRawFd>) {
+    let close = |first: RawFd, last: libc::c_uint| {
+        // SAFETY: three integers. By the contract of this function nobody here owns one of these descriptors. Where the
+        // call is refused (old seccomp profiles), they stay open.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    };
+    match kept.map(AsRawFd::as_raw_fd) {
+        Some(kept) => {
+            if kept > 3 {
+                close(3, kept.unsigned_abs() - 1);
+            }
+            close(kept + 1, libc::c_uint::MAX);
+        }
+        None => close(3, libc::c_uint::MAX),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::socket::{getsockopt, sockopt};
 
 use crate::sys::poller::readable_within;
 
@@ -29,6 +30,10 @@ pub struct Process {
     /// Held while the number is used, so that no other thread reaps in between.
     number: Mutex<Number>,
 }
+
+/// The process that started this one, as long as it lives.
+#[derive(Debug)]
+pub struct Parent(PidFd);
 
 /// Whose the number of a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +103,40 @@ impl AsFd for PidFd {
 impl AsRawFd for PidFd {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+}
+
+impl Parent {
+    /// Our parent, if it is the process that made the pair of sockets of which this is one end (unix(7): SO_PEERCRED).
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when that process is not our parent, because it has ended or somebody else made the pair.
+    pub fn who_made(pair: &impl AsFd) -> io::Result<Parent> {
+        let pid = getsockopt(pair, sockopt::PeerCredentials)?.pid();
+        let parent = PidFd::open(pid)?;
+        // Asked last: a parent that is one still has been the owner of its number all the time.
+        if nix::unistd::getppid().as_raw() == pid { Ok(Parent(parent)) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    /// Its number, which is its own as long as it has not ended.
+    pub(super) fn pid(&self) -> libc::pid_t {
+        self.0.pid
+    }
+
+    /// Whether it has ended, and everything below it has got another parent.
+    ///
+    /// # Errors
+    ///
+    /// Whatever poll(2) says.
+    pub fn has_ended(&self) -> io::Result<bool> {
+        self.0.has_ended_within(Duration::ZERO)
+    }
+
+    /// Any process in the place of our parent, for tests.
+    #[cfg(test)]
+    pub(super) fn of(process: PidFd) -> Parent {
+        Parent(process)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::signal::{SigSet, Signal as NixSignal};
+use nix::sys::signal::{SigHandler, SigSet, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::spec::Signal;
@@ -13,8 +13,9 @@ use crate::spec::Signal;
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks these signals in this thread and those that it starts later. Programs started by `spawn` are not
-    /// affected.
+    /// Blocks these signals in this thread and those that it starts later, and gives them their default meaning: with
+    /// SIGCHLD ignored, as whoever started us may have left it, the kernel keeps no child for wait(2). Programs started
+    /// by `spawn` are not affected.
     ///
     /// # Errors
     ///
@@ -25,6 +26,10 @@ impl Signals {
             set.add(NixSignal::try_from(signal.number())?);
         }
         set.thread_block()?;
+        for signal in &set {
+            // SAFETY: the default is no function of ours, so nothing of this process runs in a handler.
+            unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }?;
+        }
         Ok(Signals(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
     }
 
@@ -72,5 +77,19 @@ mod tests {
         nix::sys::signal::raise(NixSignal::SIGUSR1).unwrap();
         assert_eq!(signals.next().unwrap(), Some(user));
         assert_eq!(signals.next().unwrap(), None);
+    }
+
+    #[test]
+    fn an_ignored_signal_is_ignored_no_more() {
+        let is_ignored = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+            u64::from_str_radix(mask.trim(), 16).unwrap() >> (libc::SIGUSR2 - 1) & 1 == 1
+        };
+        // SAFETY: ignoring runs no function.
+        unsafe { nix::sys::signal::signal(NixSignal::SIGUSR2, SigHandler::SigIgn) }.unwrap();
+        assert!(is_ignored());
+        let _signals = Signals::block(&[named(libc::SIGUSR2)]).unwrap();
+        assert!(!is_ignored());
     }
 }

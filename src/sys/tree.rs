@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::{Pid, getsid};
 
 use crate::sys::proc_table::{ProcTable, Row, StatReader, pids};
-use crate::sys::process::{PidFd, Process, wait_id};
+use crate::sys::process::{Parent, PidFd, Process, wait_id};
 
 /// The most that is read of an environment; the kernel allows 6 MiB by default.
 const MAX_ENVIRONMENT: u64 = 8 << 20;
@@ -120,11 +120,14 @@ pub fn members(main: &Process, table: &ProcTable) -> io::Result<Vec<PidFd>> {
 ///
 /// # Errors
 ///
-/// A machine without /proc, or no descriptor left.
-pub fn left_with_parent() -> io::Result<Vec<PidFd>> {
+/// A machine without /proc, no descriptor left, or a parent that has ended: whoever has adopted us then has children that
+/// were never ours.
+pub fn left_with(parent: &Parent) -> io::Result<Vec<PidFd>> {
     let own = nix::unistd::getpid().as_raw();
     let table = ProcTable::read()?;
-    hold(table.below(nix::unistd::getppid().as_raw()).into_iter().filter(|row| row.pid != own))
+    let left = hold(table.below(parent.pid()).into_iter().filter(|row| row.pid != own))?;
+    // Asked last: until now the number was the parent's, and what was found below it is held.
+    if parent.has_ended()? { Err(io::Error::new(io::ErrorKind::NotFound, "the parent has ended")) } else { Ok(left) }
 }
 
 /// Pidfds of these processes, as far as they are still the same ones.
@@ -327,6 +330,24 @@ mod tests {
         sessions.known.clear();
         assert!(sessions.may_be_left(pid));
         end_of(&other);
+    }
+
+    #[test]
+    fn nothing_is_looked_for_below_a_parent_that_has_ended() {
+        let (main, mut output) = start("sleep 1000 & echo up; wait", "RSX_ID=49");
+        until_line(&mut output, "up");
+        let parent = Parent::of(PidFd::open(main.own_pid().unwrap()).unwrap());
+        assert_eq!(left_with(&parent).unwrap().len(), 1);
+        main.signal_group(Signal::KILL).unwrap();
+        assert!(main.has_ended_within(LIMIT).unwrap());
+        assert_eq!(left_with(&parent).unwrap_err().kind(), io::ErrorKind::NotFound);
+        end_of(&main);
+    }
+
+    #[test]
+    fn who_did_not_start_us_is_not_our_parent() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(Parent::who_made(&ours).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -61,7 +61,14 @@ pub(in crate::cli) fn view() -> View {
     zero.namespace = "batch".into();
     View {
         generation: 7,
-        daemon: DaemonView { version: "0.1.0".into(), pid: 77, guardian: 76, started: NOW - 86_400_000 },
+        daemon: DaemonView {
+            version: "0.1.0".into(),
+            pid: 77,
+            guardian: 76,
+            started: NOW - 86_400_000,
+            parked: 0,
+            notices: Vec::new(),
+        },
         apps: vec![api, app("web", vec![waiting]), zero],
     }
 }

@@ -1,0 +1,19 @@
+//! End to end: the real binary in homes of its own, driven as its users drive it.
+//!
+//! Each test has its own [`Rsx`](harness::Rsx), so all run side by side. Nobody sleeps here: tests wait for events of the
+//! daemon, for lines, or for the end of a process, each with a limit.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests act on the world and may fail")]
+
+mod bad_input;
+mod daemon;
+mod harness;
+mod lifecycle;
+mod logs;
+mod output;
+mod programs;
+mod ready;
+mod socket;
+mod stopping;
+mod supervision;
+mod targets;
