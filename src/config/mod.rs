@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use crate::spec::AppSpec;
 
 pub use document::{Document, Owner, parse};
-pub use env::inherited_env;
+pub use env::{inherited_env, is_secret};
 pub use flags::{CommandLine, app_from_flags};
 pub use load::{ConfigError, SystemProbe, find_default, is_config_path, load, parse_stdin_json};
 pub use node::Span;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
+use crate::config;
 use crate::daemon::convert;
 use crate::daemon::looker::Sample;
 use crate::proto::{AppView, DaemonView, Event, EventKind, ExitView, SlotView, View, ViewDetail};
@@ -88,35 +89,10 @@ fn sampled(slot: &SlotView, full: bool, samples: &HashMap<RunId, Sample>) -> Slo
 /// Replaces values that look like secrets by their name, or by a password in a URL.
 fn redacted(env: &Env) -> Env {
     const HIDDEN: &str = "[redacted]";
-    const MARKS: [&str; 12] = [
-        "SECRET",
-        "PASSWORD",
-        "PASSWD",
-        "TOKEN",
-        "APIKEY",
-        "API_KEY",
-        "PRIVATE",
-        "CREDENTIAL",
-        "AUTH",
-        "COOKIE",
-        "SIGNING",
-        "ACCESS_KEY",
-    ];
-    let has_password = |value: &str| {
-        value.split_once("://").is_some_and(|(_, rest)| {
-            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
-        })
-    };
     env.iter()
         .map(|(name, value)| {
-            let upper = name.to_ascii_uppercase();
-            let secret = MARKS.iter().any(|mark| upper.contains(mark))
-                || upper.ends_with("_KEY")
-                || upper.ends_with("_PASS")
-                || upper == "PASS"
-                || has_password(value);
-            (name.clone(), if secret { HIDDEN.to_owned() } else { value.clone() })
+            let value = if config::is_secret(name, value) { HIDDEN } else { value };
+            (name.clone(), value.to_owned())
         })
         .collect()
 }
