@@ -16,6 +16,7 @@ mod flags;
 pub mod keys;
 mod load;
 mod node;
+pub mod pm2;
 mod problem;
 mod program;
 mod read;
