@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::import::ImportArgs;
+
 /// The verbs, grouped as people look for them. A test compares them with [`Verb`].
 const GROUPS: &str = "\
 Run:
@@ -24,6 +26,7 @@ Look:
 Files:
   init       Write an ecosystem.toml to start from
   check      All problems of a file, before it is applied
+  import     What PM2 has saved, as an ecosystem.toml
 
 Daemon:
   ping       Is it there
@@ -117,6 +120,8 @@ pub(super) enum Verb {
     /// Write a commented ecosystem.toml
     #[command(alias = "ecosystem")]
     Init(InitArgs),
+    /// What PM2 has saved, as an ecosystem.toml: printed, written or started
+    Import(ImportArgs),
     /// The release
     Version,
 }

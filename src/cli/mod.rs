@@ -12,6 +12,7 @@ mod args;
 mod daemon;
 mod events;
 mod files;
+mod import;
 mod later;
 mod list;
 mod logs;
@@ -92,6 +93,7 @@ fn dispatch(session: &mut Session, verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Kill => daemon::kill(session),
         Verb::Check(args) => files::check(session, args),
         Verb::Init(args) => files::init(session, args),
+        Verb::Import(args) => import::run(session, args),
         Verb::Version => daemon::version(session),
     }
 }
@@ -116,6 +118,7 @@ fn name(verb: &Verb) -> &'static str {
         Verb::Kill => "kill",
         Verb::Check(_) => "check",
         Verb::Init(_) => "init",
+        Verb::Import(_) => "import",
         Verb::Version => "version",
     }
 }
