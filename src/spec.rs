@@ -35,6 +35,15 @@ pub struct AppSpec {
     /// The chosen `env_NAME`, remembered for later starts.
     #[serde(default)]
     pub env_name: Option<String>,
+    /// Files with more variables, absolute; read at every start, their values are never stored.
+    #[serde(default)]
+    pub env_files: Vec<PathBuf>,
+    /// Which variables of the starting shell are withheld.
+    #[serde(default)]
+    pub filter_env: FilterEnv,
+    /// A variable that counts up from slot to slot, from the value that is declared for it, or 0.
+    #[serde(default)]
+    pub increment_var: Option<String>,
     /// How many slots the app has, at least 1.
     pub instances: u16,
     /// The variable that carries the slot's index.
@@ -50,6 +59,31 @@ pub struct AppSpec {
     pub listen_timeout: Duration,
     /// Where its output goes.
     pub logs: LogSpec,
+}
+
+/// Which variables of the starting shell an app does not get.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FilterEnv {
+    /// It gets all.
+    #[default]
+    None,
+    /// It gets only what every program needs: PATH, HOME, user, shell, language, terminal, time zone, temporary folder.
+    All,
+    /// It gets none whose name contains one of these.
+    Containing(Vec<String>),
+}
+
+impl FilterEnv {
+    /// Whether a variable of this name is withheld.
+    pub fn withholds(&self, name: &str) -> bool {
+        const NEEDED: [&str; 9] = ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TERM", "TZ", "TMPDIR"];
+        match self {
+            FilterEnv::None => false,
+            FilterEnv::All => !NEEDED.contains(&name) && !name.starts_with("LC_"),
+            FilterEnv::Containing(parts) => parts.iter().any(|part| name.contains(part)),
+        }
+    }
 }
 
 /// Who owns an app: only the same origin may change it without `--force`.
@@ -429,6 +463,9 @@ impl AppSpec {
             cwd: "/srv".into(),
             env: Env::new(),
             env_name: None,
+            env_files: vec![],
+            filter_env: FilterEnv::None,
+            increment_var: None,
             instances: 1,
             instance_var: "NODE_APP_INSTANCE".into(),
             autostart: true,

@@ -54,7 +54,7 @@ pub(super) fn apply(
         let planned = Call::Apply(Box::new(Apply { dry_run: true, ..apply.clone() }));
         match client.call::<Applied>(&planned, limit) {
             Ok(planned) => {
-                print_plan(session, &planned.plan, names)?;
+                print_plan(session, &planned.plan, names, plan::Length::Short)?;
                 session.out.flush()?;
                 is_told_before = true;
             }
@@ -80,12 +80,12 @@ pub(super) fn apply(
         return Ok(verdict(&applied.results, waited));
     }
     if !is_told_before && !session.out.is_silent() {
-        print_plan(session, &applied.plan, names)?;
+        print_plan(session, &applied.plan, names, plan::Length::Short)?;
     }
     conclude(session, &mut client, &applied.results, extent, waited)
 }
 
-/// Prints failures and the table; says by the exit code whether all ended as asked.
+/// Prints the table and failures; says by the exit code whether all ended as asked.
 pub(super) fn conclude(
     session: &mut Session,
     client: &mut Client,
@@ -94,15 +94,18 @@ pub(super) fn conclude(
     waited: Waited,
 ) -> Result<ExitCode, Failure> {
     let verdict = verdict(results, waited);
+    if !session.out.is_silent() {
+        let view = view(client, ViewDetail::Brief)?;
+        let sheet = sheet(session, extent);
+        let told: Vec<u32> = results.iter().filter(|it| !outcome::is_done(it)).map(|it| it.id).collect();
+        session.out.data(table::table(&view, sheet))?;
+        session.out.data(table::troubles(&view, sheet, &told))?;
+    }
+    // Last, so that a long table does not push what went wrong out of sight.
     if verdict != ExitCode::Done {
         for line in outcome::failures(results, session.out.error_style()) {
             session.out.complain(&line);
         }
-    }
-    if !session.out.is_silent() {
-        let view = view(client, ViewDetail::Brief)?;
-        let sheet = sheet(session, extent);
-        session.out.data(table::table(&view, sheet))?;
     }
     Ok(verdict)
 }
@@ -135,7 +138,7 @@ fn dry_run(session: &mut Session, apply: Apply, names: &[String]) -> Result<Exit
     if session.json {
         session.out.json(&applied)?;
     } else {
-        print_plan(session, &applied.plan, names)?;
+        print_plan(session, &applied.plan, names, plan::Length::Whole)?;
     }
     Ok(ExitCode::Done)
 }
@@ -146,11 +149,16 @@ fn all_new(spec: AppSpec) -> PlanStep {
 }
 
 /// The daemon calls gone what a declaration leaves out; with `--only` that may well be in the file.
-fn print_plan(session: &mut Session, steps: &[PlanStep], names: &[String]) -> Result<(), Failure> {
+fn print_plan(
+    session: &mut Session,
+    steps: &[PlanStep],
+    names: &[String],
+    length: plan::Length,
+) -> Result<(), Failure> {
     let (style, now) = (session.out.style(), session.now());
     let is_left_out = |step: &PlanStep| step.action == PlanAction::Keep && names.contains(&step.name);
-    let steps = steps.iter().filter(|step| !is_left_out(step));
-    steps.map(|step| plan::line(step, style, now)).try_for_each(|line| session.out.line(line))
+    let steps: Vec<&PlanStep> = steps.iter().filter(|step| !is_left_out(step)).collect();
+    plan::lines(&steps, length, style, now).into_iter().try_for_each(|line| session.out.line(line))
 }
 
 /// The state of the script file now; none where there is no such file, which starting it will say by name.

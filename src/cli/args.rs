@@ -37,6 +37,17 @@ Daemon:
 
 Targets: all, /regex/, name, namespace, id, config file, script path.";
 
+/// Beside the flags of `start`. In place of a long description, which would space out all flags.
+const START_HELP: &str = "\
+A config file is applied: new apps start, changed ones are restarted, unchanged ones are left
+alone. Without argument: ecosystem.toml, .json, .yaml, .yml or .config.js of this folder. `-`
+reads JSON from stdin.
+
+  rsx start app.js --name api -- --port 3000
+  rsx start \"python3 -m http.server 8000\" --name web
+  rsx start npm -- start
+  rsx start ecosystem.toml --only api --env staging";
+
 /// Runs programs and keeps them running.
 #[derive(Debug, Parser)]
 #[command(
@@ -76,10 +87,7 @@ pub(super) struct Global {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Make apps run, and be ready when this returns
-    ///
-    /// A config file is applied: new apps start, changed ones are restarted with their new values, unchanged ones are
-    /// left alone. Without argument: ecosystem.toml, .json, .yaml, .yml or .config.js of this folder. `-` reads JSON
-    /// from stdin.
+    #[command(after_help = START_HELP)]
     Start(Box<StartArgs>),
     /// Stop and start, also what is stopped; of a file: apply it, and restart what is unchanged
     Restart(RestartArgs),

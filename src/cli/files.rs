@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Write};
 use serde::Serialize;
 
 use crate::cli::args::{CheckArgs, InitArgs};
+use crate::cli::render::units::redacted;
 use crate::cli::session::Session;
 use crate::cli::{act, outside};
 use crate::error::{ExitCode, Failure};
@@ -84,6 +85,6 @@ fn command(program: &Program) -> String {
         }
         Program::Binary { path, args } => words(&[&path.display().to_string()], args),
         Program::CommandLine { line } => format!("bash -c {line:?}"),
-        Program::Serve { args } => words(&["rsx:serve"], args),
+        Program::Serve { args } => words(&["rsx:serve"], &redacted(args)),
     }
 }

@@ -9,35 +9,44 @@ use crate::error::{ExitCode, Failure};
 /// What becomes of a known word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Refused: it comes with a later version.
-    Later,
+    /// Refused: it comes with a later version. The text names what does the job meanwhile.
+    Later(&'static str),
     /// It has no counterpart; the text names what replaces it. A verb ends here, a flag goes on.
     Replaced(&'static str),
 }
 
 /// Verbs, aliases included.
 const VERBS: &[(&[&str], Fate)] = &[
-    (&["reload", "gracefulReload"], Fate::Later),
-    (&["startOrReload", "startOrRestart", "startOrGracefulReload"], Fate::Later),
-    (&["scale"], Fate::Later),
-    (&["prettylist"], Fate::Later),
-    (&["why"], Fate::Later),
-    (&["monit", "dash", "dashboard", "imonit"], Fate::Later),
-    (&["flush"], Fate::Later),
-    (&["reload-logs", "reloadLogs"], Fate::Later),
-    (&["rotate"], Fate::Later),
-    (&["env"], Fate::Later),
-    (&["id"], Fate::Later),
-    (&["signal", "sendSignal"], Fate::Later),
-    (&["send"], Fate::Later),
-    (&["reset"], Fate::Later),
-    (&["startup"], Fate::Later),
-    (&["unstartup"], Fate::Later),
-    (&["update", "updatePM2", "deepUpdate"], Fate::Later),
-    (&["runtime"], Fate::Later),
-    (&["doctor"], Fate::Later),
-    (&["completions", "completion"], Fate::Later),
-    (&["man"], Fate::Later),
+    (&["reload", "gracefulReload"], Fate::Later("`rsx restart` does it with a short interruption")),
+    (
+        &["startOrReload", "startOrRestart", "startOrGracefulReload"],
+        Fate::Later("`rsx restart ecosystem.toml` applies the file and restarts what is unchanged"),
+    ),
+    (&["scale"], Fate::Later("change `instances` in the file, then `rsx start` it again")),
+    (&["prettylist"], Fate::Later("`rsx jlist` prints the same in one line")),
+    (&["why"], Fate::Later("`rsx describe` shows how the last runs ended, `rsx logs` what they said")),
+    (
+        &["monit", "dash", "dashboard", "imonit"],
+        Fate::Later("`rsx ls` shows cpu and memory, `rsx logs` the output, `rsx events` what happens"),
+    ),
+    (&["flush"], Fate::Later("`rsx describe` names the log files; each may be emptied by `: > FILE`")),
+    (&["reload-logs", "reloadLogs"], LOGS),
+    (&["rotate"], LOGS),
+    (&["env"], Fate::Later("`rsx describe` shows the declared variables")),
+    (&["id"], Fate::Later("`rsx ls` shows the ids")),
+    (&["signal", "sendSignal"], Fate::Later("`kill -s SIGNAL $(rsx pid NAME)` sends one")),
+    (&["send"], NOTHING_YET),
+    (&["reset"], Fate::Later("`rsx delete`, then `rsx start`, begins to count anew")),
+    (&["startup"], BOOT),
+    (&["unstartup"], BOOT),
+    (
+        &["update", "updatePM2", "deepUpdate"],
+        Fate::Later("`rsx kill`, then `rsx start ecosystem.toml` by the new release"),
+    ),
+    (&["runtime"], NOTHING_YET),
+    (&["doctor"], NOTHING_YET),
+    (&["completions", "completion"], NOTHING_YET),
+    (&["man"], NOTHING_YET),
     (&["install", "uninstall", "module:install", "module:update", "module:generate", "package", "publish"], MODULES),
     (&["install-otel", "uninstall-otel"], Fate::Replaced("start the app with the OpenTelemetry agent of its language")),
     (&["set", "get", "multiset", "unset", "conf", "config"], Fate::Replaced("settings live in `ecosystem.toml`")),
@@ -60,6 +69,10 @@ const VERBS: &[(&[&str], Fate)] = &[
     (&["autoinstall"], Fate::Replaced("`rsx start` each service, or list them in ecosystem.toml")),
 ];
 
+const NOTHING_YET: Fate = Fate::Later("`rsx --help` lists what is");
+const LOGS: Fate = Fate::Later("logrotate with `copytruncate` rotates the files; `rsx describe` names them");
+const BOOT: Fate =
+    Fate::Later("a line `@reboot bash -lc \"rsx start /path/to/ecosystem.toml\"` in `crontab -e` starts them at boot");
 const MODULES: Fate = Fate::Replaced("rsx has no modules: what they do is built in, or an app of its own");
 const NO_SERVICE: Fate =
     Fate::Replaced("rsx is not connected to any service: `rsx ls --json` and `rsx events --json` feed yours");
@@ -74,7 +87,13 @@ struct Flag {
 }
 
 const fn later(long: &'static str, short: Option<char>, takes_value: bool) -> Flag {
-    Flag { long, aliases: &[], short, takes_value, fate: Fate::Later }
+    Flag {
+        long,
+        aliases: &[],
+        short,
+        takes_value,
+        fate: Fate::Later("leave it out; `--help` lists the flags that are"),
+    }
 }
 
 const fn replaced(long: &'static str, takes_value: bool, by: &'static str) -> Flag {
@@ -174,8 +193,9 @@ pub(super) fn refuse_verb<'a>(args: impl Iterator<Item = &'a str>) -> Result<(),
     let fate = VERBS.iter().find(|(names, _)| names.contains(&verb)).map(|(_, fate)| *fate);
     match fate {
         None => Ok(()),
-        Some(Fate::Later) => Err(Failure::new(ExitCode::Usage, format!("`rsx {verb}` is not in this version yet"))
-            .hint("`rsx --help` lists what is")),
+        Some(Fate::Later(meanwhile)) => {
+            Err(Failure::new(ExitCode::Usage, format!("`rsx {verb}` is not in this version yet")).hint(meanwhile))
+        }
         Some(Fate::Replaced(by)) => Err(Failure::new(ExitCode::Usage, format!("rsx has no verb `{verb}`")).hint(by)),
     }
 }
@@ -190,8 +210,9 @@ pub(super) fn judge_flags(verb: &str, matches: &ArgMatches) -> Result<Vec<String
             continue;
         }
         match flag.fate {
-            Fate::Later => {
-                return Err(Failure::new(ExitCode::Usage, format!("`--{}` is not in this version yet", flag.long)));
+            Fate::Later(meanwhile) => {
+                return Err(Failure::new(ExitCode::Usage, format!("`--{}` is not in this version yet", flag.long))
+                    .hint(meanwhile));
             }
             Fate::Replaced(by) => notices.push(format!("`--{}` has no effect: {by}", flag.long)),
         }
@@ -222,6 +243,7 @@ mod tests {
         assert_eq!(failure.code(), ExitCode::Usage);
         assert!(failure.hints()[0].contains("rsx start"), "{failure}");
         assert!(refuse("rsx reload api").unwrap_err().message().contains("not in this version yet"));
+        assert!(refuse("rsx monit").unwrap_err().hints()[0].contains("rsx ls"));
         assert!(refuse("rsx start reload").is_ok());
         assert!(refuse("rsx --help").is_ok());
     }

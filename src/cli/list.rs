@@ -29,6 +29,7 @@ pub(super) fn ls(session: &mut Session, args: &LsArgs) -> Result<ExitCode, Failu
     }
     let sheet = apply::sheet(session, act::extent(args.mini_list));
     session.out.data(table::table(&view, sheet))?;
+    session.out.data(table::troubles(&view, sheet, &[]))?;
     Ok(ExitCode::Done)
 }
 

@@ -69,9 +69,7 @@ pub(super) fn app_from_flags(session: &Session, typed: &Typed<'_>) -> Result<(Ap
         CommandLine { flags: &flags, script: typed.script, args: typed.args, cwd: session.cwd(), options: &options };
     match config::app_from_flags(&line) {
         Ok((spec, warnings)) => Ok((spec, rendered(session, &warnings))),
-        Err(report) => {
-            Err(Failure::new(ExitCode::InvalidConfig, report.summary()).reported(rendered(session, &report)))
-        }
+        Err(report) => Err(Failure::new(ExitCode::Usage, report.summary()).reported(rendered(session, &report))),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::cli::render::table::Extent;
 use crate::cli::session::Session;
 use crate::error::{ExitCode, Failure};
 use crate::proto::Unchanged;
+use crate::serve::BASIC_AUTH;
 
 const DEFAULT_PORT: u16 = 8080;
 
@@ -26,15 +27,16 @@ pub(super) fn run(session: &mut Session, args: &ServeArgs) -> Result<ExitCode, F
     if args.spa {
         words.push("--spa".to_owned());
     }
-    if let Some(user) = &args.basic_auth {
-        if !user.contains(':') {
-            return Err(Failure::new(ExitCode::Usage, "`--basic-auth` needs USER:PASS"));
-        }
-        words.extend(["--basic-auth".to_owned(), user.clone()]);
+    if args.basic_auth.as_ref().is_some_and(|user| !user.contains(':')) {
+        return Err(Failure::new(ExitCode::Usage, "`--basic-auth` needs USER:PASS"));
     }
     let typed = Typed { script: "rsx:serve", args: &words, flags: &[("name", name)] };
-    let (spec, warnings) = outside::app_from_flags(session, &typed)?;
+    let (mut spec, warnings) = outside::app_from_flags(session, &typed)?;
     act::warn(session, &warnings);
+    if let Some(user) = &args.basic_auth {
+        // Not an argument: those are seen by every user of the machine.
+        spec.env.insert(BASIC_AUTH.to_owned(), user.clone());
+    }
     let wish = apply::declaration(session, vec![spec], &args.apply, Unchanged::Leave);
     apply::apply(session, wish, &[], Extent::Full)
 }

@@ -120,20 +120,44 @@ enum Meaning {
 fn meaning(session: &Session, word: &str, is_declaring: bool, view: &View) -> Result<Meaning, Failure> {
     let target = Target::Word(word.to_owned());
     let exists = !targets::pick(view, &target)?.is_empty();
-    let is_program = is_program(session, word);
+    // Flags may name the folder in which a path is looked for; else it must be here.
+    let is_missing = !is_declaring && is_plain_path(word) && !session.cwd().join(word).exists();
+    let is_program =
+        is_program(session, word) && !is_missing && !(is_plain_path(word) && session.cwd().join(word).is_dir());
     match (exists, is_declaring, is_program) {
         (true, false, _) => Ok(Meaning::Existing),
         (_, _, true) => Ok(Meaning::Program),
         (true, true, false) => Err(usage(format!("`{word}` is in the list, and flags declare a new app"))
             .hint(format!("`rsx start {word}` starts it as it is; name its script to change it"))),
-        (false, _, false) if word == "all" || targets::regex_of(word)?.is_some() => {
+        (false, _, false)
+            if word == "all" || !session.cwd().join(word).exists() && targets::regex_of(word)?.is_some() =>
+        {
             Err(Failure::new(ExitCode::NoSuchTarget, format!("no app in the list matches `{word}`")))
         }
-        (false, _, false) => {
-            let failure = targets::unknown(view, &target);
-            Err(failure.because(format!("and there is no script or program `{word}`")))
-        }
+        (false, _, false) => Err(nothing(session, word, targets::unknown(view, &target))),
     }
+}
+
+/// The failure of a word that is neither in the list nor a program. What looks like a file is judged as one.
+fn nothing(session: &Session, word: &str, unknown: Failure) -> Failure {
+    let path = session.cwd().join(word);
+    let missing = || Failure::new(ExitCode::NoSuchTarget, format!("there is no file `{}`", path.display()));
+    if path.is_dir() {
+        return usage(format!("`{word}` is a folder, not a program"))
+            .hint("name a script, a program or a file of apps; `rsx serve` serves a folder");
+    }
+    if outside::is_config_path(word) {
+        return missing().hint("`rsx init` writes an `ecosystem.toml` to start from");
+    }
+    if path.extension().is_some() || is_plain_path(word) {
+        return missing().because(format!("and no app in the list is called `{word}`"));
+    }
+    unknown.because(format!("and there is no script or program `{word}`"))
+}
+
+/// A path and nothing else: no command line, nothing under `~`.
+fn is_plain_path(word: &str) -> bool {
+    word.contains('/') && !word.contains(char::is_whitespace) && !word.starts_with('~') && !word.contains(':')
 }
 
 /// A path, a program on PATH, a command line, or `rsx:serve`.

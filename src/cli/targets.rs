@@ -79,7 +79,7 @@ pub(super) fn unknown(view: &View, target: &Target) -> Failure {
     let (message, word) = match target {
         Target::Word(word) => (format!("no app, namespace or id matches `{word}`"), word.as_str()),
         Target::File { path, .. } => (format!("no app of `{}` is in the list", path.display()), ""),
-        Target::Script(path) => (format!("no app executes `{}`", path.display()), ""),
+        Target::Script(path) => (format!("no app in the list executes `{}`", path.display()), ""),
     };
     let failure = Failure::new(ExitCode::NoSuchTarget, message);
     match similar(view, word) {
@@ -106,7 +106,7 @@ fn read_one(session: &Session, word: &str, only: &[String]) -> Result<Target, Fa
         let names = if only.is_empty() { loaded.names } else { loaded.apps.into_iter().map(|app| app.name).collect() };
         return Ok(Target::File { path: loaded.path, names });
     }
-    // Refused here, where it is a mistake of the command line and not of a call.
+    // The daemon would say the same, as a call that it does not understand.
     regex_of(word)?;
     let as_word = Target::Word(word.to_owned());
     if !path.is_file() {

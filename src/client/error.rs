@@ -143,9 +143,11 @@ fn refused(refusal: &Refusal) -> Failure {
                 names => failure.hint(format!("did you mean {}?", quoted(names))),
             }
         }
-        Refusal::NameTaken { name, owner, asked_by } => Failure::failed(refusal.to_string())
-            .because(format!("`{name}` was asked for by {asked_by}; it runs from {owner}"))
-            .hint("`--name` or `--namespace` gives it another name, `--force` takes the old one over"),
+        Refusal::NameTaken { name, owner, asked_by } => {
+            Failure::failed(format!("cannot start another `{name}` from {asked_by}"))
+                .because(format!("there is one already, from {owner}"))
+                .hint("`--name` or `--namespace` gives the new one a name of its own; `--force` replaces the old one")
+        }
         Refusal::State { .. } => Failure::failed(refusal.to_string()),
         Refusal::Leaving => Failure::new(ExitCode::NoDaemon, refusal.to_string()).hint("try again in a moment"),
         Refusal::HelloFirst | Refusal::BadRequest { .. } | Refusal::TooLarge { .. } => {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::config::node::{Node, Span};
 use crate::config::problem::{Problem, Report, Severity, shown, similar};
-use crate::config::read::read;
+use crate::config::read::{nuls, read};
 use crate::config::resolve::{self, Resolved, Source};
 use crate::config::settings::{Author, Settings};
 use crate::config::shape::{Role, shape};
@@ -43,8 +43,12 @@ pub fn parse(text: &str, document: &Document<'_>, options: &Options, probe: &dyn
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let report = |problems| Report::new(document.path, text, problems);
     let root = read(text, document.format).map_err(report)?;
+    let nuls = nuls(&root);
     let mut problems = Vec::new();
     let resolved = apps(&root, document, options, probe, &mut problems);
+    // What else is said about such a value follows from the NUL in it.
+    problems.retain(|problem| problem.span.is_none() || nuls.iter().all(|nul| nul.span != problem.span));
+    problems.extend(nuls);
     if document.format == Format::Evaluated {
         for problem in &mut problems {
             problem.path = problem.span.and_then(|span| root.path_to(span));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::config::keys::{self, Kind};
 use crate::config::load::SystemProbe;
 use crate::config::node::{Key, Node, Span, Table, Value};
-use crate::config::problem::{Problem, Report, Severity};
+use crate::config::problem::{COMMAND_LINE, Problem, Report, Severity};
 use crate::config::resolve::{self, Source};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
@@ -52,7 +52,7 @@ pub(crate) fn app(line: &CommandLine<'_>, probe: &dyn Probe) -> Result<(AppSpec,
     // Where `--cwd` moves the app, its script is still named from where the user stands, or from there.
     let source = Source { author: Author::Flags, base: line.cwd, file: None, options: line.options, probe };
     let resolved = resolve::app(&settings, Span::new(0, text.len()), None, &source, &mut problems);
-    let report = Report::new(&PathBuf::from("command line"), &text, problems);
+    let report = Report::new(&PathBuf::from(COMMAND_LINE), &text, problems);
     match resolved {
         Some(resolved) if report.count(Severity::Error) == 0 => Ok((resolved.spec, report)),
         _ => Err(report),

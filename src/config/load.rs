@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::document::{Document, Owner, parse};
 use crate::config::node::Span;
-use crate::config::problem::{Problem, Report};
+use crate::config::problem::{Problem, Report, STDIN};
 use crate::config::script;
 use crate::config::{Format, Loaded, MAX_FILE, Options, Probe};
 use crate::error::{ExitCode, Failure};
@@ -144,8 +144,7 @@ fn evaluated(path: &Path, text: &str) -> Result<(String, Vec<Problem>), ConfigEr
 ///
 /// All that is wrong with it.
 pub fn parse_stdin_json(text: &str, cwd: &Path, options: &Options) -> Result<Loaded, ConfigError> {
-    let document =
-        Document { path: Path::new("standard input"), format: Format::Json, folder: cwd, owner: Owner::Folder };
+    let document = Document { path: Path::new(STDIN), format: Format::Json, folder: cwd, owner: Owner::Folder };
     if text.len() > MAX_FILE {
         let problem = Problem::error(None, format!("the text has more than {} MiB", MAX_FILE >> 20));
         return Err(ConfigError::Invalid(Report::new(document.path, "", vec![problem])));

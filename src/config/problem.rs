@@ -132,11 +132,25 @@ impl Report {
     /// One line for `error:`: `ecosystem.toml has 2 problems`.
     pub fn summary(&self) -> String {
         match self.count(Severity::Error) {
-            1 => format!("`{}` has 1 problem", self.name),
-            many => format!("`{}` has {many} problems", self.name),
+            1 => format!("{} has 1 problem", self.subject()),
+            many => format!("{} has {many} problems", self.subject()),
+        }
+    }
+
+    /// A file by its path; what was typed or piped in has no name that a user wrote.
+    fn subject(&self) -> String {
+        match self.name.as_str() {
+            COMMAND_LINE | STDIN => format!("the {}", self.name),
+            path => format!("`{path}`"),
         }
     }
 }
+
+/// The name of a report about flags and arguments.
+pub(crate) const COMMAND_LINE: &str = "command line";
+
+/// The name of a report about what was piped in.
+pub(crate) const STDIN: &str = "standard input";
 
 /// What the user wrote, fit for one line of a message: control characters escaped, cut after 60 characters.
 pub(crate) fn shown(text: &str) -> String {
@@ -198,6 +212,8 @@ mod tests {
         assert_eq!(report.count(Severity::Error), 1);
         assert_eq!(report.place(&problem()), Some((2, 2)));
         assert_eq!(report.summary(), "`f` has 1 problem");
+        let typed = Report::new(Path::new(COMMAND_LINE), "a\nbcd", vec![problem()]);
+        assert_eq!(typed.summary(), "the command line has 1 problem");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::config::program::{Found, Places, absolute, program, warn_unused};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
 use crate::spec::{
-    AppSpec, DEFAULT_NAMESPACE, Env, LogSpec, LogTarget, Origin, RestartDelay, RestartPolicy, RestartSpec, Signal,
-    StopSpec,
+    AppSpec, DEFAULT_NAMESPACE, Env, FilterEnv, LogSpec, LogTarget, Origin, RestartDelay, RestartPolicy, RestartSpec,
+    Signal, StopSpec,
 };
 
 /// What the apps of one source have in common.
@@ -59,6 +59,7 @@ pub(crate) fn app(
         }
         return None;
     }
+    let env_for_count = env.clone();
     let path = env.get("PATH").map(String::as_str);
     let places = Places { base: source.base, cwd: written_cwd.as_deref(), home, path };
     let found = program(settings, &places, source.probe, source.author, problems)?;
@@ -76,6 +77,18 @@ pub(crate) fn app(
         cwd: written_cwd.unwrap_or_else(|| source.base.to_owned()),
         env,
         env_name,
+        env_files: settings
+            .list("env_file")
+            .unwrap_or_default()
+            .iter()
+            .map(|f| absolute(f, source.base, home))
+            .collect(),
+        filter_env: match (settings.bool("filter_env"), settings.list("filter_env")) {
+            (Some(true), _) => FilterEnv::All,
+            (_, Some(parts)) => FilterEnv::Containing(parts.to_vec()),
+            (Some(false) | None, None) => FilterEnv::None,
+        },
+        increment_var: increment_var(settings, &env_for_count, problems),
         instances: instances(settings, source.options.cores),
         instance_var: settings.text("instance_var").unwrap_or("NODE_APP_INSTANCE").to_owned(),
         autostart: settings.bool("autostart").unwrap_or(true),
@@ -116,6 +129,18 @@ fn refuse_cluster(settings: &Settings, author: Author, problems: &mut Vec<Proble
     };
     let message = format!("cluster mode ({about}) is not in this version yet");
     problems.push(Problem::error(span, message).label("means cluster mode").help(help));
+}
+
+/// The counting variable; what is declared for it must be a number.
+fn increment_var(settings: &Settings, env: &Env, problems: &mut Vec<Problem>) -> Option<String> {
+    let setting = settings.get("increment_var")?;
+    let name = settings.text("increment_var")?;
+    if let Some(first) = env.get(name).filter(|value| value.parse::<u32>().is_err()) {
+        let message = format!("`{name}` counts up, but `{}` is not a number", shown(first));
+        problems.push(Problem::error(setting.span, message).label("counts up from it"));
+        return None;
+    }
+    Some(name.to_owned())
 }
 
 fn environment(settings: &Settings, chosen: Option<&str>) -> (Env, Option<String>) {

@@ -4,6 +4,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::supervisor::Time;
 
+/// A smaller difference between the two clocks, in milliseconds, is no step.
+const STEP: u64 = 2_000;
+
 /// Where the core's time begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
@@ -29,8 +32,30 @@ impl Clock {
         self.beginning + std::time::Duration::from_millis(time.as_millis().saturating_add(1))
     }
 
-    /// A moment of the core in milliseconds of the epoch. Steps of the world's clock after the beginning are not seen.
+    /// A moment of the core in milliseconds of the epoch, by the world's clock as it is now: it may have been set, or gone
+    /// on while the machine slept.
     pub(super) fn epoch_millis(&self, time: Time) -> u64 {
-        self.epoch.saturating_add(time.as_millis())
+        corrected(self.epoch, Clock::start().epoch, self.now()).saturating_add(time.as_millis())
+    }
+}
+
+/// The world's time at the beginning: as it was read then, unless what is read now tells of another one. Small
+/// differences are the clock's being steered; to follow them would make what was shown flicker.
+fn corrected(epoch: u64, world: u64, passed: Time) -> u64 {
+    let found = world.saturating_sub(passed.as_millis());
+    if found.abs_diff(epoch) < STEP { epoch } else { found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_is_followed_and_one_that_is_steered_is_not() {
+        let passed = Time::from_millis(10_000);
+        assert_eq!(corrected(500_000, 510_000, passed), 500_000);
+        assert_eq!(corrected(500_000, 510_900, passed), 500_000);
+        assert_eq!(corrected(500_000, 9_910_000, passed), 9_900_000);
+        assert_eq!(corrected(9_900_000, 510_000, passed), 500_000);
     }
 }

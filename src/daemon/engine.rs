@@ -119,16 +119,16 @@ impl Engine {
                 report = self.inbox.recv() => report,
                 () = sleep_until(wake) => None,
             };
-            match report {
-                Some(report) => self.take(report),
-                None => self.decide(Event::Tick),
+            let mut batch: Vec<Report> = report.into_iter().collect();
+            let is_due = batch.is_empty();
+            batch.extend(std::iter::from_fn(|| self.inbox.try_recv().ok()).take(BATCH));
+            if is_due {
+                self.decide(Event::Tick);
             }
-            for _ in 0..BATCH {
-                match self.inbox.try_recv() {
-                    Ok(report) => self.take(report),
-                    Err(_) => break,
-                }
+            for report in batch {
+                self.take(report);
             }
+            self.shell.look_anew();
             if self.dirty && self.published_at.elapsed() >= PUBLISH_EVERY {
                 self.publish();
             }

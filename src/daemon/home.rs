@@ -149,11 +149,11 @@ mod tests {
         let home = Home::resolve(Some(&root), None, None, peer::own_uid()).unwrap();
         log_to_file(&home).unwrap();
         tracing::info!("nobody will read this");
-        unless_it_panics(1, || {
-            eprintln!("as the appender does at midnight");
+        let at_midnight = || {
+            eprintln!("as the appender does when it cannot open the next day's file");
             Ok(1)
-        })
-        .unwrap();
+        };
+        unless_it_panics(1, at_midnight).unwrap();
         std::process::exit(7);
     }
 

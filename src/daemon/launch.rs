@@ -47,6 +47,8 @@ pub(super) enum LaunchError {
     ProgramFile { path: PathBuf, source: io::Error },
     #[error("program {path}: it is not executable (chmod +x, or name an interpreter)", path = .0.display())]
     NotExecutable(PathBuf),
+    #[error("env_file {path}: {why}", path = path.display())]
+    EnvFile { path: PathBuf, why: String },
     #[error("neither bash nor sh is on the PATH of the app")]
     NoShell,
 }
@@ -102,20 +104,32 @@ pub(super) fn resolve(definition: &Definition, own_binary: &Path) -> Result<Reso
     Ok(Resolved { program, argv, cwd, wraps, version })
 }
 
-/// The environment of one run: the shell's, then rsx's own variables, then what the owner declared; what rsx's
-/// machinery needs comes last.
+/// The environment of one run: the shell's as far as it is not withheld, then rsx's own variables, then the files', then
+/// what the owner declared; what rsx's machinery needs comes last.
 pub(super) fn environment(
     definition: &Definition,
     slot: SlotId,
     instance: u16,
     notify: Option<&Path>,
-) -> Vec<(OsString, OsString)> {
+) -> Result<Vec<(OsString, OsString)>, LaunchError> {
     let spec = &definition.spec;
-    let mut env: Env = Env::clone(&definition.inherited);
+    let inherited = definition.inherited.iter().filter(|(name, _)| !spec.filter_env.withholds(name));
+    let mut env: Env = inherited.map(|(name, value)| (name.clone(), value.clone())).collect();
     env.insert("pm_id".into(), slot.to_string());
     env.insert("name".into(), spec.name.clone());
     env.insert(spec.instance_var.clone(), instance.to_string());
+    for path in &spec.env_files {
+        let lost = |error: dotenvy::Error| LaunchError::EnvFile { path: path.clone(), why: env_file_reason(&error) };
+        for variable in dotenvy::from_path_iter(path).map_err(lost)? {
+            let (name, value) = variable.map_err(lost)?;
+            env.insert(name, value);
+        }
+    }
     env.extend(spec.env.clone());
+    if let Some(name) = &spec.increment_var {
+        let first: u64 = env.get(name).and_then(|value| value.parse().ok()).unwrap_or(0);
+        env.insert(name.clone(), (first + u64::from(instance)).to_string());
+    }
     env.insert("RSX_ID".into(), slot.to_string());
     env.insert("RSX_NAME".into(), spec.name.clone());
     env.insert("RSX_INSTANCE".into(), instance.to_string());
@@ -123,7 +137,18 @@ pub(super) fn environment(
     if let Some(path) = notify {
         env.push(("NOTIFY_SOCKET".into(), path.as_os_str().to_owned()));
     }
-    env
+    Ok(env)
+}
+
+/// What is wrong with a file of variables, without the line: it may hold a secret.
+fn env_file_reason(error: &dotenvy::Error) -> String {
+    match error {
+        dotenvy::Error::Io(error) => reason(error),
+        dotenvy::Error::LineParse(_, position) => {
+            format!("a line is not `NAME=value` (at its character {})", position + 1)
+        }
+        _ => "it cannot be read".to_owned(),
+    }
 }
 
 /// What is found in /proc/PID/environ of every process of this slot.
@@ -289,12 +314,53 @@ mod tests {
     fn a_declared_variable_wins_and_the_machinery_has_the_last_word() {
         let mut definition = definition(Program::CommandLine { line: "true".into() });
         definition.spec.env = Env::from([("name".into(), "mine".into()), ("RSX_ID".into(), "99".into())]);
-        let env = environment(&definition, SlotId(3), 1, Some(Path::new("/run/n/1")));
+        let env = environment(&definition, SlotId(3), 1, Some(Path::new("/run/n/1"))).unwrap();
         let get = |name: &str| env.iter().find(|(n, _)| n == name).map(|(_, v)| v.to_string_lossy().into_owned());
         assert_eq!(get("name").as_deref(), Some("mine"));
         assert_eq!(get("RSX_ID").as_deref(), Some("3"));
         assert_eq!(get("NODE_APP_INSTANCE").as_deref(), Some("1"));
         assert_eq!(get("NOTIFY_SOCKET").as_deref(), Some("/run/n/1"));
         assert_eq!(get("PATH").as_deref(), Some("/usr/bin:/bin"));
+    }
+
+    #[test]
+    fn files_come_before_what_is_declared_and_are_named_when_they_are_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(".env");
+        std::fs::write(&file, "A=file\nB='two words'\n# no\nPORT=1\n").unwrap();
+        let mut definition = definition(Program::CommandLine { line: "true".into() });
+        definition.spec.env_files = vec![file.clone()];
+        definition.spec.env = Env::from([("A".into(), "declared".into()), ("PORT".into(), "3000".into())]);
+        definition.spec.increment_var = Some("PORT".into());
+        let get = |definition: &Definition, instance, name: &str| {
+            let env = environment(definition, SlotId(0), instance, None).unwrap();
+            env.iter().find(|(n, _)| n == name).map(|(_, v)| v.to_string_lossy().into_owned())
+        };
+        assert_eq!(get(&definition, 0, "A").as_deref(), Some("declared"));
+        assert_eq!(get(&definition, 0, "B").as_deref(), Some("two words"));
+        assert_eq!(get(&definition, 0, "PORT").as_deref(), Some("3000"));
+        assert_eq!(get(&definition, 2, "PORT").as_deref(), Some("3002"));
+        std::fs::write(&file, "TOKEN=secret\nno assignment secret\n").unwrap();
+        let error = environment(&definition, SlotId(0), 0, None).unwrap_err().to_string();
+        assert!(error.contains(".env: a line is not") && !error.contains("secret"), "{error}");
+        definition.spec.env_files = vec!["/nope/.env".into()];
+        let error = environment(&definition, SlotId(0), 0, None).unwrap_err().to_string();
+        assert_eq!(error, "env_file /nope/.env: No such file or directory");
+    }
+
+    #[test]
+    fn what_is_withheld_does_not_reach_the_program() {
+        let mut definition = definition(Program::CommandLine { line: "true".into() });
+        let shell = [("PATH", "/bin"), ("LC_ALL", "C"), ("AWS_SECRET_KEY", "x"), ("EDITOR", "vi")];
+        definition.inherited = Arc::new(shell.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect());
+        let names = |definition: &Definition| -> Vec<String> {
+            let env = environment(definition, SlotId(0), 0, None).unwrap();
+            let name = |(name, _): &(OsString, OsString)| name.to_string_lossy().into_owned();
+            env.iter().map(name).filter(|name| shell.iter().any(|(n, _)| n == name)).collect()
+        };
+        definition.spec.filter_env = crate::spec::FilterEnv::Containing(vec!["SECRET".into()]);
+        assert_eq!(names(&definition), ["EDITOR", "LC_ALL", "PATH"]);
+        definition.spec.filter_env = crate::spec::FilterEnv::All;
+        assert_eq!(names(&definition), ["LC_ALL", "PATH"]);
     }
 }

@@ -20,6 +20,9 @@ use crate::sys::process::Process;
 /// How often trees are sampled while there are any.
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
 
+/// The shortest time of which a share of CPU is told.
+const SHORTEST: Duration = Duration::from_millis(500);
+
 /// The shortest and longest pause between two looks for listening sockets.
 const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
@@ -113,6 +116,16 @@ struct Watched {
     /// CPU time and moment of the last sample.
     last: Option<(Duration, Instant)>,
     since: Instant,
+    /// The percentage of the last sample that was long enough.
+    cpu: f32,
+}
+
+/// A run that is not known to be ready.
+struct Starting {
+    since: Instant,
+    /// Whether it was looked at once: the first time every listening socket may be its own, also one that others were
+    /// compared with before its watch began.
+    was_seen: bool,
 }
 
 struct Thread {
@@ -120,7 +133,7 @@ struct Thread {
     reports: tokio::sync::mpsc::UnboundedSender<Report>,
     samples: Arc<Mutex<HashMap<RunId, Sample>>>,
     runs: HashMap<RunId, Watched>,
-    starting: HashMap<RunId, Instant>,
+    starting: HashMap<RunId, Starting>,
     /// Listening sockets that were looked at and belong to nobody who is starting.
     known: Listeners,
     last_sample: Option<Instant>,
@@ -159,7 +172,7 @@ impl Thread {
 
     /// How long until the next look for listening sockets: the longer the youngest has not listened, the longer.
     fn pause_before_look(&self, now: Instant) -> Duration {
-        let youngest = self.starting.values().map(|since| now.duration_since(*since)).min().unwrap_or_default();
+        let youngest = self.starting.values().map(|run| now.duration_since(run.since)).min().unwrap_or_default();
         let pause = (youngest / 8).clamp(LOOK.0, LOOK.1).max(self.look_cost * LOOK_SHARE);
         self.last_look.map_or(Duration::ZERO, |at| (at + pause).saturating_duration_since(now))
     }
@@ -178,8 +191,8 @@ impl Thread {
                 let since = Instant::now();
                 // The first regular sample comes when its start is over.
                 self.last_sample.get_or_insert(since);
-                self.starting.insert(run, since);
-                self.runs.insert(run, Watched { process, last: None, since });
+                self.starting.insert(run, Starting { since, was_seen: false });
+                self.runs.insert(run, Watched { process, last: None, since, cpu: 0.0 });
             }
             Request::Settled(run) => {
                 self.starting.remove(&run);
@@ -204,20 +217,21 @@ impl Thread {
     fn look(&mut self) {
         let Ok(listeners) = Listeners::read() else { return };
         let fresh = listeners.newer_than(&self.known);
-        if fresh.is_empty() {
+        if fresh.is_empty() && self.starting.values().all(|starting| starting.was_seen) {
             return;
         }
         let table = match ProcTable::read() {
             Ok(table) => table,
             Err(error) => return debug!("cannot read /proc: {error}"),
         };
-        let runs = &self.runs;
-        let listening: Vec<RunId> = self
-            .starting
-            .keys()
-            .filter(|run| runs.get(run).is_some_and(|w| listening::process_tree_listens(&w.process, &table, &fresh)))
-            .copied()
-            .collect();
+        let mut listening = Vec::new();
+        for (run, starting) in &mut self.starting {
+            let candidates = if std::mem::replace(&mut starting.was_seen, true) { &fresh } else { &listeners };
+            let watched = self.runs.get(run);
+            if watched.is_some_and(|w| listening::process_tree_listens(&w.process, &table, candidates)) {
+                listening.push(*run);
+            }
+        }
         for run in listening {
             self.starting.remove(&run);
             // The engine may have ended already.
@@ -236,10 +250,16 @@ impl Thread {
         let mut samples = HashMap::with_capacity(self.runs.len());
         for (run, watched) in &mut self.runs {
             let usage = table.tree_usage(&watched.process);
+            // Ticks are too coarse for a share of less time than this: the last one is shown on.
+            if watched.last.is_some_and(|(_, at)| now.duration_since(at) < SHORTEST) {
+                samples.insert(*run, Sample { cpu: watched.cpu, memory: usage.memory });
+                continue;
+            }
             let (cpu_before, before) = watched.last.unwrap_or((Duration::ZERO, watched.since));
             let (spent, passed) = (usage.cpu.saturating_sub(cpu_before), now.duration_since(before));
             let percent = if passed.is_zero() { 0.0 } else { spent.as_secs_f32() / passed.as_secs_f32() * 100.0 };
             watched.last = Some((usage.cpu, now));
+            watched.cpu = percent;
             samples.insert(*run, Sample { cpu: percent, memory: usage.memory });
         }
         *lock(&self.samples) = samples;
@@ -249,4 +269,40 @@ impl Thread {
 /// What is behind the lock is replaced whole; a panic elsewhere cannot have left it half written.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::sys::spawn::spawn;
+    use crate::sys::testing::{LIMIT, end_of, shell};
+
+    #[test]
+    fn a_run_that_listened_before_it_was_watched_is_noticed() {
+        let (reports, mut inbox) = tokio::sync::mpsc::unbounded_channel();
+        let looker = Looker::start(reports).unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut launch = shell("exec sleep 1000");
+        launch.keep.push(socket.into());
+        let holder = Arc::new(spawn(&launch).unwrap());
+        let silent = Arc::new(spawn(&shell("exec sleep 1000")).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let report = runtime.block_on(async {
+            // Whoever is watched first makes the looker see the socket, which is not his.
+            looker.watch(RunId(1), Arc::clone(&silent));
+            // Between the answers to two requests there is a look.
+            for _ in 0..2 {
+                looker.samples(&[RunId(99)], LIMIT).await;
+            }
+            looker.watch(RunId(2), Arc::clone(&holder));
+            tokio::time::timeout(LIMIT, inbox.recv()).await
+        });
+        assert!(matches!(report, Ok(Some(Report::Ready { run: RunId(2), by: ReadyBy::Listening }))), "{report:?}");
+        for process in [holder, silent] {
+            process.signal(crate::spec::Signal::KILL).unwrap();
+            end_of(&process);
+        }
+    }
 }

@@ -25,6 +25,7 @@ mod publish;
 mod pump;
 mod server;
 mod shell;
+mod sight;
 mod spawner;
 mod store;
 mod watch;

@@ -1,6 +1,6 @@
 //! The shell: carries the core's effects out. Nothing here waits; what takes time is a thread or a task that reports.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
@@ -18,6 +18,7 @@ use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
 use crate::daemon::publish::{Events, Published, PublishedApp};
 use crate::daemon::pump::Pump;
+use crate::daemon::sight::{Kind, Seen, Sight};
 use crate::daemon::spawner::{Job, Spawned};
 use crate::daemon::store::Store;
 use crate::daemon::watch;
@@ -27,9 +28,7 @@ use crate::supervisor::{
     Change, ChangeKind, Definition, Event, Exit, Left, Reply, RequestId, Resolve, RunId, SlotFacts, SlotId, State,
     Supervisor, Time, Wanted, Whom,
 };
-use crate::sys::proc_table::ProcTable;
-use crate::sys::process::{PidFd, Process};
-use crate::sys::tree::{self, Reaper};
+use crate::sys::process::Process;
 
 /// How long the last words of a run that ended are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -56,6 +55,7 @@ pub(super) struct Shell {
     /// What the last start by request found, and where each slot's output goes.
     places: HashMap<SlotId, Place>,
     answers: HashMap<RequestId, Pending>,
+    sight: Sight,
     generation: u64,
 }
 
@@ -63,11 +63,19 @@ pub(super) struct Shell {
 struct Live {
     slot: SlotId,
     process: Arc<Process>,
+    /// See [`marker`].
+    mark: String,
     treekill: bool,
-    wraps: bool,
+    kind: Kind,
     /// Held open, so that the program never reads an end of its input.
     _stdin: std::os::fd::OwnedFd,
     notify: Option<watch::Notify>,
+}
+
+impl Live {
+    fn seen(&self) -> Seen<'_> {
+        Seen { process: &self.process, mark: &self.mark, kind: self.kind }
+    }
 }
 
 #[derive(Default)]
@@ -95,6 +103,7 @@ impl Shell {
             past: HashMap::new(),
             places: HashMap::new(),
             answers: HashMap::new(),
+            sight: Sight::default(),
             generation: 0,
         }
     }
@@ -105,6 +114,11 @@ impl Shell {
     }
 
     // Reports.
+
+    /// A batch of reports has been worked through: what was seen for it is old.
+    pub(super) fn look_anew(&mut self) {
+        self.sight.renew();
+    }
 
     pub(super) fn on_spawned(&mut self, spawned: Spawned) -> Event {
         let Spawned { run, slot, definition, resolved, process, stdin, sources, notify, out_file, error_file } =
@@ -124,10 +138,11 @@ impl Shell {
         self.tools.looker.watch(run, Arc::clone(&process));
         watch::exit(run, Arc::clone(&process), self.tools.reports.clone());
         let notify = notify.and_then(|(socket, path)| watch::notify(run, socket, path, self.tools.reports.clone()));
-        let (wraps, treekill) = (resolved.wraps, definition.spec.stop.treekill);
+        let kind = if resolved.wraps { Kind::Wrapper } else { Kind::Server };
+        let (mark, treekill) = (marker(slot), definition.spec.stop.treekill);
         self.places.insert(slot, Place { resolved, out_file, error_file });
         self.past.insert(run, Past { pid, stderr: Vec::new() });
-        self.runs.insert(run, Live { slot, process, treekill, wraps, _stdin: stdin, notify });
+        self.runs.insert(run, Live { slot, process, mark, treekill, kind, _stdin: stdin, notify });
         Event::Spawned { run }
     }
 
@@ -145,13 +160,14 @@ impl Shell {
             }
         };
         info!(slot = live.slot.0, run = run.0, pid = live.process.display_pid(), "ended: {status}");
-        let left = if live.treekill { self.leftovers(live) } else { Vec::new() };
+        let left = if live.treekill { self.sight.leftovers(live.seen()) } else { Vec::new() };
         self.ask_last_words(run);
         if left.is_empty() {
             self.let_go(run);
             Some(Event::Exited { run, status, left: Left::Nothing })
         } else {
-            watch::gone(run, Arc::clone(&live.process), marker(live.slot), self.reaper(), self.tools.reports.clone());
+            let (process, mark) = (Arc::clone(&live.process), live.mark.clone());
+            watch::gone(run, process, left, mark, Sight::REAPER, self.tools.reports.clone());
             Some(Event::Exited { run, status, left: Left::Survivors })
         }
     }
@@ -199,30 +215,9 @@ impl Shell {
         }
     }
 
-    pub(super) fn signal(&self, run: RunId, signal: Signal, whom: Whom) {
+    pub(super) fn signal(&mut self, run: RunId, signal: Signal, whom: Whom) {
         let Some(live) = self.runs.get(&run) else { return };
-        let sent = match whom {
-            Whom::OnlyMain => live.process.signal(signal),
-            Whom::Main => {
-                // The children of a wrapper first: once it has gone, nobody knows that they were its.
-                if live.wraps {
-                    let table = ProcTable::read();
-                    send(table.and_then(|table| tree::descendants(&live.process, &table)), signal);
-                }
-                live.process.signal(signal)
-            }
-            Whom::Survivors => {
-                send(Ok(self.leftovers(live)), signal);
-                Ok(())
-            }
-            Whom::Tree => {
-                let members = ProcTable::read().and_then(|table| tree::members(&live.process, &table));
-                send(members, signal);
-                send(Ok(self.leftovers(live)), signal);
-                live.process.signal_group(signal).and_then(|()| live.process.signal(signal))
-            }
-        };
-        if let Err(error) = sent {
+        if let Err(error) = self.sight.signal(live.seen(), signal, whom) {
             warn!(run = run.0, "cannot send {signal}: {error}");
         }
     }
@@ -286,14 +281,11 @@ impl Shell {
     pub(super) fn published(&mut self, core: &Supervisor, now: Time) -> Published {
         self.generation += 1;
         let facts = core.facts(now);
-        let known = |run: &RunId| {
-            self.runs.contains_key(run)
-                || facts.iter().flat_map(|(_, slots)| slots).any(|s| s.history.iter().any(|exit| exit.run == *run))
-        };
         // Looked through only when it has grown well beyond what can be remembered.
         if self.past.len() > 64 + 24 * facts.iter().map(|(_, slots)| slots.len()).sum::<usize>() {
-            let keep: Vec<RunId> = self.past.keys().filter(|run| known(run)).copied().collect();
-            self.past.retain(|run, _| keep.contains(run));
+            let exits = facts.iter().flat_map(|(_, slots)| slots).flat_map(|slot| &slot.history);
+            let known: HashSet<RunId> = exits.map(|exit| exit.run).chain(self.runs.keys().copied()).collect();
+            self.past.retain(|run, _| known.contains(run));
         }
         let apps = facts
             .into_iter()
@@ -366,21 +358,6 @@ impl Shell {
         self.past.get(&run).map_or(0, |past| past.pid)
     }
 
-    fn leftovers(&self, live: &Live) -> Vec<PidFd> {
-        match tree::leftovers(&live.process, &marker(live.slot), self.reaper()) {
-            Ok(left) => left,
-            Err(error) => {
-                warn!(slot = live.slot.0, "cannot see what the process left: {error}");
-                Vec::new()
-            }
-        }
-    }
-
-    /// Who adopts the orphans of runs: the guardian, or this process when it is alone.
-    fn reaper(&self) -> Reaper {
-        Reaper::Parent
-    }
-
     /// Nothing of a run lives any more, or nobody cares.
     fn let_go(&mut self, run: RunId) {
         let Some(live) = self.runs.remove(&run) else { return };
@@ -404,18 +381,5 @@ impl Shell {
                 let _ = reports.send(Report::LastWords { run, stderr });
             }
         });
-    }
-}
-
-fn send(processes: std::io::Result<Vec<PidFd>>, signal: Signal) {
-    match processes {
-        Ok(processes) => {
-            for process in processes {
-                if let Err(error) = process.signal(signal) {
-                    warn!("cannot send {signal} to {}: {error}", process.display_pid());
-                }
-            }
-        }
-        Err(error) => warn!("cannot list processes: {error}"),
     }
 }

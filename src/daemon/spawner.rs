@@ -121,20 +121,23 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     leave_some(&stdin)?;
     let notify = notify_socket(&ground.notify_dir, run);
     let notify_path = notify.as_ref().map(|(_, path)| path.as_path());
-    let launch = Launch {
-        program: resolved.program.clone(),
-        argv: resolved.argv.clone(),
-        env: launch::environment(&definition, slot, instance, notify_path),
-        cwd: resolved.cwd.clone(),
-        stdin: stdin_theirs,
-        stdout,
-        stderr,
-        nofile: ground.nofile,
-        umask: Some(ground.umask),
-        oom_score_adj: None,
-        keep: Vec::new(),
-    };
-    let made = spawn::spawn(&launch).map_err(Failed::Spawn);
+    let env = launch::environment(&definition, slot, instance, notify_path);
+    let made = env.map_err(Failed::Launch).and_then(|env| {
+        let launch = Launch {
+            program: resolved.program.clone(),
+            argv: resolved.argv.clone(),
+            env,
+            cwd: resolved.cwd.clone(),
+            stdin: stdin_theirs,
+            stdout,
+            stderr,
+            nofile: ground.nofile,
+            umask: Some(ground.umask),
+            oom_score_adj: None,
+            keep: Vec::new(),
+        };
+        spawn::spawn(&launch).map_err(Failed::Spawn)
+    });
     if let (Err(_), Some(path)) = (&made, notify_path) {
         // Left over, it would be replaced by the next run that gets its number.
         let _ = std::fs::remove_file(path);

@@ -42,23 +42,30 @@ pub(super) fn exit_later(run: RunId, reports: mpsc::UnboundedSender<Report>) {
     });
 }
 
-/// Reports when nothing is left of the tree of a main process that has ended.
+/// Reports when nothing is left of the tree of a main process that has ended. `left` is what was left at its end.
 pub(super) fn gone(
     run: RunId,
     process: Arc<Process>,
+    left: Vec<PidFd>,
     mark: String,
     reaper: Reaper,
     reports: mpsc::UnboundedSender<Report>,
 ) {
     tokio::spawn(async move {
+        // Kept until each has ended: on its last steps a process has no environment any more by which a list could know
+        // it, and still holds its sockets.
+        let mut left: Vec<Arc<PidFd>> = left.into_iter().map(Arc::new).collect();
         loop {
+            // One of them may start others: look again even when none has ended.
+            let _ = tokio::time::timeout(LIST_AGAIN, all_ended(&left)).await;
+            left.retain(|process| !process.has_ended_within(Duration::ZERO).unwrap_or(true));
             let (main, mark) = (Arc::clone(&process), mark.clone());
             let listed = tokio::task::spawn_blocking(move || tree::leftovers(&main, &mark, reaper)).await;
             match listed {
-                Ok(Ok(left)) if left.is_empty() => break,
-                Ok(Ok(left)) => {
-                    // One of them may start others: look again even when none has ended.
-                    let _ = tokio::time::timeout(LIST_AGAIN, all_ended(left)).await;
+                Ok(Ok(listed)) if listed.is_empty() && left.is_empty() => break,
+                Ok(Ok(listed)) => {
+                    left.retain(|kept| listed.iter().all(|one| one.display_pid() != kept.display_pid()));
+                    left.extend(listed.into_iter().map(Arc::new));
                 }
                 Ok(Err(error)) => {
                     warn!(run = run.0, "cannot see what the process left: {error}");
@@ -105,9 +112,14 @@ pub(super) fn notify(
     };
     let task = tokio::spawn(async move {
         let mut buffer = [0u8; DATAGRAM];
+        let mut told = false;
         while let Ok(count) = socket.recv(&mut buffer).await {
             let is_ready = buffer[..count].split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
-            if is_ready && reports.send(Report::Ready { run, by: ReadyBy::Notified }).is_err() {
+            // Once: a program that repeats itself costs its own time, not the engine's.
+            if is_ready
+                && !std::mem::replace(&mut told, true)
+                && reports.send(Report::Ready { run, by: ReadyBy::Notified }).is_err()
+            {
                 return;
             }
         }
@@ -125,9 +137,9 @@ async fn ended(process: &Arc<Process>) {
     }
 }
 
-async fn all_ended(processes: Vec<PidFd>) {
+async fn all_ended(processes: &[Arc<PidFd>]) {
     for process in processes {
-        if readable::pidfd_ended(process).await.is_err() {
+        if readable::pidfd_ended(Arc::clone(process)).await.is_err() {
             tokio::time::sleep(LIST_AGAIN).await;
         }
     }

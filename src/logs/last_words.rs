@@ -4,7 +4,7 @@
 const KEPT: usize = 2048;
 
 /// How many lines are shown.
-const LINES: usize = 10;
+const LINES: usize = 25;
 
 /// The end of a stream of bytes.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +25,7 @@ impl LastWords {
         self.kept.extend_from_slice(fresh);
     }
 
-    /// The last whole lines, at most ten, oldest first; bytes that are no UTF-8 are shown as U+FFFD. A line whose
+    /// The last whole lines, at most 25, oldest first; bytes that are no UTF-8 are shown as U+FFFD. A line whose
     /// beginning is lost starts with `…`.
     pub fn lines(&self) -> Vec<String> {
         let text = String::from_utf8_lossy(&self.kept);

@@ -26,6 +26,9 @@ use crate::error::Failure;
 use options::Options;
 use server::Server;
 
+/// The variable that holds USER:PASS, for who does not want them in the list of processes.
+pub const BASIC_AUTH: &str = "RSX_SERVE_BASIC_AUTH";
+
 /// How long requests in hand may take after a signal to end.
 pub const GRACE: Duration = Duration::from_secs(3);
 
@@ -35,7 +38,7 @@ pub const GRACE: Duration = Duration::from_secs(3);
 ///
 /// A [`Failure`] for a command line that is not understood, a folder that is not there, or a port that cannot be had.
 pub fn run(args: impl Iterator<Item = OsString>) -> Result<(), Failure> {
-    let options = match Options::read(args, std::env::var("PORT").ok())? {
+    let options = match Options::read(args, std::env::var("PORT").ok(), std::env::var(BASIC_AUTH).ok())? {
         options::Reading::Serve(options) => options,
         options::Reading::Help(text) => {
             say(&text);

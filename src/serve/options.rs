@@ -7,6 +7,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::error::{ExitCode, Failure};
+use crate::serve::BASIC_AUTH;
 use crate::serve::access::Credentials;
 
 /// The port when neither the command line nor `PORT` names one.
@@ -70,12 +71,16 @@ struct Args {
 }
 
 impl Options {
-    /// Reads the arguments; `env_port` is the value of `PORT`.
+    /// Reads the arguments; `env_port` is the value of `PORT`, `env_auth` that of [`BASIC_AUTH`].
     ///
     /// # Errors
     ///
     /// [`ExitCode::Usage`] for arguments, or a `PORT`, that are not understood.
-    pub(super) fn read(args: impl Iterator<Item = OsString>, env_port: Option<String>) -> Result<Reading, Failure> {
+    pub(super) fn read(
+        args: impl Iterator<Item = OsString>,
+        env_port: Option<String>,
+        env_auth: Option<String>,
+    ) -> Result<Reading, Failure> {
         let args = match Args::try_parse_from(args) {
             Ok(args) => args,
             Err(error) if error.kind() == ErrorKind::DisplayHelp => return Ok(Reading::Help(error.to_string())),
@@ -89,12 +94,16 @@ impl Options {
             })?,
             (None, None) => DEFAULT_PORT,
         };
+        let from_env = env_auth
+            .map(|text| text.parse::<Credentials>())
+            .transpose()
+            .map_err(|_| Failure::new(ExitCode::Usage, format!("the variable {BASIC_AUTH} is no USER:PASS")))?;
         Ok(Reading::Serve(Options {
             path: args.path,
             host: args.host,
             port,
             missing: if args.spa { Missing::Index } else { Missing::NotFound },
-            credentials: args.basic_auth,
+            credentials: args.basic_auth.or(from_env),
         }))
     }
 }
@@ -114,7 +123,7 @@ mod tests {
 
     #[track_caller]
     fn read(args: &[&str], port: Option<&str>) -> Options {
-        match Options::read(args.iter().map(OsString::from), port.map(str::to_owned)) {
+        match Options::read(args.iter().map(OsString::from), port.map(str::to_owned), None) {
             Ok(Reading::Serve(options)) => options,
             other => panic!("{other:?}"),
         }
@@ -138,8 +147,8 @@ mod tests {
             (&["--basic-auth", "no-colon"], None),
             (&[], Some("http")),
         ] {
-            let failure =
-                Options::read(args.iter().map(OsString::from), port.map(str::to_owned)).expect_err("not understood");
+            let failure = Options::read(args.iter().map(OsString::from), port.map(str::to_owned), None)
+                .expect_err("not understood");
             assert_eq!(failure.code(), ExitCode::Usage, "{failure}");
             assert!(!failure.message().is_empty() && !failure.hints().is_empty(), "{failure}");
         }

@@ -9,7 +9,7 @@ use crate::supervisor::{Left, ReadyBy, RunId, SlotId, Time, Who};
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// To [`Ask::Apply`].
+    /// To [`Ask::Apply`](crate::supervisor::Ask::Apply).
     Applied {
         /// What was or would be done.
         plan: Vec<PlanStep>,

@@ -78,7 +78,9 @@ fn change(old: &AppSpec, new: &AppSpec, fresh: bool, slots: &[&Slot], apply: &Ap
     if !fresh {
         what.push("script file");
     }
-    let restart = needs_restart || !fresh;
+    // What is stopped and does not start by itself only takes its new values.
+    let wanted = new.autostart || slots.iter().any(|slot| slot.goal == Goal::Up);
+    let restart = wanted && (needs_restart || !fresh);
     let runs = |slot: &&&Slot| slot.is_up();
     let up = slots.iter().filter(runs).count();
     if what.is_empty() {
@@ -111,6 +113,9 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<&'static str>, bool) {
         ("script", old.program != new.program),
         ("cwd", old.cwd != new.cwd),
         ("env", old.env != new.env),
+        ("env_file", old.env_files != new.env_files),
+        ("filter_env", old.filter_env != new.filter_env),
+        ("increment_var", old.increment_var != new.increment_var),
         ("instance_var", old.instance_var != new.instance_var),
         ("out_file", old.logs.out != new.logs.out),
         ("error_file", old.logs.error != new.logs.error),

@@ -141,7 +141,18 @@ impl Supervisor {
             (PlanAction::Restart, Some(app)) => (app, Renew::Always),
             (PlanAction::Change { what, restart }, Some(app)) => {
                 effects.push(announce(ChangeKind::Changed(what.clone())));
-                (app, if *restart { Renew::Always } else { Renew::IfDown })
+                let starts = step.definition.as_ref().is_some_and(|definition| definition.spec.autostart)
+                    || self.slots.values().any(|slot| slot.app == app && slot.goal == Goal::Up);
+                (
+                    app,
+                    if *restart {
+                        Renew::Always
+                    } else if starts {
+                        Renew::IfDown
+                    } else {
+                        Renew::Never
+                    },
+                )
             }
             (PlanAction::Create | PlanAction::Register, _) | (_, None) => {
                 effects.push(announce(ChangeKind::Created));
@@ -156,10 +167,20 @@ impl Supervisor {
             self.ask_slot(now, slot, who, Want::Gone, Renew::Never);
             waited.push((slot, Want::Gone));
         }
-        for slot in kept {
+        for id in kept {
             if renew != Renew::Never {
-                self.ask_slot(now, slot, who, Want::Ready, renew);
-                waited.push((slot, Want::Ready));
+                self.ask_slot(now, id, who, Want::Ready, renew);
+                waited.push((id, Want::Ready));
+            } else if let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.goal == Goal::Deleted) {
+                // Declared again while it was on its way out: it stays, and stopped.
+                slot.want_down(Goal::Down, who);
+            } else if self
+                .slots
+                .get(&id)
+                .is_some_and(|slot| slot.goal == Goal::Up && slot.state() != crate::supervisor::State::Online)
+            {
+                // Left alone, and still on its way up: the answer says that it runs, so it waits.
+                waited.push((id, Want::Ready));
             }
         }
     }

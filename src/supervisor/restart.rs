@@ -79,7 +79,10 @@ impl Lives {
     /// Decides what follows a failure that is no exit, or an exit that is to be restarted.
     pub(super) fn fail(&mut self, spec: &RestartSpec, now: Time, uptime: Duration, what: &str, dice: u64) -> Verdict {
         if uptime >= spec.min_uptime {
-            self.unstable.clear();
+            if self.half_open {
+                // The second chance was taken: what led to giving up is forgiven.
+                self.unstable.clear();
+            }
             self.half_open = false;
         } else {
             self.unstable.push_back(now);
@@ -193,6 +196,17 @@ mod tests {
             assert!(matches!(quick(&mut lives, &spec, i * 60_000), Verdict::Restart(_)), "at {i} minutes");
         }
         assert_eq!(lives.unstable(Time::from_millis(99 * 60_000)), 10);
+    }
+
+    #[test]
+    fn a_long_life_between_quick_ones_forgives_nothing() {
+        let (mut lives, spec) = (Lives::default(), spec());
+        for i in 0..15 {
+            assert!(matches!(quick(&mut lives, &spec, i * 2_000), Verdict::Restart(_)));
+            let at = Time::from_millis(i * 2_000 + 1_500);
+            assert!(matches!(lives.end(&spec, at, Duration::from_millis(1_100), FAILED, 0), Verdict::Restart(_)));
+        }
+        assert!(matches!(quick(&mut lives, &spec, 31_000), Verdict::GiveUp { .. }));
     }
 
     #[test]

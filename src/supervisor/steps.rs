@@ -193,7 +193,12 @@ impl Slot {
             Stage::Survivors(status) => (Stage::KilledSurvivors(status), true),
             Stage::Killed | Stage::KilledSurvivors(_) => (stage, false),
         };
-        let whom = if self.definition.spec.stop.treekill { Whom::Tree } else { Whom::OnlyMain };
+        let whom = match stage {
+            // Its tree is waited for, whatever the declaration says by now.
+            Stage::Survivors(_) | Stage::KilledSurvivors(_) => Whom::Tree,
+            Stage::Unspawned | Stage::Asked | Stage::Killed if self.definition.spec.stop.treekill => Whom::Tree,
+            Stage::Unspawned | Stage::Asked | Stage::Killed => Whom::OnlyMain,
+        };
         turn.effects.push(Effect::Signal { run: run.id, signal: Signal::KILL, whom });
         if first {
             self.announce(ChangeKind::Killed(run.id), turn);

@@ -72,9 +72,16 @@ fn unknown(target: &Target, candidates: &[Candidate<'_>]) -> Refusal {
         Target::Word(word) => word.clone(),
         Target::File { path, .. } | Target::Script(path) => path.display().to_string(),
     };
+    let length = word.chars().count();
+    // The distance is at least the difference in length: comparing a long word with a thousand names takes seconds.
+    let may_be_similar = |name: &&str| {
+        let own = name.chars().count();
+        length.abs_diff(own) <= 1 + own / 4
+    };
     let mut similar: Vec<(usize, String)> = candidates
         .iter()
         .flat_map(|c| [c.name, c.namespace])
+        .filter(may_be_similar)
         .map(|name| (strsim::damerau_levenshtein(&word, name), name.to_owned()))
         .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 4)
         .collect();
@@ -143,6 +150,8 @@ mod tests {
                 Err(Refusal::UnknownTarget { target: "wroker".into(), similar: vec!["worker".into()] })
             );
             assert!(matches!(resolve(&[Target::Word("/(/".into())], c), Err(Refusal::BadPattern { .. })));
+            let absurd = Target::Word("x".repeat(10_000_000));
+            assert!(matches!(resolve(&[absurd], c), Err(Refusal::UnknownTarget { similar, .. }) if similar.is_empty()));
         });
         assert_eq!(resolve(&[Target::Word("all".into())], &[]), Ok(vec![]));
     }

@@ -1,5 +1,7 @@
 //! The core by tables: one behaviour a test, no process, no clock.
 
+mod meanwhile;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -353,20 +355,6 @@ fn a_job_that_never_restarts_is_done_when_it_exits_zero() {
 }
 
 #[test]
-fn a_successor_does_not_do_a_finished_job_once_more() {
-    let mut spec = AppSpec::sample("job");
-    spec.restart.policy = RestartPolicy::Never;
-    let mut bench = Bench::new();
-    bench.ask(apply(vec![spec]));
-    let run = bench.come_up();
-    assert!(bench.core.wanted()[0].slots[0].2);
-    let before = bench.core.wanted_version();
-    bench.exit(run, 0);
-    assert_ne!(bench.core.wanted_version(), before);
-    assert!(!bench.core.wanted()[0].slots[0].2);
-}
-
-#[test]
 fn delete_stops_forgets_and_begins_ids_anew_when_nothing_is_left() {
     let (mut bench, run) = Bench::online();
     let id = bench.ask(Ask::Delete(act("0")));
@@ -401,6 +389,17 @@ fn apply_leaves_what_is_as_declared_and_changes_what_differs() {
         panic!("no spawn");
     };
     assert_eq!(definition.spec.env["A"], "1");
+}
+
+#[test]
+fn apply_waits_for_what_is_as_declared_and_still_on_its_way() {
+    let mut bench = Bench::new();
+    bench.ask(apply(vec![AppSpec::sample("api")]));
+    let again = bench.ask(apply(vec![AppSpec::sample("api")]));
+    assert!(bench.replies(again).is_empty(), "it does not run yet");
+    bench.come_up();
+    assert_eq!(bench.answers(again), [SlotAnswer::Done(State::Online)]);
+    assert_eq!(bench.spawns(), 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::supervisor::restart::in_words;
 use crate::supervisor::slot::{Goal, Phase, Slot};
-use crate::supervisor::{Effect, PlanStep, Reply, RequestId, SlotAnswer, SlotId, SlotResult, State, Time};
+use crate::supervisor::{Effect, PlanStep, Reply, RequestId, RunId, SlotAnswer, SlotId, SlotResult, State, Time};
 
 /// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ struct Pending {
     instance: u16,
     want: Want,
     generation: u32,
+    /// The failed run that was known of when the request came: that is not its answer.
+    known: Option<RunId>,
     seen: State,
 }
 
@@ -60,6 +62,7 @@ impl Waiter {
             instance: slot.instance,
             want,
             generation: if slot.generation > 0 { slot.generation } else { slot.launched },
+            known: slot.failed.as_ref().map(|failed| failed.run),
             seen: slot.state(),
         };
         self.pending.insert(slot.id, pending);
@@ -149,7 +152,7 @@ fn ready(pending: &Pending, slot: &Slot, now: Time) -> Option<SlotAnswer> {
     match (&slot.phase, &slot.failed) {
         (Phase::Online { .. }, _) => Some(SlotAnswer::Done(State::Online)),
         (Phase::Stopping { .. }, _) => None,
-        (_, Some(failed)) if failed.generation >= pending.generation => {
+        (_, Some(failed)) if failed.generation >= pending.generation && pending.known != Some(failed.run) => {
             Some(SlotAnswer::Failed { reason: failed.reason.clone(), run: Some(failed.run), next })
         }
         (Phase::Completed { status }, _) if status.is_success() => Some(SlotAnswer::Done(State::Stopped)),

@@ -157,7 +157,15 @@ pub(super) struct StatReader {
 }
 
 impl StatReader {
+    /// # Errors
+    ///
+    /// No descriptor left, or a /proc whose numbers are those of another PID namespace (pid_namespaces(7)): as our own
+    /// they would mean strangers.
     pub(super) fn new() -> io::Result<StatReader> {
+        let own = std::fs::read_link("/proc/self")?;
+        if own.to_str().and_then(|pid| pid.parse().ok()) != Some(nix::unistd::getpid().as_raw()) {
+            return Err(io::Error::other("/proc is that of another PID namespace"));
+        }
         Ok(StatReader { proc: std::fs::File::open("/proc")?, buffer: [0; 1024] })
     }
 

@@ -23,7 +23,7 @@ pub async fn ended(process: Arc<Process>) -> io::Result<()> {
 /// # Errors
 ///
 /// As [`ended`].
-pub async fn pidfd_ended(process: PidFd) -> io::Result<()> {
+pub async fn pidfd_ended(process: Arc<PidFd>) -> io::Result<()> {
     readable(process).await
 }
 

@@ -53,8 +53,8 @@ impl Survivors {
             Reaper::Own => own,
         };
         let mut rows = Vec::new();
+        let mut stat = StatReader::new()?;
         if !has_only_child(pid, own) {
-            let mut stat = StatReader::new()?;
             let mut sessions = Sessions { reaper, own, known: HashMap::new() };
             for pid in pids()?.filter(|pid| *pid != own) {
                 if sessions.may_be_left(pid) {

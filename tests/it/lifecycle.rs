@@ -59,7 +59,7 @@ fn a_changed_variable_restarts_only_its_app() {
     let rsx = Rsx::new();
     let (a, b) = two(&rsx);
     rsx.ecosystem(&TWO.replace("red", "blue"));
-    rsx.ok("start ecosystem.toml").prints(&["~ a: changed, restarts: env", "= b: unchanged"]);
+    rsx.ok("start ecosystem.toml").prints(&["~ a: restart, changed: env", "= b: unchanged"]);
     assert_ne!(rsx.pid("a"), a);
     assert_eq!(rsx.pid("b"), b);
     assert_eq!(environment_of(rsx.pid("a"))["COLOUR"], "blue");
@@ -70,7 +70,7 @@ fn a_changed_policy_restarts_nothing() {
     let rsx = Rsx::new();
     let before = two(&rsx);
     rsx.ecosystem(&format!("{TWO}max_restarts = 3\nrestart = \"on-failure\"\n"));
-    rsx.ok("start ecosystem.toml").prints(&["~ b: changed while it runs: restart, max_restarts"]);
+    rsx.ok("start ecosystem.toml").prints(&["~ b: no restart, changed: restart, max_restarts"]);
     assert_eq!((rsx.pid("a"), rsx.pid("b")), before);
     assert_eq!(rsx.json("describe b")[0]["spec"]["restart"]["max_restarts"], 3);
 }
@@ -84,7 +84,7 @@ fn a_new_script_file_counts_as_a_change() {
     let before = rsx.pid("a");
     // Deployed by rename, as tools do: another inode.
     std::fs::rename(rsx.script("next.sh", "exec sleep 2000\n"), rsx.scratch().join("app.sh")).unwrap();
-    rsx.ok("start ecosystem.toml").prints(&["~ a: changed, restarts: script file"]);
+    rsx.ok("start ecosystem.toml").prints(&["~ a: restart, changed: script file"]);
     assert_ne!(rsx.pid("a"), before);
     rsx.ok("start ecosystem.toml").prints(&["= a: unchanged"]);
 }
@@ -98,7 +98,7 @@ fn a_dry_run_prints_the_plan_and_changes_nothing() {
     let before = two(&rsx);
     rsx.ecosystem("[[apps]]\nname = \"a\"\nscript = \"sleep 2000\"\n[[apps]]\nname = \"c\"\nscript = \"sleep 1\"\n");
     rsx.ok("start ecosystem.toml --dry-run --prune").prints(&[
-        "~ a: changed",
+        "~ a: restart, changed",
         "+ c: new",
         "- b: no longer in the file",
     ]);

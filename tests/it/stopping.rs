@@ -36,7 +36,7 @@ fn the_signal_of_the_owner_is_sent() {
     rsx.wait_for_word("up");
     rsx.ok("stop app");
     assert_eq!(rsx.events().wait_for("app", "stopping").get("signal"), "SIGINT");
-    assert_eq!(std::fs::read_to_string(rsx.log("app-out.log")).unwrap(), "got INT\n");
+    rsx.wait_for_text(&rsx.log("app-out.log"), |text| text == "got INT\n");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_program_may_take_its_time_to_end_well() {
     rsx.ok("start app.sh --min-uptime 100");
     rsx.wait_for_word("up");
     rsx.ok("stop app");
-    assert_eq!(std::fs::read_to_string(rsx.log("app-out.log")).unwrap(), "flushed\n");
+    rsx.wait_for_text(&rsx.log("app-out.log"), |text| text == "flushed\n");
 }
 
 #[test]

@@ -6,10 +6,10 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::cli::render::clock::moment;
 use crate::cli::render::table::Sheet;
-use crate::cli::render::units::{cpu, fine_span, memory, printable, span};
+use crate::cli::render::units::{cpu, fine_span, memory, printable, redacted, span};
 use crate::cli::style::{Style, Tint};
 use crate::cli::targets::Picked;
-use crate::proto::{AppView, ExitView, SlotView};
+use crate::proto::{AppView, ExitView, SlotView, State};
 use crate::spec::{AppSpec, Env, Origin, Program, RestartDelay, RestartPolicy};
 
 /// Details of the app, of each instance, and how its last runs ended.
@@ -17,6 +17,7 @@ pub(in crate::cli) fn describe(picked: &Picked<'_>, sheet: Sheet) -> String {
     let app = picked.app;
     let mut text = heading(&format!("App `{}`", printable(&app.name)), sheet.style);
     let mut rows = vec![
+        ("status", summary(&picked.slots, sheet.now)),
         ("namespace", app.namespace.clone()),
         ("version", app.version.clone().unwrap_or_else(|| "-".into())),
         ("user", app.user.clone()),
@@ -40,9 +41,30 @@ pub(in crate::cli) fn describe(picked: &Picked<'_>, sheet: Sheet) -> String {
     text
 }
 
+/// `online since 5h, 2 restarts`; of several instances how many are in which state.
+fn summary(slots: &[&SlotView], now: u64) -> String {
+    if let [slot] = slots {
+        let since = slot.pid.and(slot.started).map(|at| format!(" since {}", span(now.saturating_sub(at))));
+        let reason = slot.reason.as_ref().map(|reason| format!(": {reason}"));
+        let restarts = match slot.restarts {
+            0 => String::new(),
+            1 => ", 1 restart".to_owned(),
+            count => format!(", {count} restarts"),
+        };
+        return format!("{}{}{}{restarts}", slot.state, since.unwrap_or_default(), reason.unwrap_or_default());
+    }
+    let mut counts: Vec<(State, usize)> = Vec::new();
+    for slot in slots {
+        match counts.iter_mut().find(|(state, _)| *state == slot.state) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((slot.state, 1)),
+        }
+    }
+    counts.iter().map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")
+}
+
 fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
     let time = |duration: Duration| fine_span(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-    let words = |words: &[String]| if words.is_empty() { "-".to_owned() } else { words.join(" ") };
     let mut rows = vec![(
         "declared in",
         match &spec.origin {
@@ -52,17 +74,18 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
     match &spec.program {
         Program::Script { script, interpreter, interpreter_args, args } => {
             rows.push(("script", script.display().to_string()));
-            rows.push(("args", words(args)));
+            rows.push(("args", args.join(" ")));
             rows.push(("interpreter", interpreter.clone()));
-            rows.push(("interpreter args", words(interpreter_args)));
+            rows.push(("interpreter args", interpreter_args.join(" ")));
         }
         Program::Binary { path, args } => {
             rows.push(("program", path.display().to_string()));
-            rows.push(("args", words(args)));
+            rows.push(("args", args.join(" ")));
         }
         Program::CommandLine { line } => rows.push(("command line", line.clone())),
-        Program::Serve { args } => rows.push(("static files", words(args))),
+        Program::Serve { args } => rows.push(("static files", redacted(args).join(" "))),
     }
+    rows.retain(|(_, value)| !value.is_empty());
     let policy = match spec.restart.policy {
         RestartPolicy::Always => "always",
         RestartPolicy::OnFailure => "on-failure",
@@ -72,7 +95,8 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
         RestartDelay::Fixed { pause } => time(pause),
         RestartDelay::Backoff { first } => format!("at once, then from {} growing to 15s", time(first)),
     };
-    let quick = format!("{} shorter than {}", spec.restart.max_restarts, time(spec.restart.min_uptime));
+    let quick = format!("{} lives under {} in ten minutes", spec.restart.max_restarts, time(spec.restart.min_uptime));
+    let tree = if spec.stop.treekill { "children included" } else { "main process only" };
     rows.extend([
         ("cwd", spec.cwd.display().to_string()),
         ("mode", "fork".to_owned()),
@@ -81,8 +105,7 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
         ("restart delay", delay),
         ("given up after", quick),
         ("tried again after", spec.restart.retry_after.map_or_else(|| "never".into(), time)),
-        ("stop", format!("{}, SIGKILL after {}", spec.stop.signal, time(spec.stop.kill_timeout))),
-        ("stops", if spec.stop.treekill { "the whole tree" } else { "the main process only" }.to_owned()),
+        ("stopped by", format!("{}, SIGKILL after {}, {tree}", spec.stop.signal, time(spec.stop.kill_timeout))),
         ("ready within", time(spec.listen_timeout)),
     ]);
     if !spec.restart.stop_exit_codes.is_empty() {
@@ -105,13 +128,15 @@ fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, Stri
         ("pid", slot.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string())),
         ("running since", slot.pid.and(slot.started).map_or_else(|| "-".to_owned(), age)),
         ("restarts", slot.restarts.to_string()),
-        ("quick exits", format!("{} in the last ten minutes", slot.unstable)),
         ("cpu", cpu(slot.cpu)),
         ("memory", memory(slot.memory)),
         ("output log", file(&slot.out_file)),
         ("error log", file(&slot.error_file)),
         ("created", age(slot.created)),
     ];
+    if slot.unstable > 0 {
+        rows.push(("quick exits", format!("{} in the last ten minutes", slot.unstable)));
+    }
     if let Some(reason) = &slot.reason {
         rows.push(("reason", reason.clone()));
     }
@@ -122,21 +147,23 @@ fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, Stri
     rows
 }
 
+/// Lines and no table: last words are long, and are copied from here into searches.
 fn history(exits: &[ExitView], sheet: Sheet) -> String {
-    let mut table = frame(sheet);
-    table.set_header(["when", "pid", "uptime", "how"]);
+    let mut text = String::new();
     for exit in exits {
         let how = match exit.status {
             Some(status) if exit.reason != status.to_string() => format!("{} ({status})", printable(&exit.reason)),
             Some(_) | None => printable(&exit.reason).into_owned(),
         };
-        let lived = if exit.pid == 0 { "-".to_owned() } else { fine_span(exit.uptime) };
-        let pid = if exit.pid == 0 { "-".to_owned() } else { exit.pid.to_string() };
-        let mut lines = vec![how];
-        lines.extend(exit.stderr.iter().map(|line| format!("| {}", printable(line))));
-        table.add_row([moment(exit.time), pid, lived, lines.join("\n")]);
+        let run = match exit.pid {
+            // It never ran.
+            0 => String::new(),
+            pid => format!(", pid {pid}, after {}", fine_span(exit.uptime)),
+        };
+        text.push_str(&format!(" {}  {}{run}\n", moment(exit.time), sheet.style.paint(Tint::Bold, &how)));
+        text.extend(exit.stderr.iter().map(|line| format!("   | {}\n", printable(line))));
     }
-    finish(&table)
+    text
 }
 
 /// Values were redacted by the daemon, where their names look secret.

@@ -37,13 +37,16 @@ pub(in crate::cli) fn what(event: &EventKind) -> String {
             let rest = if *left { ", children left behind are being ended" } else { "" };
             format!("exited: {status}, pid {pid}, after {}{rest}", fine_span(*uptime))
         }
+        EventKind::Waiting { delay: 0, reason } => format!("restarting at once: {}", printable(reason)),
         EventKind::Waiting { delay, reason } => {
-            format!("waiting restart in {}: {}", fine_span(*delay), printable(reason))
+            format!("restarting in {}: {}", fine_span(*delay), printable(reason))
         }
         EventKind::Errored { reason, retry: Some(retry) } => {
             format!("errored: {}, tried again in {}", printable(reason), fine_span(*retry))
         }
         EventKind::Errored { reason, retry: None } => format!("errored: {}", printable(reason)),
+        // A reason that says so by itself needs no heading.
+        EventKind::Stopped { reason } if reason.starts_with("stopped") => printable(reason).into_owned(),
         EventKind::Stopped { reason } => format!("stopped: {}", printable(reason)),
         EventKind::Deleted => "deleted".to_owned(),
         EventKind::DaemonReady { pid, restarts: 0 } => format!("daemon ready, pid {pid}"),

@@ -15,7 +15,9 @@ pub(in crate::cli) fn failures(results: &[SlotResult], style: Style) -> Vec<Stri
                 lines.push(format!("{} `{place}` {}", style.paint(Tint::Red, "failed:"), printable(reason)));
                 lines.extend(stderr.iter().map(|line| format!("  | {}", printable(line))));
                 lines.extend(next.iter().map(|next| format!("  next: {}", printable(next))));
-                lines.push(format!("  hint: rsx logs {}", printable(&result.name)));
+                // Without last words it may never have run, and have no logs.
+                let verb = if stderr.is_empty() { "describe" } else { "logs" };
+                lines.push(format!("  hint: `rsx {verb} {}`", printable(&result.name)));
             }
             Answer::Pending { state } => {
                 let word = match state {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::cli::render::units::redacted;
 use crate::proto::{AppView, SlotView, View};
 use crate::spec::{AppSpec, LogTarget, Program, RestartDelay, RestartPolicy};
 
@@ -42,7 +43,7 @@ fn configured(spec: &AppSpec) -> Value {
         }
         Program::Binary { path, args } => (path.display().to_string(), "none", vec![], args.clone()),
         Program::CommandLine { line } => ("bash".to_owned(), "none", vec![], vec!["-c".to_owned(), line.clone()]),
-        Program::Serve { args } => ("rsx:serve".to_owned(), "none", vec![], args.clone()),
+        Program::Serve { args } => ("rsx:serve".to_owned(), "none", vec![], redacted(args)),
     };
     let (restart_delay, backoff) = match spec.restart.delay {
         RestartDelay::Fixed { pause } => (pause.as_millis(), 0),

@@ -3,11 +3,17 @@
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 use crate::cli::render::units;
-use crate::cli::style::Style;
+use crate::cli::style::{Style, Tint};
 use crate::proto::{AppView, SlotView, State, View};
 
 /// The longest name that is shown whole.
 const NAME_LIMIT: usize = 40;
+
+/// More rows than these are counted by state, as nobody sees all of them at once.
+const MANY: usize = 20;
+
+/// How many instances in trouble are told one by one.
+const TROUBLES: usize = 10;
 
 /// One column of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +63,7 @@ pub(in crate::cli) struct Sheet {
     pub(in crate::cli) now: u64,
 }
 
-/// The table of all instances, and one line for each that needs attention. Ends with a newline unless empty.
+/// The table of all instances. Ends with a newline.
 pub(in crate::cli) fn table(view: &View, sheet: Sheet) -> String {
     let rows: Vec<(&AppView, &SlotView)> =
         view.apps.iter().flat_map(|app| app.slots.iter().map(move |slot| (app, slot))).collect();
@@ -88,28 +94,46 @@ pub(in crate::cli) fn table(view: &View, sheet: Sheet) -> String {
         None => unpadded(&table),
     };
     drawn.push('\n');
-    for line in rows.iter().filter_map(|(app, slot)| trouble(app, slot, sheet)) {
-        drawn.push_str(&line);
-        drawn.push('\n');
+    if sheet.width.is_some() && rows.len() > MANY {
+        drawn.push_str(&counted(&rows, sheet.style));
     }
     drawn
 }
 
-/// What is wrong with an instance, in one line with the verb that tells more; nothing if it does as it should.
-pub(in crate::cli) fn trouble(app: &AppView, slot: &SlotView, sheet: Sheet) -> Option<String> {
-    let is_trouble = match slot.state {
-        State::Errored | State::Waiting => true,
-        State::Online | State::Launching | State::Stopping | State::Stopped => false,
-    };
-    if !is_trouble {
-        return None;
+/// `1000 instances: 998 online, 2 errored`.
+fn counted(rows: &[(&AppView, &SlotView)], style: Style) -> String {
+    let states = [State::Online, State::Launching, State::Waiting, State::Errored, State::Stopping, State::Stopped];
+    let count = |state: &State| rows.iter().filter(|(_, slot)| slot.state == *state).count();
+    let counts = states.iter().map(|state| (count(state), state)).filter(|(count, _)| *count > 0);
+    let words: Vec<String> =
+        counts.map(|(count, state)| format!("{count} {}", style.paint(Tint::of(*state), state.as_str()))).collect();
+    format!("{} instances: {}\n", rows.len(), words.join(", "))
+}
+
+/// One line for each instance that needs attention, but not for those that were `told` of already (by id).
+pub(in crate::cli) fn troubles(view: &View, sheet: Sheet, told: &[u32]) -> String {
+    let slots = view.apps.iter().flat_map(|app| app.slots.iter().map(move |slot| (app, slot)));
+    let lines: Vec<String> = slots
+        .filter(|(_, slot)| !told.contains(&slot.id))
+        .filter_map(|(app, slot)| trouble(app, slot, sheet))
+        .collect();
+    let mut text: String = lines.iter().take(TROUBLES).flat_map(|line| [line, "\n"]).collect();
+    if let Some(more) = lines.len().checked_sub(TROUBLES).filter(|more| *more > 0) {
+        text.push_str(&format!("… and {more} more: `rsx ls --sort status`\n"));
     }
-    let mut line = format!(
-        "{}: {}",
-        place(app, slot),
-        sheet.style.paint(crate::cli::style::Tint::of(slot.state), slot.state.as_str())
-    );
-    if let Some(reason) = &slot.reason {
+    text
+}
+
+/// What is wrong with an instance, in one line with the verb that tells more; nothing if it does as it should.
+fn trouble(app: &AppView, slot: &SlotView, sheet: Sheet) -> Option<String> {
+    let state = sheet.style.paint(Tint::of(slot.state), slot.state.as_str());
+    let mut line = match slot.state {
+        State::Errored | State::Waiting => format!("{}: {state}", place(app, slot)),
+        // It is between two crashes: without the reason it would look like a slow start.
+        State::Launching if slot.unstable > 0 => format!("{}: {state} again", place(app, slot)),
+        State::Online | State::Launching | State::Stopping | State::Stopped => return None,
+    };
+    if let Some(reason) = slot.reason.as_ref().or(slot.last_exit.as_ref().map(|exit| &exit.reason)) {
         line.push_str(": ");
         line.push_str(&units::printable(reason));
     }
@@ -117,7 +141,9 @@ pub(in crate::cli) fn trouble(app: &AppView, slot: &SlotView, sheet: Sheet) -> O
         let left = next.saturating_sub(sheet.now);
         line.push_str(&format!(", next try in {}", units::fine_span(left)));
     }
-    line.push_str(&format!(" → rsx logs {}", units::printable(&app.name)));
+    // What never ran has no logs.
+    let verb = if slot.last_exit.as_ref().is_some_and(|exit| exit.pid == 0) { "describe" } else { "logs" };
+    line.push_str(&format!(" → rsx {verb} {}", units::printable(&app.name)));
     Some(line)
 }
 
@@ -232,14 +258,39 @@ mod tests {
         Sheet { width, style, extent: Extent::Full, now: sample::NOW }
     }
 
+    fn listed(sheet: Sheet) -> String {
+        table(&sample::view(), sheet) + &troubles(&sample::view(), sheet, &[])
+    }
+
+    #[test]
+    fn a_long_list_is_counted_and_names_few_of_many_troubles() {
+        let slots: Vec<SlotView> = (0..30).map(|n| sample::slot(n, n as u16, State::Errored)).collect();
+        let view = View { apps: vec![sample::app("api", slots)], ..sample::view() };
+        let wide = sheet(Some(160), Style::Plain);
+        assert!(table(&view, wide).ends_with("30 instances: 30 errored\n"));
+        let told = troubles(&view, wide, &[0]);
+        assert_eq!(told.lines().count(), TROUBLES + 1);
+        assert!(told.ends_with("… and 19 more: `rsx ls --sort status`\n"), "{told}");
+    }
+
+    #[test]
+    fn what_is_launched_between_two_crashes_says_why() {
+        let mut slot = sample::slot(0, 0, State::Launching);
+        assert_eq!(trouble(&sample::app("api", vec![]), &slot, sheet(None, Style::Plain)), None);
+        slot.unstable = 2;
+        slot.last_exit = sample::full_view().apps[0].slots[1].history.first().cloned();
+        let told = trouble(&sample::app("api", vec![]), &slot, sheet(None, Style::Plain)).unwrap();
+        assert_eq!(told, "api: launching again: exit code 1 → rsx logs api");
+    }
+
     #[test]
     fn a_wide_terminal_shows_every_column_of_pm2() {
-        insta::assert_snapshot!(table(&sample::view(), sheet(Some(160), Style::Plain)));
+        insta::assert_snapshot!(listed(sheet(Some(160), Style::Plain)));
     }
 
     #[test]
     fn a_narrow_terminal_loses_the_least_wanted_columns() {
-        let drawn = table(&sample::view(), sheet(Some(60), Style::Plain));
+        let drawn = listed(sheet(Some(60), Style::Plain));
         assert!(
             drawn.lines().filter(|line| line.starts_with(['│', '┌'])).all(|line| line.chars().count() <= 60),
             "{drawn}"
@@ -249,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_pipe_gets_plain_columns() {
-        insta::assert_snapshot!(table(&sample::view(), sheet(None, Style::Plain)));
+        insta::assert_snapshot!(listed(sheet(None, Style::Plain)));
     }
 
     #[test]
@@ -261,6 +312,6 @@ mod tests {
 
     #[test]
     fn a_short_table_is_short() {
-        insta::assert_snapshot!(table(&sample::view(), Sheet { extent: Extent::Short, ..sheet(None, Style::Plain) }));
+        insta::assert_snapshot!(listed(Sheet { extent: Extent::Short, ..sheet(None, Style::Plain) }));
     }
 }

@@ -15,6 +15,7 @@ pub(in crate::cli) fn span(milliseconds: u64) -> String {
 pub(in crate::cli) fn fine_span(milliseconds: u64) -> String {
     match milliseconds {
         0..1_000 => format!("{milliseconds}ms"),
+        1_000..10_000 if milliseconds % 1000 < 100 => format!("{}s", milliseconds / 1000),
         1_000..10_000 => format!("{}.{}s", milliseconds / 1000, milliseconds % 1000 / 100),
         _ => span(milliseconds),
     }
@@ -58,6 +59,20 @@ pub(in crate::cli) fn shortened(text: &str, limit: usize) -> std::borrow::Cow<'_
     }
 }
 
+/// The arguments of `rsx serve` without the password among them.
+pub(in crate::cli) fn redacted(args: &[String]) -> Vec<String> {
+    let mut is_secret = false;
+    let shown = args.iter().map(|arg| {
+        let hides = std::mem::replace(&mut is_secret, arg == "--basic-auth");
+        match arg.split_once('=') {
+            _ if hides => "***".to_owned(),
+            Some(("--basic-auth", _)) => "--basic-auth=***".to_owned(),
+            Some(_) | None => arg.clone(),
+        }
+    });
+    shown.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,7 +80,7 @@ mod tests {
     #[test]
     fn times_are_told_in_their_largest_unit() {
         assert_eq!([0, 59_999, 60_000, 7_200_000, 260_000_000].map(span), ["0s", "59s", "1m", "2h", "3d"]);
-        assert_eq!([340, 1_230, 61_000].map(fine_span), ["340ms", "1.2s", "1m"]);
+        assert_eq!([340, 1_000, 1_230, 61_000].map(fine_span), ["340ms", "1s", "1.2s", "1m"]);
     }
 
     #[test]
@@ -77,6 +92,12 @@ mod tests {
     fn a_long_name_is_cut_with_a_mark() {
         assert_eq!(shortened("abcdef", 4), "abc…");
         assert_eq!(shortened("abcd", 4), "abcd");
+    }
+
+    #[test]
+    fn a_password_for_static_files_is_never_shown() {
+        let args = ["site", "--basic-auth", "me:secret", "--basic-auth=me:secret", "--spa"].map(str::to_owned);
+        assert_eq!(redacted(&args), ["site", "--basic-auth", "***", "--basic-auth=***", "--spa"]);
     }
 
     #[test]

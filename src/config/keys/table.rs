@@ -110,12 +110,12 @@ pub const GROUPS: &[Group] = &[
             port: PORT, "none", "3000", NOW;
             /// The variable that carries the index of the instance.
             instance_var: Kind::Variable, "NODE_APP_INSTANCE", r#""NODE_APP_INSTANCE""#, NOW;
-            /// A variable that counts up from instance to instance.
-            increment_var: Kind::Variable, "none", r#""PORT""#, later_hint("`increment_var`", "the variable named by `instance_var` carries the index");
-            /// Files with variables, never stored.
-            env_file: Kind::List, "none", r#"".env""#, later_hint("reading `env_file`", "write the variables into `env`");
-            /// Which inherited variables are withheld.
-            filter_env: Kind::OneOf(&[SWITCH, Kind::List]), "false", r#"["SECRET_"]"#, later_unless("filtering variables", OFF);
+            /// A variable that counts up from instance to instance, from its value in `env`, or 0.
+            increment_var: Kind::Variable, "none", r#""PORT""#, NOW;
+            /// Files with variables (`NAME=value` lines), read at every start; their values are never stored.
+            env_file: Kind::List, "none", r#"".env""#, NOW;
+            /// Withholds variables of the shell whose names contain one of these; `true`: all but the necessary.
+            filter_env: Kind::OneOf(&[SWITCH, Kind::List]), "false", r#"["SECRET_"]"#, NOW;
         },
     },
     Group {

@@ -31,6 +31,11 @@ pub(crate) fn read(text: &str, format: Format) -> Result<Node, Vec<Problem>> {
         Format::Json | Format::Evaluated => json::read(text),
         Format::Yaml => yaml::read(text),
     }?;
+    Ok(node)
+}
+
+/// What no process could be given; found apart from the syntax, so that the other problems are found, too.
+pub(crate) fn nuls(node: &Node) -> Vec<Problem> {
     let mut problems = Vec::new();
     node.each_text(&mut |text, span| {
         if text.contains('\0') {
@@ -38,7 +43,7 @@ pub(crate) fn read(text: &str, format: Format) -> Result<Node, Vec<Problem>> {
             problems.push(problem.help("no argument, path or variable of a process can carry it"));
         }
     });
-    if problems.is_empty() { Ok(node) } else { Err(problems) }
+    problems
 }
 
 fn too_deep(span: Span) -> Problem {

@@ -35,6 +35,8 @@ fn a_nul_is_refused_wherever_it_stands() {
     ] {
         assert_eq!(messages(text, format), ["a value contains a NUL character"], "{text}");
     }
+    let two = "[[apps]]\nscript = \"app.js\"\nenv = { A = \"\\u0000\" }\ninstnces = 2";
+    assert_eq!(messages(two, Format::Toml), ["a value contains a NUL character", "unknown key `instnces`"]);
 }
 
 #[test]

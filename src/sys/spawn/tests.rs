@@ -155,7 +155,7 @@ fn descriptors_to_keep_keep_their_numbers() {
     let mut launch = shell("");
     launch.keep = vec![writer.into()];
     let number = launch.keep[0].as_raw_fd();
-    launch.argv[2] = "ls /proc/$$/fd | sort -n".into();
+    launch.argv[2] = "ls -v /proc/$$/fd".into();
     assert_eq!(run(launch).1, format!("0\n1\n2\n{number}\n"));
     drop(reader);
 }

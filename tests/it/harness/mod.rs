@@ -238,18 +238,27 @@ impl Rsx {
         process::marked(&format!("{MARK}={}", self.root.path().display()))
     }
 
-    /// Waits until a file holds what it should; its text.
+    /// Waits until a file holds text as it should; that text.
     #[track_caller]
     pub(crate) fn wait_for_text(&self, path: &Path, is_it: impl Fn(&str) -> bool) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        text(&self.wait_for_bytes(path, |bytes| is_it(&text(bytes))))
+    }
+
+    /// Waits until a file holds what it should. Logs need that even after a `stop`: their bytes do not pass through
+    /// what answers it.
+    #[track_caller]
+    pub(crate) fn wait_for_bytes(&self, path: &Path, is_it: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         let until = Instant::now() + LIMIT;
         loop {
             // The watch comes first, so that no change falls between a look and its wait.
             let watch = process::Folder::new(path.parent().unwrap());
-            let text = String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-            if is_it(&text) {
-                return text;
+            let bytes = fs::read(path).unwrap_or_default();
+            if is_it(&bytes) {
+                return bytes;
             }
-            assert!(watch.changes_until(until), "{} holds {text:?}", path.display());
+            let end = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(500)..]).into_owned();
+            assert!(watch.changes_until(until), "{} has {} bytes and ends {end:?}", path.display(), bytes.len());
         }
     }
 
