@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::import::ImportArgs;
+use crate::cli::pages::{CompletionsArgs, ManArgs};
 
 /// The verbs, grouped as people look for them. A test compares them with [`Verb`].
 const GROUPS: &str = "\
@@ -27,6 +28,10 @@ Files:
   init       Write an ecosystem.toml to start from
   check      All problems of a file, before it is applied
   import     What PM2 has saved, as an ecosystem.toml
+
+Help:
+  man          The manual, page by page
+  completions  A script that completes verbs, flags and names
 
 Daemon:
   ping       Is it there
@@ -132,6 +137,13 @@ pub(super) enum Verb {
     Import(ImportArgs),
     /// The release
     Version,
+    /// The manual page of a verb, of rsx, or of ecosystem.toml
+    Man(ManArgs),
+    /// A script that completes verbs, flags and names of apps
+    Completions(CompletionsArgs),
+    /// What can be typed as a target, for the completion scripts
+    #[command(hide = true)]
+    CompleteNames,
 }
 
 /// `rsx save`.
@@ -166,7 +178,7 @@ pub(super) struct StartArgs {
     #[command(flatten)]
     pub(super) app: AppFlags,
     /// Print a short table afterwards
-    #[arg(short = 'm', long)]
+    #[arg(short = 'm', long, help_heading = "How")]
     pub(super) mini_list: bool,
 }
 

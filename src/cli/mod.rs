@@ -18,6 +18,7 @@ mod list;
 mod logs;
 mod output;
 mod outside;
+mod pages;
 mod progress;
 mod render;
 mod saved;
@@ -37,6 +38,8 @@ use crate::cli::args::{Cli, Verb};
 use crate::cli::session::Session;
 use crate::cli::style::{Style, Tint};
 use crate::error::{ExitCode, Failure};
+
+pub use pages::{Generated, Part, generated};
 
 /// Runs one command line, program name first; prints what there is to print.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -95,6 +98,9 @@ fn dispatch(session: &mut Session, verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Init(args) => files::init(session, args),
         Verb::Import(args) => import::run(session, args),
         Verb::Version => daemon::version(session),
+        Verb::Man(args) => pages::man(session, args),
+        Verb::Completions(args) => pages::completions(session, args),
+        Verb::CompleteNames => pages::complete_names(session),
     }
 }
 
@@ -120,6 +126,9 @@ fn name(verb: &Verb) -> &'static str {
         Verb::Init(_) => "init",
         Verb::Import(_) => "import",
         Verb::Version => "version",
+        Verb::Man(_) => "man",
+        Verb::Completions(_) => "completions",
+        Verb::CompleteNames => "complete-names",
     }
 }
 

@@ -22,6 +22,7 @@ mod program;
 mod read;
 mod render;
 mod resolve;
+mod schema;
 mod script;
 mod settings;
 mod shape;
@@ -41,6 +42,7 @@ pub use load::{ConfigError, SystemProbe, find_default, is_config_path, load, par
 pub use node::Span;
 pub use problem::{Problem, Report, Severity};
 pub use render::Colour;
+pub use schema::schema;
 pub use template::{Template, template};
 
 /// The longest file that is read, in bytes.

@@ -35,7 +35,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as watch_channel};
 use tracing::{error, info, warn};
 
@@ -89,6 +89,7 @@ struct Daemon {
     restarts: u32,
     first: Option<Ask>,
     link: Option<Link>,
+    taken: Taken,
 }
 
 impl Daemon {
@@ -107,6 +108,7 @@ impl Daemon {
     }
 
     async fn build(home: &Home) -> Result<Daemon, BirthError> {
+        let taken = Taken::new()?;
         let umask = system::set_umask(0o077);
         home::prepare(home)?;
         home::log_to_file(home)?;
@@ -181,18 +183,18 @@ impl Daemon {
         };
         let seed = clock.epoch_millis(clock.now()) ^ u64::from(std::process::id());
         let engine = Engine::new(Shell::new(tools), clock, inbox, publisher, seed);
-        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, first, link })
+        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, first, link, taken })
     }
 
     async fn live(self) -> Result<(), BirthError> {
-        let Daemon { engine, reports, events, clock, home, restarts, first, link } = self;
+        let Daemon { engine, reports, events, clock, home, restarts, first, link, taken } = self;
         if let Some(link) = link {
             link.ready();
         }
         let pid = std::process::id();
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
-        tokio::spawn(leave_on_signal(reports)?);
+        tokio::spawn(taken.leave(reports));
         let shell = engine.run(first).await;
         // Nobody may find a socket that nobody answers.
         if let Err(error) = std::fs::remove_file(home.socket()) {
@@ -211,18 +213,33 @@ fn restarts() -> u32 {
     std::env::var(guardian::RESTARTS).ok().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
-/// SIGTERM and SIGINT: stop all apps properly, then leave. SIGHUP and SIGUSR2 are taken and do nothing (yet).
-fn leave_on_signal(reports: mpsc::UnboundedSender<Report>) -> Result<impl Future<Output = ()>, BirthError> {
-    let on = |kind| signal(kind).map_err(BirthError::Runtime);
-    let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    let (mut hangup, mut user) = (on(SignalKind::hangup())?, on(SignalKind::user_defined2())?);
-    Ok(async move {
+/// The signals that the daemon takes. Made before anything else is done: until then they would end it at once.
+struct Taken {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    user: Signal,
+}
+
+impl Taken {
+    fn new() -> Result<Taken, BirthError> {
+        let on = |kind| signal(kind).map_err(BirthError::Runtime);
+        Ok(Taken {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+            user: on(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// SIGTERM and SIGINT: stop all apps properly, then leave. SIGHUP and SIGUSR2 are taken and do nothing (yet).
+    async fn leave(mut self, reports: mpsc::UnboundedSender<Report>) {
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => {}
-                _ = user.recv() => {}
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.hangup.recv() => {}
+                _ = self.user.recv() => {}
             }
         }
         info!("asked to leave by a signal");
@@ -230,7 +247,7 @@ fn leave_on_signal(reports: mpsc::UnboundedSender<Report>) -> Result<impl Future
         let (answer, _) = oneshot::channel();
         // The engine is on the other side; when it has ended, there is nothing to ask any more.
         let _ = reports.send(Report::Asked(Box::new(Request { who, ask: Ask::Shutdown, answer, progress: None })));
-    })
+    }
 }
 
 /// One line to the client that started this daemon. It may have gone.

@@ -53,6 +53,7 @@ pub(super) struct Pump {
 enum Request {
     Add(Box<Source>),
     Tail(RunId, oneshot::Sender<Vec<String>>),
+    Settle(oneshot::Sender<()>),
     Finish(oneshot::Sender<()>),
 }
 
@@ -89,6 +90,15 @@ impl Pump {
         match tokio::time::timeout(limit, tail).await {
             Ok(Ok(lines)) => lines,
             Ok(Err(_)) | Err(_) => Vec::new(),
+        }
+    }
+
+    /// Waits until everything that has been written so far is in its file.
+    pub(super) async fn settle(&self, limit: Duration) {
+        let (done, settled) = oneshot::channel();
+        self.ask(Request::Settle(done));
+        if tokio::time::timeout(limit, settled).await.is_err() {
+            warn!("the log pump is behind");
         }
     }
 
@@ -159,6 +169,11 @@ impl Thread {
                         let lines = self.tails.get(&run).map(LastWords::lines).unwrap_or_default();
                         // Whoever asked may have stopped waiting.
                         let _ = answer.send(lines);
+                    }
+                    Request::Settle(done) => {
+                        self.drain(|_| true);
+                        // Whoever asked may have stopped waiting.
+                        let _ = done.send(());
                     }
                     Request::Finish(done) => {
                         self.drain(|_| true);

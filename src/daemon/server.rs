@@ -319,6 +319,11 @@ impl Connection {
     }
 
     async fn results(&self, results: Vec<core::SlotResult>) -> Vec<proto::SlotResult> {
+        let stopped = |result: &core::SlotResult| result.answer == SlotAnswer::Done(core::State::Stopped);
+        if results.iter().any(stopped) {
+            // Who is told that something has stopped finds its last words in the file.
+            self.shared.pump.settle(TAIL_LIMIT).await;
+        }
         let mut out = Vec::with_capacity(results.len());
         for result in results {
             let stderr = match &result.answer {

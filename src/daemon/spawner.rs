@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
@@ -96,9 +97,15 @@ pub(super) fn start(
     std::thread::Builder::new().name("rsx-spawn".into()).spawn(move || {
         for job in inbox {
             let run = job.run;
-            let report = match make(&ground, job) {
-                Ok(spawned) => Report::Spawned(Box::new(spawned)),
-                Err(failed) => Report::SpawnFailed { run, why: failed.to_string(), lasting: failed.lasting() },
+            // A panic is logged by its hook; without this it would end the thread, and with it every later start.
+            let made = catch_unwind(AssertUnwindSafe(|| make(&ground, job)));
+            let report = match made {
+                Ok(Ok(spawned)) => Report::Spawned(Box::new(spawned)),
+                Ok(Err(failed)) => Report::SpawnFailed { run, why: failed.to_string(), lasting: failed.lasting() },
+                Err(_) => {
+                    let why = "a defect of rsx, see daemon.log".to_owned();
+                    Report::SpawnFailed { run, why, lasting: Lasting::Permanent }
+                }
             };
             if reports.send(report).is_err() {
                 return;

@@ -1,5 +1,7 @@
 //! The core by tables: one behaviour a test, no process, no clock.
 
+mod declare;
+mod handover;
 mod meanwhile;
 
 use std::collections::BTreeMap;
@@ -368,132 +370,6 @@ fn delete_stops_forgets_and_begins_ids_anew_when_nothing_is_left() {
 }
 
 #[test]
-fn apply_leaves_what_is_as_declared_and_changes_what_differs() {
-    let (mut bench, run) = Bench::online();
-    assert_eq!(
-        plan(&mut bench, apply_of(vec![AppSpec::sample("api")])),
-        [PlanAction::Leave { since: Some(Time::default()) }]
-    );
-    let mut spec = AppSpec::sample("api");
-    spec.stop.kill_timeout = Duration::from_secs(3);
-    let change = PlanAction::Change { what: vec!["kill_timeout"], restart: false };
-    assert_eq!(plan(&mut bench, apply_of(vec![spec.clone()])), [change]);
-    assert_eq!(bench.spawns(), 1, "a policy takes effect without a restart");
-    spec.env.insert("A".into(), "1".into());
-    let id = bench.ask(apply(vec![spec]));
-    bench.exit(run, 0);
-    bench.come_up();
-    assert_eq!(bench.answers(id), [SlotAnswer::Done(State::Online)]);
-    let Some(Effect::Spawn { definition, .. }) = bench.effects.iter().rfind(|e| matches!(e, Effect::Spawn { .. }))
-    else {
-        panic!("no spawn");
-    };
-    assert_eq!(definition.spec.env["A"], "1");
-}
-
-#[test]
-fn apply_waits_for_what_is_as_declared_and_still_on_its_way() {
-    let mut bench = Bench::new();
-    bench.ask(apply(vec![AppSpec::sample("api")]));
-    let again = bench.ask(apply(vec![AppSpec::sample("api")]));
-    assert!(bench.replies(again).is_empty(), "it does not run yet");
-    bench.come_up();
-    assert_eq!(bench.answers(again), [SlotAnswer::Done(State::Online)]);
-    assert_eq!(bench.spawns(), 1);
-}
-
-#[test]
-fn apply_with_another_script_file_is_a_change() {
-    let (mut bench, _) = Bench::online();
-    let stamp = crate::spec::Stamp { device: 1, inode: 2, modified: 3, size: 4 };
-    let mut apply = apply_of(vec![AppSpec::sample("api")]);
-    apply.apps[0].1 = Some(stamp);
-    apply.dry_run = true;
-    assert_eq!(plan(&mut bench, apply), [PlanAction::Change { what: vec!["script file"], restart: true }]);
-    assert_eq!(bench.spawns(), 1);
-}
-
-#[test]
-fn more_instances_are_added_and_the_highest_go_first() {
-    let mut bench = Bench::new();
-    let mut spec = AppSpec::sample("api");
-    spec.instances = 3;
-    bench.ask(apply(vec![spec.clone()]));
-    assert_eq!(bench.spawns(), 3);
-    for run in 1..=3 {
-        bench.event(Event::Spawned { run: RunId(run) });
-    }
-    spec.instances = 1;
-    bench.ask(apply(vec![spec.clone()]));
-    let stopped: Vec<RunId> = bench
-        .effects
-        .iter()
-        .filter_map(|e| match e {
-            Effect::Signal { run, .. } => Some(*run),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(stopped, [RunId(2), RunId(3)]);
-    for run in [2, 3] {
-        bench.exit(RunId(run), 0);
-    }
-    assert_eq!(bench.core.slots.len(), 1);
-    spec.instances = 2;
-    bench.ask(apply(vec![spec]));
-    assert_eq!(bench.spawns(), 4);
-}
-
-#[test]
-fn a_name_of_another_file_is_refused_whole_and_force_takes_it() {
-    let (mut bench, _) = Bench::online();
-    let mut other = AppSpec::sample("api");
-    other.origin = Origin::File("/etc/eco.toml".into());
-    let id = bench.ask(apply(vec![AppSpec::sample("new"), other.clone()]));
-    assert!(matches!(bench.replies(id)[..], [Reply::Refused(Refusal::NameTaken { .. })]));
-    assert_eq!(bench.core.apps.len(), 1, "nothing was done");
-    let mut apply = apply_of(vec![other]);
-    apply.force = true;
-    bench.ask(Ask::Apply(apply));
-    assert_eq!(bench.core.apps.len(), 1);
-}
-
-#[test]
-fn apps_gone_from_their_file_stay_unless_pruned() {
-    let file = |name: &str| {
-        let mut spec = AppSpec::sample(name);
-        spec.origin = Origin::File("/srv/eco.toml".into());
-        spec
-    };
-    let mut bench = Bench::new();
-    bench.ask(apply(vec![file("a"), file("b")]));
-    for run in [1, 2] {
-        bench.event(Event::Spawned { run: RunId(run) });
-        bench.event(Event::Ready { run: RunId(run), by: ReadyBy::Listening });
-    }
-    let leave = PlanAction::Leave { since: Some(Time::default()) };
-    assert_eq!(plan(&mut bench, apply_of(vec![file("a")])), [leave.clone(), PlanAction::Keep]);
-    let mut prune = apply_of(vec![file("a")]);
-    prune.prune = true;
-    let id = bench.ask(Ask::Apply(prune));
-    bench.exit(RunId(2), 0);
-    let [Reply::Applied { plan, .. }] = bench.replies(id)[..] else { panic!() };
-    assert_eq!(plan[1].action, PlanAction::Delete);
-    assert_eq!(bench.core.apps.len(), 1);
-}
-
-#[test]
-fn an_app_without_autostart_is_registered_and_started_by_name() {
-    let mut spec = AppSpec::sample("api");
-    spec.autostart = false;
-    let mut bench = Bench::new();
-    let id = bench.ask(apply(vec![spec]));
-    assert!(bench.answers(id).is_empty());
-    assert_eq!((bench.spawns(), bench.state(0)), (0, State::Stopped));
-    bench.ask(Ask::Start(act("api")));
-    assert_eq!(bench.spawns(), 1);
-}
-
-#[test]
 fn one_bad_app_neither_hides_nor_stops_another() {
     let mut bench = Bench::new();
     let id = bench.ask(apply(vec![AppSpec::sample("bad"), AppSpec::sample("good")]));
@@ -531,63 +407,6 @@ fn shutdown_stops_all_answers_and_leaves_and_refuses_what_comes_later() {
     bench.exit(run, 0);
     assert_eq!(bench.answers(id), [SlotAnswer::Done(State::Stopped)]);
     assert_eq!(bench.effects.last(), Some(&Effect::Leave));
-}
-
-#[test]
-fn a_successor_restores_ids_and_starts_only_what_was_up() {
-    let (bench, _) = Bench::online();
-    let mut wanted = bench.core.wanted();
-    wanted[0].slots.push((SlotId(5), 1, false));
-    let mut successor = Bench::new();
-    successor.ask(Ask::Restore(wanted));
-    assert_eq!(successor.spawns(), 1);
-    assert_eq!(successor.core.slots.keys().copied().collect::<Vec<_>>(), [SlotId(0), SlotId(5)]);
-    successor.ask(apply(vec![AppSpec::sample("new")]));
-    assert!(successor.core.slots.contains_key(&SlotId(6)));
-}
-
-#[test]
-fn what_an_earlier_daemon_ran_is_listed_as_stopped_until_resurrected() {
-    let (bench, _) = Bench::online();
-    let wanted = bench.core.wanted();
-    let mut next = Bench::new();
-    next.ask(Ask::Register(wanted.clone()));
-    assert_eq!((next.spawns(), next.state(0), next.core.parked()), (0, State::Stopped, 1));
-    assert_eq!(next.core.wanted(), wanted, "it is still wanted, should this daemon end, too");
-    let id = next.ask(Ask::Resurrect { saved: vec![], wait: Wait::UntilDone });
-    next.come_up();
-    assert_eq!(next.answers(id), [SlotAnswer::Done(State::Online)]);
-    assert_eq!(next.core.parked(), 0);
-}
-
-#[test]
-fn a_wish_about_a_parked_app_ends_its_waiting() {
-    let (bench, _) = Bench::online();
-    let mut next = Bench::new();
-    next.ask(Ask::Register(bench.core.wanted()));
-    next.ask(Ask::Stop(act("api")));
-    assert!(!next.core.wanted()[0].slots[0].2, "stopped is stopped");
-    next.ask(Ask::Resurrect { saved: vec![], wait: Wait::UntilDone });
-    assert_eq!(next.spawns(), 0);
-}
-
-#[test]
-fn resurrect_brings_back_what_was_saved_with_its_ids_and_doubles_nothing() {
-    let mut bench = Bench::new();
-    bench.ask(apply(vec![AppSpec::sample("a"), AppSpec::sample("b")]));
-    let saved = bench.core.wanted();
-    let mut next = Bench::new();
-    next.ask(apply(vec![AppSpec::sample("b")]));
-    next.come_up();
-    next.ask(Ask::Resurrect { saved: saved.clone(), wait: Wait::UntilDone });
-    assert_eq!(next.spawns(), 2, "b runs already");
-    let names: Vec<(u32, &str)> =
-        next.core.slots.values().map(|slot| (slot.id.0, slot.definition.spec.name.as_str())).collect();
-    assert_eq!(names, [(0, "b"), (1, "a")], "the id of a is taken, so it gets the next one");
-    let mut empty = Bench::new();
-    empty.ask(Ask::Resurrect { saved, wait: Wait::UntilDone });
-    let ids: Vec<u32> = empty.core.slots.keys().map(|id| id.0).collect();
-    assert_eq!(ids, [0, 1]);
 }
 
 #[test]

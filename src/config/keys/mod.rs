@@ -53,6 +53,16 @@ pub enum Availability {
     NoCounterpart(&'static str),
 }
 
+impl Availability {
+    /// The first release in which the key has its effect; none where it has none yet, or never.
+    pub fn since(self) -> Option<&'static str> {
+        match self {
+            Availability::Now => Some("0.1"),
+            Availability::Later { .. } | Availability::NoCounterpart(_) => None,
+        }
+    }
+}
+
 /// What a key may hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {

@@ -1,0 +1,298 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_rsx_global_optspecs
+    string join \n json s/silent no-color v/version h/help
+end
+
+function __fish_rsx_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_rsx_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_rsx_using_subcommand
+    set -l cmd (__fish_rsx_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c rsx -n "__fish_rsx_needs_command" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_needs_command" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_needs_command" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_needs_command" -s v -l version -d 'Print the release'
+complete -c rsx -n "__fish_rsx_needs_command" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "start" -d 'Make apps run, and be ready when this returns'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "restart" -d 'Stop and start, also what is stopped; of a file: apply it, and restart what is unchanged'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "stop" -d 'Stop, and keep in the list'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "delete" -d 'Stop and forget'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "del" -d 'Stop and forget'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "serve" -d 'Serve static files'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "ls" -d 'The table of all instances'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "list" -d 'The table of all instances'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "l" -d 'The table of all instances'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "ps" -d 'The table of all instances'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "status" -d 'The table of all instances'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "jlist" -d 'The list as JSON in the shape of PM2'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "describe" -d 'Everything about one app'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "desc" -d 'Everything about one app'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "show" -d 'Everything about one app'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "info" -d 'Everything about one app'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "logs" -d 'History of the logs, then what comes'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "log" -d 'History of the logs, then what comes'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "pid" -d 'Process ids, one a line'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "events" -d 'The stream of changes, one a line'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "ping" -d 'Is the daemon there'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "save" -d 'Keep a copy of the list, for `resurrect`'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "dump" -d 'Keep a copy of the list, for `resurrect`'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "resurrect" -d 'Start what was saved, and what ran before the daemon ended'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "kill" -d 'Stop all apps and the daemon'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "check" -d 'All problems of a config file, before it is applied'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "init" -d 'Write a commented ecosystem.toml'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "import" -d 'What PM2 has saved, as an ecosystem.toml: printed, written or started'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "version" -d 'The release'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "man" -d 'The manual page of a verb, of rsx, or of ecosystem.toml'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "completions" -d 'A script that completes verbs, flags and names of apps'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l env -d 'Take the variables of `env_NAME`, too' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l only -d 'Only these apps of the file' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s n -l name -d 'Its name; default: the script\'s without extension' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s N -l namespace -d 'The group it belongs to' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s i -l instances -d 'How many instances: a number, `max`, -1 for one less than there are cores' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l interpreter -l interp -d 'What executes the script; `none`: the script itself' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l interpreter-args -l node-args -d 'Arguments before the script' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l cwd -d 'The working directory' -r -f -a "(__fish_complete_directories)"
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s o -l output -l out -d 'The file for standard output' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s e -l error -l err -d 'The file for standard error' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l restart-delay -d 'Pause before each restart' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l exp-backoff-restart-delay -d 'First pause of a growing one' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l max-restarts -d 'Quick exits until it is given up' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l min-uptime -d 'A shorter life is a quick exit' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l retry-after -d 'When to try again what was given up; `off`: never' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l stop-exit-codes -d 'Exit codes that mean "finished"' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l listen-timeout -d 'How long it may take to be ready' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s k -l kill-timeout -d 'How long it may take to end before SIGKILL' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l stop-signal -d 'The first signal of a stop' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l dry-run -d 'Print the plan and change nothing'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l prune -d 'Delete apps that the file no longer declares'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s f -l force -d 'Take over names that another file or folder owns'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s a -l update-env -d 'Existing apps take this shell\'s environment'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-wait -d 'Return as soon as the plan is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s x -l fork -d 'Run instances side by side, each binding for itself'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l merge-logs -d 'One log file for all instances'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l disable-logs -d 'Write no logs'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-autorestart -d 'Do not restart it when it ends'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-treekill -d 'Stop its main process only'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-autostart -d 'Add it to the list without starting it'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s m -l mini-list -d 'Print a short table afterwards'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l env -d 'Take the variables of `env_NAME`, too' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l only -d 'Only these apps of the file' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l dry-run -d 'Print the plan and change nothing'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l prune -d 'Delete apps that the file no longer declares'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s f -l force -d 'Take over names that another file or folder owns'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s a -l update-env -d 'Existing apps take this shell\'s environment'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l no-wait -d 'Return as soon as the plan is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s m -l mini-list -d 'Print a short table afterwards'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand stop" -l only -d 'Only these apps of a config file' -r
+complete -c rsx -n "__fish_rsx_using_subcommand stop" -l no-wait -d 'Return as soon as it is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand stop" -s m -l mini-list -d 'Print a short table afterwards'
+complete -c rsx -n "__fish_rsx_using_subcommand stop" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand stop" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand stop" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand stop" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand delete" -l only -d 'Only these apps of a config file' -r
+complete -c rsx -n "__fish_rsx_using_subcommand delete" -l no-wait -d 'Return as soon as it is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand delete" -s m -l mini-list -d 'Print a short table afterwards'
+complete -c rsx -n "__fish_rsx_using_subcommand delete" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand delete" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand delete" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand delete" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand del" -l only -d 'Only these apps of a config file' -r
+complete -c rsx -n "__fish_rsx_using_subcommand del" -l no-wait -d 'Return as soon as it is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand del" -s m -l mini-list -d 'Print a short table afterwards'
+complete -c rsx -n "__fish_rsx_using_subcommand del" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand del" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand del" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand del" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -l basic-auth -d 'Ask for a password' -r
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -s n -l name -d 'Its name; default: static-page-server-PORT' -r
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -l spa -d 'Answer unknown paths with index.html'
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -l dry-run -d 'Print the plan and change nothing'
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -l prune -d 'Delete apps that the file no longer declares'
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -s f -l force -d 'Take over names that another file or folder owns'
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -s a -l update-env -d 'Existing apps take this shell\'s environment'
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -l no-wait -d 'Return as soon as the plan is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand ls" -l sort -d 'Sort by a column, `:desc` turns it round' -r
+complete -c rsx -n "__fish_rsx_using_subcommand ls" -s m -l mini-list -d 'A short table'
+complete -c rsx -n "__fish_rsx_using_subcommand ls" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand ls" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand ls" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand ls" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand list" -l sort -d 'Sort by a column, `:desc` turns it round' -r
+complete -c rsx -n "__fish_rsx_using_subcommand list" -s m -l mini-list -d 'A short table'
+complete -c rsx -n "__fish_rsx_using_subcommand list" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand list" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand list" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand list" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand l" -l sort -d 'Sort by a column, `:desc` turns it round' -r
+complete -c rsx -n "__fish_rsx_using_subcommand l" -s m -l mini-list -d 'A short table'
+complete -c rsx -n "__fish_rsx_using_subcommand l" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand l" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand l" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand l" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand ps" -l sort -d 'Sort by a column, `:desc` turns it round' -r
+complete -c rsx -n "__fish_rsx_using_subcommand ps" -s m -l mini-list -d 'A short table'
+complete -c rsx -n "__fish_rsx_using_subcommand ps" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand ps" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand ps" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand ps" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand status" -l sort -d 'Sort by a column, `:desc` turns it round' -r
+complete -c rsx -n "__fish_rsx_using_subcommand status" -s m -l mini-list -d 'A short table'
+complete -c rsx -n "__fish_rsx_using_subcommand status" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand status" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand status" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand status" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand jlist" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand jlist" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand jlist" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand jlist" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand describe" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand describe" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand describe" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand describe" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand desc" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand desc" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand desc" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand desc" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand show" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand show" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand show" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand show" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand info" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand info" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand info" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand info" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand logs" -s n -l lines -d 'How many last lines of each file come first' -r
+complete -c rsx -n "__fish_rsx_using_subcommand logs" -l nostream -l no-follow -l no-stream -d 'Print the history and end'
+complete -c rsx -n "__fish_rsx_using_subcommand logs" -l out -d 'Standard output only'
+complete -c rsx -n "__fish_rsx_using_subcommand logs" -l err -l error -d 'Standard error only'
+complete -c rsx -n "__fish_rsx_using_subcommand logs" -l raw -d 'Lines without the name in front'
+complete -c rsx -n "__fish_rsx_using_subcommand logs" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand logs" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand logs" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand logs" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand log" -s n -l lines -d 'How many last lines of each file come first' -r
+complete -c rsx -n "__fish_rsx_using_subcommand log" -l nostream -l no-follow -l no-stream -d 'Print the history and end'
+complete -c rsx -n "__fish_rsx_using_subcommand log" -l out -d 'Standard output only'
+complete -c rsx -n "__fish_rsx_using_subcommand log" -l err -l error -d 'Standard error only'
+complete -c rsx -n "__fish_rsx_using_subcommand log" -l raw -d 'Lines without the name in front'
+complete -c rsx -n "__fish_rsx_using_subcommand log" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand log" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand log" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand log" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand pid" -l daemon -d 'The daemon\'s own'
+complete -c rsx -n "__fish_rsx_using_subcommand pid" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand pid" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand pid" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand pid" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand events" -l history -d 'How many past ones come first (the last 1,000 are kept)' -r
+complete -c rsx -n "__fish_rsx_using_subcommand events" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand events" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand events" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand events" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand ping" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand ping" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand ping" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand ping" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand save" -s f -l force -d 'Save an empty list, too'
+complete -c rsx -n "__fish_rsx_using_subcommand save" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand save" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand save" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand save" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand dump" -s f -l force -d 'Save an empty list, too'
+complete -c rsx -n "__fish_rsx_using_subcommand dump" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand dump" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand dump" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand dump" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -l no-wait -d 'Answer at once, not when the apps are ready'
+complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand kill" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand kill" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand kill" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand kill" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand check" -l env -d 'Take the variables of `env_NAME`, too' -r
+complete -c rsx -n "__fish_rsx_using_subcommand check" -l only -d 'Only these apps of the file' -r
+complete -c rsx -n "__fish_rsx_using_subcommand check" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand check" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand check" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand check" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand init" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand init" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand init" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand init" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand import" -l write -d 'Write the apps into this file, which must not exist yet' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand import" -l start -d 'Start the apps'
+complete -c rsx -n "__fish_rsx_using_subcommand import" -s f -l force -d 'Start them even if PM2 still runs, and take over names that are in the list'
+complete -c rsx -n "__fish_rsx_using_subcommand import" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand import" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand import" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand import" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand version" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand version" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand version" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand version" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand man" -l out -d 'Write all pages into this folder, as man1 and man5' -r -f -a "(__fish_complete_directories)"
+complete -c rsx -n "__fish_rsx_using_subcommand man" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand man" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand man" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand man" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand completions" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand completions" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand completions" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand completions" -s h -l help -d 'Print help'
+
+# The live part: names, namespaces and ids of what the daemon runs. No daemon is started.
+function __rsx_targets
+    rsx complete-names 2>/dev/null
+end
+
+complete -c rsx -n "__fish_rsx_using_subcommand start" -k -a "(__rsx_targets)"
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -k -f -a "(__rsx_targets)"
+complete -c rsx -n "__fish_rsx_using_subcommand stop" -k -f -a "(__rsx_targets)"
+complete -c rsx -n "__fish_rsx_using_subcommand delete del" -k -f -a "(__rsx_targets)"
+complete -c rsx -n "__fish_rsx_using_subcommand ls list l ps status" -f
+complete -c rsx -n "__fish_rsx_using_subcommand jlist" -f
+complete -c rsx -n "__fish_rsx_using_subcommand describe desc show info" -k -f -a "(__rsx_targets)"
+complete -c rsx -n "__fish_rsx_using_subcommand logs log" -k -f -a "(__rsx_targets)"
+complete -c rsx -n "__fish_rsx_using_subcommand pid" -k -f -a "(__rsx_targets)"
+complete -c rsx -n "__fish_rsx_using_subcommand events" -f
+complete -c rsx -n "__fish_rsx_using_subcommand ping" -f
+complete -c rsx -n "__fish_rsx_using_subcommand save dump" -f
+complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -f
+complete -c rsx -n "__fish_rsx_using_subcommand kill" -f
+complete -c rsx -n "__fish_rsx_using_subcommand init" -f -a "simple"
+complete -c rsx -n "__fish_rsx_using_subcommand import" -f -a "pm2"
+complete -c rsx -n "__fish_rsx_using_subcommand version" -f
+complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart stop delete serve ls jlist describe logs pid events ping save resurrect kill check init import version man completions ecosystem.toml"
+complete -c rsx -n "__fish_rsx_using_subcommand completions" -f -a "bash zsh fish"
