@@ -52,6 +52,9 @@ _rsx() {
             rsx,id)
                 cmd="rsx__subcmd__id"
                 ;;
+            rsx,import)
+                cmd="rsx__subcmd__import"
+                ;;
             rsx,info)
                 cmd="rsx__subcmd__describe"
                 ;;
@@ -149,7 +152,7 @@ _rsx() {
 
     case "${cmd}" in
         rsx)
-            opts="-s -v -h --json --silent --no-color --version --help start restart reload scale stop delete del serve ls list l ps status jlist prettylist describe desc show info why env id signal send reset flush reload-logs doctor logs log pid events ping save dump resurrect kill check init version man completions"
+            opts="-s -v -h --json --silent --no-color --version --help start restart reload scale stop delete del serve ls list l ps status jlist prettylist describe desc show info why env id signal send reset flush reload-logs doctor logs log pid events ping save dump resurrect kill check init import version man completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -304,6 +307,24 @@ _rsx() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        rsx__subcmd__import)
+            opts="-f -s -h --write --start --force --json --silent --no-color --help pm2"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --write)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         rsx__subcmd__init)
             opts="-s -h --json --silent --no-color --help simple"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -403,7 +424,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__man)
-            opts="-s -h --out --json --silent --no-color --help start restart reload scale stop delete serve ls jlist prettylist describe why env id signal send reset flush reload-logs doctor logs pid events ping save resurrect kill check init version man completions ecosystem.toml"
+            opts="-s -h --out --json --silent --no-color --help start restart reload scale stop delete serve ls jlist prettylist describe why env id signal send reset flush reload-logs doctor logs pid events ping save resurrect kill check init import version man completions ecosystem.toml"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

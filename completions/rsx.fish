@@ -68,6 +68,7 @@ complete -c rsx -n "__fish_rsx_needs_command" -f -a "resurrect" -d 'Start what w
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "kill" -d 'Stop all apps and the daemon'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "check" -d 'All problems of a config file, before it is applied'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "init" -d 'Write a commented ecosystem.toml'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "import" -d 'What PM2 has saved, as an ecosystem.toml: printed, written or started'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "version" -d 'The release'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "man" -d 'The manual page of a verb, of rsx, or of ecosystem.toml'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "completions" -d 'A script that completes verbs, flags and names of apps'
@@ -339,6 +340,13 @@ complete -c rsx -n "__fish_rsx_using_subcommand init" -l json -d 'Print the answ
 complete -c rsx -n "__fish_rsx_using_subcommand init" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand init" -l no-color -d 'Print without colour (as NO_COLOR does)'
 complete -c rsx -n "__fish_rsx_using_subcommand init" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand import" -l write -d 'Write the apps into this file, which must not exist yet' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand import" -l start -d 'Start the apps'
+complete -c rsx -n "__fish_rsx_using_subcommand import" -s f -l force -d 'Start them even if PM2 still runs, and take over names that are in the list'
+complete -c rsx -n "__fish_rsx_using_subcommand import" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand import" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand import" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand import" -s h -l help -d 'Print help'
 complete -c rsx -n "__fish_rsx_using_subcommand version" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand version" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand version" -l no-color -d 'Print without colour (as NO_COLOR does)'
@@ -385,6 +393,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand save dump" -f
 complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -f
 complete -c rsx -n "__fish_rsx_using_subcommand kill" -f
 complete -c rsx -n "__fish_rsx_using_subcommand init" -f -a "simple"
+complete -c rsx -n "__fish_rsx_using_subcommand import" -f -a "pm2"
 complete -c rsx -n "__fish_rsx_using_subcommand version" -f
-complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart reload scale stop delete serve ls jlist prettylist describe why env id signal send reset flush reload-logs doctor logs pid events ping save resurrect kill check init version man completions ecosystem.toml"
+complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart reload scale stop delete serve ls jlist prettylist describe why env id signal send reset flush reload-logs doctor logs pid events ping save resurrect kill check init import version man completions ecosystem.toml"
 complete -c rsx -n "__fish_rsx_using_subcommand completions" -f -a "bash zsh fish"

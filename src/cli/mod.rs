@@ -14,6 +14,7 @@ mod daemon;
 mod doctor;
 mod events;
 mod files;
+mod import;
 mod later;
 mod list;
 mod logs;
@@ -113,6 +114,7 @@ fn dispatch(session: &mut Session, verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Kill => daemon::kill(session),
         Verb::Check(args) => files::check(session, args),
         Verb::Init(args) => files::init(session, args),
+        Verb::Import(args) => import::run(session, args),
         Verb::Version => daemon::version(session),
         Verb::Man(args) => pages::man(session, args),
         Verb::Completions(args) => pages::completions(session, args),
@@ -154,6 +156,7 @@ fn name(verb: &Verb) -> &'static str {
         Verb::Kill => "kill",
         Verb::Check(_) => "check",
         Verb::Init(_) => "init",
+        Verb::Import(_) => "import",
         Verb::Version => "version",
         Verb::Man(_) => "man",
         Verb::Completions(_) => "completions",

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::session::Session;
 use crate::cli::style::Style;
-use crate::config::{self, Colour, CommandLine, ConfigError, Options, Report, Template};
+use crate::config::pm2::{self, DumpError, Imported, Surroundings};
+use crate::config::{
+    self, Colour, CommandLine, ConfigError, Document, Format, Options, Owner, Report, SystemProbe, Template,
+};
 use crate::error::{ExitCode, Failure};
 use crate::spec::{AppSpec, Env};
 use crate::sys::system;
@@ -42,6 +45,20 @@ pub(super) fn load(session: &Session, path: &Path, env: Option<&str>, only: &[St
 pub(super) fn load_json(session: &Session, text: &str, env: Option<&str>, only: &[String]) -> Result<Loaded, Failure> {
     let loaded = config::parse_stdin_json(text, session.cwd(), &options(session, env, only));
     shown(session, loaded)
+}
+
+/// Reads the apps of a TOML text that is in no file.
+pub(super) fn load_toml(session: &Session, text: &str) -> Result<Loaded, Failure> {
+    let path = Path::new("the translated list");
+    let document = Document { path, format: Format::Toml, folder: session.cwd(), owner: Owner::Folder };
+    let loaded = config::parse(text, &document, &options(session, None, &[]), &SystemProbe);
+    shown(session, loaded.map_err(ConfigError::Invalid))
+}
+
+/// Translates the list that PM2 has saved in `folder`.
+pub(super) fn import_pm2(session: &Session, text: &str, folder: &Path) -> Result<Imported, DumpError> {
+    let shell = inherited_env(session.environment());
+    pm2::import_pm2(text, &Surroundings { folder, shell: &shell })
 }
 
 /// Makes an app of a script or command line; with problems that stop nothing, rendered.

@@ -52,6 +52,12 @@ impl Session {
         std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
     }
 
+    /// PM2's folder, as PM2 finds it.
+    pub(super) fn pm2_home(&self) -> Option<PathBuf> {
+        let set = std::env::var_os("PM2_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        set.or_else(|| Some(self.user_home()?.join(".pm2")))
+    }
+
     /// The home of rsx that the environment names.
     pub(super) fn home(&self) -> Result<Home, Failure> {
         let [rsx_home, user_home, runtime] = ["RSX_HOME", "HOME", "XDG_RUNTIME_DIR"].map(std::env::var_os);

@@ -49,6 +49,11 @@ pub fn parse(text: &str, document: &Document<'_>, options: &Options, probe: &dyn
     // What else is said about such a value follows from the NUL in it.
     problems.retain(|problem| problem.span.is_none() || nuls.iter().all(|nul| nul.span != problem.span));
     problems.extend(nuls);
+    if document.format == Format::Evaluated {
+        for problem in &mut problems {
+            problem.path = problem.span.and_then(|span| root.path_to(span));
+        }
+    }
     let names = resolved.iter().map(|app| app.spec.name.clone()).collect();
     let wanted = |app: &Resolved| options.only.is_empty() || options.only.contains(&app.spec.name);
     let apps = resolved.into_iter().filter(wanted).map(|app| app.spec).collect();
@@ -68,7 +73,7 @@ fn apps(
 ) -> Vec<Resolved> {
     let author = match document.format {
         Format::Toml => Author::Toml,
-        Format::Json | Format::Yaml => Author::Shared,
+        Format::Json | Format::Yaml | Format::Evaluated => Author::Shared,
     };
     let role = match document.path.file_name().and_then(|name| name.to_str()) {
         Some("package.json") => Role::Package,

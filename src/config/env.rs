@@ -1,4 +1,4 @@
-//! Which variables of the calling shell an app inherits.
+//! What variables are: which of the calling shell's an app inherits, and which are nobody else's business.
 
 use std::ffi::OsString;
 
@@ -12,9 +12,44 @@ const NEVER_PREFIXES: &[&str] = &["SSH_", "SUDO_", "npm_", "LISTEN_", "RSX_"];
 /// The variables that apps inherit, out of all variables of the caller. Those that are not UTF-8 are left out.
 pub fn inherited_env(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Env {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    let inherited =
-        |name: &str| !NEVER.contains(&name) && !NEVER_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    variables.into_iter().filter_map(text).filter(|(name, _)| inherited(name)).collect()
+    variables.into_iter().filter_map(text).filter(|(name, _)| is_inherited(name)).collect()
+}
+
+/// Whether a variable of this name is inherited.
+pub(crate) fn is_inherited(name: &str) -> bool {
+    !NEVER.contains(&name) && !NEVER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// What the names of secrets contain.
+const MARKS: &[&str] = &[
+    "SECRET",
+    "PASSWORD",
+    "PASSWD",
+    "TOKEN",
+    "APIKEY",
+    "API_KEY",
+    "PRIVATE",
+    "CREDENTIAL",
+    "AUTH",
+    "COOKIE",
+    "SIGNING",
+    "ACCESS_KEY",
+];
+
+/// Whether a variable looks like a secret: by its name, or by a password in a URL.
+pub fn is_secret(name: &str, value: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    let has_password = || {
+        value.split_once("://").is_some_and(|(_, rest)| {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+        })
+    };
+    MARKS.iter().any(|mark| upper.contains(mark))
+        || upper.ends_with("_KEY")
+        || upper.ends_with("_PASS")
+        || upper == "PASS"
+        || has_password()
 }
 
 #[cfg(test)]

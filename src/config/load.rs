@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::config::document::{Document, Owner, parse};
 use crate::config::node::Span;
 use crate::config::problem::{Problem, Report, STDIN};
+use crate::config::script;
 use crate::config::{Format, Loaded, MAX_FILE, Options, Probe};
 use crate::error::{ExitCode, Failure};
 
@@ -88,14 +89,10 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     let path: PathBuf = std::path::absolute(path).map_err(unreadable)?;
     let invalid = |text: &str, problem| ConfigError::Invalid(Report::new(&path, text, vec![problem]));
-    let Some(format) = format(&path) else {
-        let problem = match is_script_config(&path) {
-            true => Problem::error(None, "a configuration in JavaScript is not in this version yet").help(
-                "`node -p 'JSON.stringify(require(\"./ecosystem.config.js\"))' > ecosystem.json` writes it as JSON",
-            ),
-            false => Problem::error(None, "the file's name does not say what is in it")
-                .help("it must end in `.toml`, `.json`, `.yaml` or `.yml`"),
-        };
+    let format = if is_script_config(&path) { Some(Format::Evaluated) } else { format(&path) };
+    let Some(format) = format else {
+        let problem = Problem::error(None, "the file's name does not say what is in it")
+            .help("it must end in `.toml`, `.json`, `.yaml`, `.yml` or `.config.js`");
         // Before its kind is judged, it must be there: a missing file is not a wrong one.
         path.metadata().map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
         return Err(ConfigError::Unsupported(Report::new(&path, "", vec![problem])));
@@ -114,9 +111,31 @@ pub fn load(path: &Path, options: &Options) -> Result<Loaded, ConfigError> {
         let problem = Problem::error(place, "the file is not UTF-8 text").label("no character");
         invalid(&text, problem)
     })?;
+    let (text, more) = match format {
+        Format::Evaluated => evaluated(&path, &text)?,
+        Format::Toml | Format::Json | Format::Yaml => (text, Vec::new()),
+    };
     let folder = path.parent().unwrap_or(Path::new("/"));
     let document = Document { path: &path, format, folder, owner: Owner::File };
-    parse(&text, &document, options, &SystemProbe).map_err(ConfigError::Invalid)
+    match parse(&text, &document, options, &SystemProbe) {
+        Ok(loaded) => Ok(Loaded { warnings: loaded.warnings.with(more), ..loaded }),
+        Err(report) => Err(ConfigError::Invalid(report.with(more))),
+    }
+}
+
+/// The values of a configuration in JavaScript, as JSON.
+fn evaluated(path: &Path, text: &str) -> Result<(String, Vec<Problem>), ConfigError> {
+    let report = |problem| Report::new(path, text, vec![problem]);
+    let Some(node) = SystemProbe.on_path("node", None) else {
+        let problem = Problem::error(None, "a configuration in JavaScript needs `node`, and PATH has none").help(
+            "install Node.js, or write the same keys as TOML, JSON or YAML: `rsx init` writes a file to start from",
+        );
+        return Err(ConfigError::Unsupported(report(problem)));
+    };
+    match script::evaluate(node.as_os_str(), path, text, script::LIMIT) {
+        Ok(evaluated) => Ok((evaluated.text, evaluated.warnings)),
+        Err(problem) => Err(ConfigError::Invalid(report(*problem))),
+    }
 }
 
 /// Reads what came over standard input (`rsx start -`): JSON, paths relative to `cwd`.

@@ -7,7 +7,7 @@
 //!
 //! Each step reports what it finds and goes on where it can, so that a user sees every problem at once. What the file
 //! system must be asked (is this a file, is this on PATH) goes through a [`Probe`]; only `load` touches it. Nothing that
-//! is read is ever evaluated as code.
+//! is read is evaluated as code, but a configuration in JavaScript: by `node`, in a process of its own (`script`).
 
 mod check;
 mod document;
@@ -15,13 +15,16 @@ mod env;
 mod flags;
 pub mod keys;
 mod load;
+mod mask;
 mod node;
+pub mod pm2;
 mod problem;
 mod program;
 mod read;
 mod render;
 mod resolve;
 mod schema;
+mod script;
 mod settings;
 mod shape;
 mod template;
@@ -34,7 +37,7 @@ use std::path::{Path, PathBuf};
 use crate::spec::AppSpec;
 
 pub use document::{Document, Owner, parse};
-pub use env::inherited_env;
+pub use env::{inherited_env, is_secret};
 pub use flags::{CommandLine, app_from_flags};
 pub use load::{ConfigError, SystemProbe, find_default, is_config_path, load, parse_stdin_json};
 pub use node::Span;
@@ -81,6 +84,8 @@ pub enum Format {
     Json,
     /// YAML.
     Yaml,
+    /// JSON that stands for the values of a file in another language: problems are cited by their path, too.
+    Evaluated,
 }
 
 /// The few facts that reading a configuration asks of a machine.

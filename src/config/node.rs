@@ -143,6 +143,35 @@ impl Node {
         }
     }
 
+    /// Where in this tree a place lies: `apps[1].env.PORT`; none for the root and for places outside.
+    pub(crate) fn path_to(&self, place: Span) -> Option<String> {
+        let mut path = String::new();
+        let mut node = self;
+        let holds = |span: Span| span.start <= place.start && place.end <= span.end;
+        loop {
+            let below = match &node.value {
+                Value::List(items) => items
+                    .iter()
+                    .enumerate()
+                    .find(|(_, item)| holds(item.span))
+                    .map(|(index, item)| (format!("[{index}]"), item)),
+                Value::Table(table) => {
+                    let entry = table.iter().find(|(key, item)| holds(key.span) || holds(item.span));
+                    let dot = if path.is_empty() { "" } else { "." };
+                    entry.map(|(key, item)| (format!("{dot}{}", crate::config::problem::shown(&key.name)), item))
+                }
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => None,
+            };
+            let Some((step, next)) = below else { break };
+            path.push_str(&step);
+            if !holds(next.span) || next.span == place {
+                break;
+            }
+            node = next;
+        }
+        Some(path).filter(|path| !path.is_empty())
+    }
+
     /// Calls `visit` for every text and key name of the tree.
     pub(crate) fn each_text(&self, visit: &mut dyn FnMut(&str, Span)) {
         match &self.value {
@@ -185,6 +214,23 @@ mod tests {
         let list = at(Value::List(vec![number("0x10", Some(16)), number("1.50", None), at(Value::Null)]));
         let tree = at(Value::Table(vec![(key("a\"b"), list), (key("c"), at(Value::Text("d\n".into())))]));
         assert_eq!(tree.to_json(), r#"{"a\"b":[16,1.5,null],"c":"d\n"}"#);
+    }
+
+    #[test]
+    fn a_place_has_a_path() {
+        let text = r#"{"apps": [{"a": 1}, {"name": "x", "env": {"PORT": [1]}}]}"#;
+        let tree = crate::config::read::read(text, crate::config::Format::Json).unwrap();
+        for (word, path) in [
+            ("\"x\"", Some("apps[1].name")),
+            ("\"name\"", Some("apps[1].name")),
+            ("[1]", Some("apps[1].env.PORT")),
+            ("{\"a\": 1}", Some("apps[0]")),
+            ("\"apps\"", Some("apps")),
+            (text, None),
+        ] {
+            let at = text.find(word).unwrap();
+            assert_eq!(tree.path_to(Span::new(at, at + word.len())).as_deref(), path, "{word}");
+        }
     }
 
     #[test]

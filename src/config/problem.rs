@@ -30,6 +30,8 @@ pub struct Problem {
     pub help: Option<String>,
     /// A second place that belongs to it.
     pub also: Option<(Span, String)>,
+    /// The same place among the values, such as `apps[1].name`, where the text is not what the user wrote.
+    pub path: Option<String>,
 }
 
 impl Problem {
@@ -41,6 +43,7 @@ impl Problem {
             label: String::new(),
             help: None,
             also: None,
+            path: None,
         }
     }
 
@@ -85,6 +88,12 @@ impl Report {
             }
         }
         Report { name: name.display().to_string(), text: text.to_owned(), problems: once }
+    }
+
+    /// This report with more problems, which concern the file as a whole, in front.
+    pub(crate) fn with(mut self, more: Vec<Problem>) -> Report {
+        self.problems.splice(0..0, more);
+        self
     }
 
     /// The file, as it is cited.

@@ -160,10 +160,17 @@ fn script(settings: &Settings, script: PathBuf, interpreter: String, args: Vec<S
 
 fn by_extension(path: &Path, probe: &dyn Probe, search: Option<&str>) -> Option<&'static str> {
     Some(match path.extension()?.to_str()? {
-        "js" | "mjs" | "cjs" => "node",
         // Recent Node runs TypeScript, too; bun is what PM2 users expect where both are there.
         "ts" | "tsx" if probe.on_path("bun", search).is_none() && probe.on_path("node", search).is_some() => "node",
         "ts" | "tsx" => "bun",
+        extension => return usual_interpreter(extension),
+    })
+}
+
+/// What runs scripts of this extension on every machine.
+pub(crate) fn usual_interpreter(extension: &str) -> Option<&'static str> {
+    Some(match extension {
+        "js" | "mjs" | "cjs" => "node",
         "py" => "python3",
         "rb" => "ruby",
         "php" => "php",

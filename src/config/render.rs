@@ -8,6 +8,7 @@ use miette::{
     SourceSpan, SpanContents,
 };
 
+use crate::config::mask::masked;
 use crate::config::node::Span;
 use crate::config::problem::{Problem, Report, Severity, char_ceil, char_floor, is_invisible};
 
@@ -39,7 +40,7 @@ impl Report {
         // Narrower than this and the wrapping of help texts would never end.
         let handler =
             GraphicalReportHandler::new_themed(theme).with_links(false).with_width(width.max(40)).with_context_lines(1);
-        let text = printable(self.text());
+        let text = masked(&printable(self.text()));
         let mut out = String::new();
         for problem in self.problems().iter().take(MAX_SHOWN) {
             if !out.is_empty() {
@@ -73,6 +74,10 @@ impl<'a> Cited<'a> {
     fn new(name: &'a str, text: &'a str, problem: &'a Problem) -> Cited<'a> {
         let Some(span) = problem.span.filter(|_| !text.is_empty()) else {
             return Cited { problem, snippet: None, labels: Vec::new() };
+        };
+        let name = match &problem.path {
+            Some(path) => Cow::Owned(format!("{path} in the values of {name}")),
+            None => Cow::Borrowed(name),
         };
         let span = within_line(text, span);
         let mut labels = vec![(span, problem.label.clone())];
@@ -141,7 +146,7 @@ impl Diagnostic for Cited<'_> {
 /// The text of a file, or the part of a long line that is shown, with the place where that part begins.
 #[derive(Debug)]
 struct Snippet<'a> {
-    name: &'a str,
+    name: Cow<'a, str>,
     text: &'a str,
     first_line: usize,
     first_column: usize,
@@ -158,7 +163,7 @@ impl SourceCode for Snippet<'_> {
         let column = inner.column() + if inner.line() == 0 { self.first_column } else { 0 };
         let line = inner.line() + self.first_line;
         Ok(Box::new(MietteSpanContents::new_named(
-            self.name.to_owned(),
+            self.name.clone().into_owned(),
             inner.data(),
             *inner.span(),
             line,

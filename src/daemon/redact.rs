@@ -2,33 +2,16 @@
 //!
 //! By name and by form only, so it finds what is usual and not everything; who needs a value asks for it.
 
+use crate::config;
 use crate::spec::{Env, Program};
 
 /// Stands in the place of what is hidden.
 pub(super) const HIDDEN: &str = "[redacted]";
 
-/// Parts of names whose values are secret.
-const MARKS: [&str; 12] = [
-    "SECRET",
-    "PASSWORD",
-    "PASSWD",
-    "TOKEN",
-    "APIKEY",
-    "API_KEY",
-    "PRIVATE",
-    "CREDENTIAL",
-    "AUTH",
-    "COOKIE",
-    "SIGNING",
-    "ACCESS_KEY",
-];
-
 /// The same variables, secret values hidden.
 pub(super) fn env(env: &Env) -> Env {
-    let value = |name: &str, value: &str| match is_secret(name) || has_password(value) {
-        true => HIDDEN.to_owned(),
-        false => value.to_owned(),
-    };
+    let value =
+        |name: &str, value: &str| if config::is_secret(name, value) { HIDDEN.to_owned() } else { value.to_owned() };
     env.iter().map(|(name, text)| (name.clone(), value(name, text))).collect()
 }
 
@@ -98,19 +81,11 @@ fn word(text: &str, is_value: &mut bool) -> String {
 }
 
 fn is_secret(name: &str) -> bool {
-    let upper = name.to_ascii_uppercase();
-    MARKS.iter().any(|mark| upper.contains(mark))
-        || upper.ends_with("_KEY")
-        || upper.ends_with("_PASS")
-        || upper == "PASS"
+    config::is_secret(name, "")
 }
 
-/// `scheme://user:password@host`.
 fn has_password(value: &str) -> bool {
-    value.split_once("://").is_some_and(|(_, rest)| {
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
-    })
+    config::is_secret("", value)
 }
 
 #[cfg(test)]

@@ -169,8 +169,6 @@ fn files_of_random_bytes_are_refused() {
     one.rsx.write("many.toml", "[[apps]]\nscript = \"a\"\nscriptt = 1\nmax_restarts = \"many\"\ninstances = 2\n");
     // All problems at once, each with its place; a later feature is refused, never ignored.
     one.rsx.fails(6, "check many.toml").says(&["scriptt", "max_restarts", "not in this version yet", "many.toml:3"]);
-    one.rsx.write("ecosystem.config.js", "module.exports = {}");
-    one.rsx.fails(6, "start ecosystem.config.js").says(&["not in this version yet"]);
     one.is_undisturbed();
 }
 

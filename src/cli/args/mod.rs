@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::import::ImportArgs;
 use crate::cli::pages::{CompletionsArgs, ManArgs};
 
 pub(super) use app::AppFlags;
@@ -47,6 +48,7 @@ Care:
 Files:
   init         Write an ecosystem.toml to start from
   check        All problems of a file, before it is applied
+  import       What PM2 has saved, as an ecosystem.toml
 
 Help:
   man          The manual, page by page
@@ -65,8 +67,8 @@ Targets: all, /regex/, name, namespace, id, config file, script path.";
 /// Beside the flags of `start`. In place of a long description, which would space out all flags.
 const START_HELP: &str = "\
 A config file is applied: new apps start, changed ones are restarted, unchanged ones are left
-alone. Without argument: ecosystem.toml, .json, .yaml or .yml of this folder. `-` reads JSON
-from stdin.
+alone. Without argument: ecosystem.toml, .json, .yaml, .yml or .config.js of this folder. `-`
+reads JSON from stdin.
 
   rsx start app.js --name api -- --port 3000
   rsx start \"python3 -m http.server 8000\" --name web
@@ -188,6 +190,8 @@ pub(super) enum Verb {
     /// Write a commented ecosystem.toml
     #[command(alias = "ecosystem")]
     Init(InitArgs),
+    /// What PM2 has saved, as an ecosystem.toml: printed, written or started
+    Import(ImportArgs),
     /// The release
     Version,
     /// The manual page of a verb, of rsx, or of ecosystem.toml

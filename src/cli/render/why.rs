@@ -1,7 +1,7 @@
 //! The story of one instance: what happened, who asked for it, what its last words were, what was decided, what is next.
 //!
 //! The daemon keeps the last thousand events of all apps, and the last ten exits of each instance with their last words;
-//! both are merged here, each end told once.
+//! both are merged here, each end told once, in the order of the events.
 
 use serde::Serialize;
 
@@ -48,32 +48,14 @@ struct Entry {
 
 /// Puts the story together; at most `limit` entries, the last ones.
 pub(in crate::cli) fn story(app: &AppView, slot: &SlotView, events: &[Event], limit: usize) -> Story {
-    let mut entries: Vec<Entry> = slot.history.iter().map(ended).collect();
-    // What ended since the oldest exit that is remembered is told from there, where the last words are.
-    let remembered = slot.history.iter().map(|exit| exit.time).min().unwrap_or(u64::MAX);
-    let is_told = |event: &&Event| match event.event {
-        EventKind::Exited { .. } | EventKind::SpawnFailed { .. } => event.time < remembered,
-        EventKind::Created
-        | EventKind::Changed { .. }
-        | EventKind::Started { .. }
-        | EventKind::Online { .. }
-        | EventKind::Stopping { .. }
-        | EventKind::Signalled { .. }
-        | EventKind::Reset
-        | EventKind::Killed { .. }
-        | EventKind::Waiting { .. }
-        | EventKind::Errored { .. }
-        | EventKind::Stopped { .. }
-        | EventKind::Deleted
-        | EventKind::DaemonReady { .. }
-        | EventKind::DaemonLeaving
-        | EventKind::Missed { .. } => true,
-    };
     let is_ours =
         |event: &&Event| event.app.as_deref() == Some(app.name.as_str()) && event.id.is_none_or(|id| id == slot.id);
-    entries.extend(events.iter().filter(is_ours).filter(is_told).map(told));
-    // Stable: what happened in one millisecond stays in the order of its telling, ends before what was decided on them.
-    entries.sort_by_key(|entry| entry.time);
+    // Older than anything that the daemon still tells; what is younger is among the events.
+    let forgotten = events.first().map_or(u64::MAX, |event| event.time);
+    let mut entries: Vec<Entry> =
+        slot.history.iter().filter(|exit| exit.time < forgotten).map(|exit| ended(exit, exit.time)).collect();
+    entries.reverse();
+    entries.extend(events.iter().filter(is_ours).map(|event| told(event, &slot.history)));
     let left_out = entries.len().saturating_sub(limit);
     entries.drain(..left_out);
     Story {
@@ -125,7 +107,7 @@ pub(in crate::cli) fn text(story: &Story, sheet: Sheet) -> String {
     lines.join("\n")
 }
 
-fn ended(exit: &ExitView) -> Entry {
+fn ended(exit: &ExitView, time: u64) -> Entry {
     let reason = printable(&exit.reason);
     let what = match exit.status {
         None => format!("cannot be started: {reason}"),
@@ -133,10 +115,16 @@ fn ended(exit: &ExitView) -> Entry {
     };
     let is_fine = exit.status.is_some_and(|status| status.is_success()) || exit.reason.ends_with("stopped by request");
     let tint = (!is_fine).then_some(Tint::Red);
-    Entry { time: exit.time, what, verb: None, uid: None, stderr: exit.stderr.clone(), tint }
+    Entry { time, what, verb: None, uid: None, stderr: exit.stderr.clone(), tint }
 }
 
-fn told(event: &Event) -> Entry {
+/// An event; an end that is remembered with what is remembered of it.
+fn told(event: &Event, history: &[ExitView]) -> Entry {
+    if let EventKind::Exited { run, .. } = event.event
+        && let Some(exit) = history.iter().find(|exit| exit.run == run)
+    {
+        return ended(exit, event.time);
+    }
     let tint = match event.event {
         EventKind::Online { .. } => Some(Tint::Green),
         EventKind::Waiting { .. } | EventKind::Changed { .. } | EventKind::Signalled { .. } => Some(Tint::Yellow),
@@ -232,8 +220,8 @@ mod tests {
 
     #[test]
     fn only_the_last_entries_are_told_and_the_rest_is_counted() {
-        let story = told_of(&[exited(5_000)], 1);
-        assert_eq!((story.entries.len(), story.left_out), (1, 2));
+        let story = told_of(&[exited(60)], 1);
+        assert_eq!((story.entries.len(), story.left_out), (1, 1));
         assert!(!story.entries[0].stderr.is_empty(), "the newest is the one with the last words");
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn read(text: &str, format: Format) -> Result<Node, Vec<Problem>> {
     }
     let node = match format {
         Format::Toml => toml::read(text),
-        Format::Json => json::read(text),
+        Format::Json | Format::Evaluated => json::read(text),
         Format::Yaml => yaml::read(text),
     }?;
     Ok(node)

@@ -6,6 +6,7 @@ mod bad;
 mod cited;
 mod flags;
 mod later;
+mod pm2;
 
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,7 @@ pub(super) fn read_with(text: &str, format: Format, options: &Options) -> Result
         Format::Toml => "/p/ecosystem.toml",
         Format::Json => "/p/ecosystem.json",
         Format::Yaml => "/p/ecosystem.yaml",
+        Format::Evaluated => "/p/ecosystem.config.js",
     };
     let document = Document { path: Path::new(path), format, folder: Path::new("/p"), owner: Owner::File };
     parse(text, &document, options, &Machine)

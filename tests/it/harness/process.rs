@@ -51,6 +51,7 @@ impl Watched {
             "INT" => Signal::INT,
             "STOP" => Signal::STOP,
             "CONT" => Signal::CONT,
+            "USR2" => Signal::USR2,
             other => panic!("no test sends SIG{other} yet"),
         };
         if let Some(fd) = &self.fd {
