@@ -10,6 +10,7 @@ mod daemon;
 mod harness;
 mod lifecycle;
 mod logs;
+mod messages;
 mod output;
 mod programs;
 mod ready;
