@@ -54,8 +54,7 @@ const VERBS: &[(&[&str], Fate)] = &[
 
 const NOTHING_YET: Fate = Fate::Later("`rsx --help` lists what is");
 const LOGS: Fate = Fate::Later("logrotate with `copytruncate` rotates the files; `rsx describe` names them");
-const BOOT: Fate =
-    Fate::Later("a line `@reboot bash -lc \"rsx start /path/to/ecosystem.toml\"` in `crontab -e` starts them at boot");
+const BOOT: Fate = Fate::Later("a line `@reboot bash -lc \"rsx resurrect\"` in `crontab -e` starts them at boot");
 const MODULES: Fate = Fate::Replaced("rsx has no modules: what they do is built in, or an app of its own");
 const NO_SERVICE: Fate =
     Fate::Replaced("rsx is not connected to any service: `rsx ls --json` and `rsx events --json` feed yours");

@@ -1,16 +1,18 @@
 //! The seams to the layers beside this one: one function for each thing that is asked of them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::cli::session::Session;
+use crate::cli::session::{Session, view};
 use crate::cli::style::Style;
 use crate::config::pm2::{self, DumpError, Imported, Surroundings};
 use crate::config::{
     self, Colour, CommandLine, ConfigError, Document, Format, Options, Owner, Report, SystemProbe, Template,
 };
 use crate::error::{ExitCode, Failure};
-use crate::spec::{AppSpec, Env};
+use crate::proto::ViewDetail;
+use crate::spec::{AppSpec, Env, Origin};
 use crate::sys::system;
 
 /// The narrowest and the widest a report of problems is printed.
@@ -37,7 +39,12 @@ pub(super) struct Typed<'a> {
 
 /// Reads a config file.
 pub(super) fn load(session: &Session, path: &Path, env: Option<&str>, only: &[String]) -> Result<Loaded, Failure> {
-    let loaded = config::load(&session.cwd().join(path), &options(session, env, only));
+    let path = session.cwd().join(path);
+    let mut options = options(session, env, only);
+    if env.is_none() {
+        options.remembered = remembered(session, &path);
+    }
+    let loaded = config::load(&path, &options);
     shown(session, loaded)
 }
 
@@ -93,9 +100,20 @@ pub(super) fn inherited_env(variables: impl Iterator<Item = (OsString, OsString)
     config::inherited_env(variables)
 }
 
+/// The environments that the apps of this file were started with before, by name. Without a daemon nothing is known.
+fn remembered(session: &Session, path: &Path) -> BTreeMap<String, String> {
+    let Ok(Some(mut daemon)) = session.daemon() else { return BTreeMap::new() };
+    let Ok(view) = view(&mut daemon, ViewDetail::Full) else { return BTreeMap::new() };
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let of_file = |spec: &AppSpec| matches!(&spec.origin, Origin::File(owner) if *owner == path);
+    let specs = view.apps.into_iter().filter_map(|app| app.spec).filter(of_file);
+    specs.filter_map(|spec| Some((spec.name, spec.env_name?))).collect()
+}
+
 fn options(session: &Session, env: Option<&str>, only: &[String]) -> Options {
     Options {
         env_name: env.map(str::to_owned),
+        remembered: BTreeMap::new(),
         only: only.to_vec(),
         home_dir: session.user_home(),
         cores: u16::try_from(system::usable_cores()).unwrap_or(u16::MAX),

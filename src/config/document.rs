@@ -105,9 +105,12 @@ fn apps(
     resolved
 }
 
+/// The name that means `env` alone, for an app that remembers another one.
+const PLAIN: &str = "default";
+
 fn check_env_name(name: &str, all: &[Settings], problems: &mut Vec<Problem>) {
     let known: Vec<&str> = all.iter().flat_map(Settings::env_names).collect();
-    if all.is_empty() || known.contains(&name) {
+    if all.is_empty() || known.contains(&name) || name == PLAIN {
         return;
     }
     let help = match (similar(name, known.iter().copied()), known.is_empty()) {

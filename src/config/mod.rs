@@ -32,6 +32,7 @@ mod template;
 mod tests;
 mod value;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::spec::AppSpec;
@@ -52,8 +53,10 @@ pub const MAX_FILE: usize = 4 * 1024 * 1024;
 /// What the verb and the machine add to a file.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// `--env NAME`.
+    /// `--env NAME`; `default` means `env` alone, unless there is an `env_default`.
     pub env_name: Option<String>,
+    /// The `--env NAME` of earlier starts, by the name of the app; used where this one names none.
+    pub remembered: BTreeMap<String, String>,
     /// `--only a,b`; empty: all.
     pub only: Vec<String>,
     /// What `~` stands for.

@@ -51,7 +51,8 @@ pub(crate) fn app(
             Problem::warning(setting.span, message).label("not found").help("starting it will fail until it is there"),
         );
     }
-    let (env, env_name) = environment(settings, source.options.env_name.as_deref());
+    let chosen = source.options.env_name.as_deref().or_else(|| remembered(settings, key, source.options));
+    let (env, env_name) = environment(settings, chosen);
     if settings.get("script").is_none() {
         if !settings.has_failed("script") {
             let problem = Problem::error(head, "an app without `script`").label("what shall it run?");
@@ -141,6 +142,13 @@ fn increment_var(settings: &Settings, env: &Env, problems: &mut Vec<Problem>) ->
         return None;
     }
     Some(name.to_owned())
+}
+
+/// The environment that this app was started with before.
+fn remembered<'a>(settings: &Settings, key: Option<&str>, options: &'a Options) -> Option<&'a str> {
+    let stem = || Path::new(settings.text("script")?).file_stem()?.to_str();
+    let name = settings.text("name").or(key).or_else(stem)?;
+    options.remembered.get(name).map(String::as_str)
 }
 
 fn environment(settings: &Settings, chosen: Option<&str>) -> (Env, Option<String>) {

@@ -11,6 +11,7 @@ mod harness;
 mod lifecycle;
 mod log_flags;
 mod logs;
+mod messages;
 mod output;
 mod programs;
 mod ready;

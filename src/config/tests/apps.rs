@@ -88,6 +88,20 @@ fn a_missing_script_is_a_warning_and_stops_no_other_app() {
 }
 
 #[test]
+fn an_environment_chosen_before_is_remembered_until_another_one_is_named() {
+    let text =
+        "[[apps]]\nscript='app.js'\nenv={A='plain'}\nenv_staging={A='staging'}\n[[apps]]\nname='b'\nscript='b.py'";
+    let remembered = [("app".to_owned(), "staging".to_owned()), ("b".to_owned(), "staging".to_owned())].into();
+    let with = Options { remembered, ..options() };
+    let loaded = read_with(text, Format::Toml, &with).unwrap();
+    assert_eq!((loaded.apps[0].env["A"].as_str(), loaded.apps[0].env_name.as_deref()), ("staging", Some("staging")));
+    assert_eq!(loaded.apps[1].env_name, None, "what its file does not declare any more is forgotten");
+    let plain = Options { env_name: Some("default".into()), ..with };
+    let loaded = read_with(text, Format::Toml, &plain).unwrap();
+    assert_eq!((loaded.apps[0].env["A"].as_str(), loaded.apps[0].env_name.as_deref()), ("plain", None));
+}
+
+#[test]
 fn the_environment_is_merged_by_name() {
     let text = "[defaults]\nenv = { A = 'd', B = 'd', D = 1.10 }\n[[apps]]\nscript='app.js'\nport = 3000\n\
         env = { B = 2, C = true, E = { x = [1, 2] } }\nenv_production = { C = 'p' }\nenv_other = { }\n\
