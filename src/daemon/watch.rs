@@ -1,5 +1,6 @@
 //! Tasks that wait for one thing of one run and report it: its end, the end of its tree, its notifications.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,10 +112,12 @@ pub(super) fn notify(
         }
     };
     let task = tokio::spawn(async move {
-        let mut buffer = [0u8; DATAGRAM];
         let mut told = false;
-        while let Ok(count) = socket.recv(&mut buffer).await {
-            let is_ready = buffer[..count].split(|byte| *byte == b'\n').any(|line| line == b"READY=1");
+        while socket.readable().await.is_ok() {
+            let is_ready = match says_ready(&socket) {
+                Ok(is_ready) => is_ready,
+                Err(error) => return warn!(run = run.0, "cannot read notifications: {error}"),
+            };
             // Once: a program that repeats itself costs its own time, not the engine's.
             if is_ready
                 && !std::mem::replace(&mut told, true)
@@ -125,6 +128,17 @@ pub(super) fn notify(
         }
     });
     Some(Notify { task: task.abort_handle(), path })
+}
+
+/// Whether the next datagram, if there is one, has a line READY=1. The buffer is none of the task's own: a thousand of
+/// them wait most of the time.
+fn says_ready(socket: &UnixDatagram) -> io::Result<bool> {
+    let mut buffer = [0u8; DATAGRAM];
+    match socket.try_recv(&mut buffer) {
+        Ok(count) => Ok(buffer[..count].split(|byte| *byte == b'\n').any(|line| line == b"READY=1")),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 async fn ended(process: &Arc<Process>) {

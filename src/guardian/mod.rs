@@ -122,7 +122,7 @@ fn become_guardian(stderr: &File) -> io::Result<Signals> {
     system::become_subreaper()?;
     // The folder that the client was in may be unmounted one day.
     std::env::set_current_dir("/")?;
-    let signals = Signals::block(&[Signal::TERM, Signal::INT, signals::child(), signals::hangup()])?;
+    let signals = Signals::block(&[Signal::TERM, Signal::INT, signals::child(), signals::hangup(), signals::user()])?;
     system::redirect_stdio(Some(stderr))?;
     Ok(signals)
 }

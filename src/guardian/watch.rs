@@ -154,6 +154,13 @@ impl Watch {
             if signal == signals::child() || signal == signals::hangup() {
                 continue;
             }
+            if signal == signals::user() {
+                // Meant for the daemon (it reopens its logs); the number in the lock file is the guardian's.
+                if let Phase::Running(running) = &self.phase {
+                    running.process.signal(signal)?;
+                }
+                continue;
+            }
             self.policy.on_stop();
             match &self.phase {
                 // It stops all apps first and takes the time that they are given; a second signal is passed on, too.

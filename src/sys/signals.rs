@@ -55,6 +55,11 @@ pub fn child() -> Signal {
     named(libc::SIGCHLD)
 }
 
+/// SIGUSR2.
+pub fn user() -> Signal {
+    named(libc::SIGUSR2)
+}
+
 /// SIGHUP.
 pub fn hangup() -> Signal {
     named(libc::SIGHUP)
