@@ -56,7 +56,7 @@ use crate::guardian;
 use crate::paths::Home;
 use crate::proto::{DaemonView, EventKind};
 use crate::supervisor::{Ask, Who};
-use crate::sys::{fds, limits, peer, system};
+use crate::sys::{fds, limits, memory, peer, system};
 
 /// How long the pump may take to empty its pipes at the end, and the store to write its files.
 const LAST_LOGS: Duration = Duration::from_secs(3);
@@ -201,6 +201,9 @@ impl Daemon {
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
         tokio::spawn(taken.leave(reports, pump));
+        if let Err(error) = memory::let_go_of_code() {
+            warn!("cannot give back the memory of the start: {error}");
+        }
         let shell = engine.run(first).await;
         // Nobody may find a socket that nobody answers.
         if let Err(error) = std::fs::remove_file(home.socket()) {

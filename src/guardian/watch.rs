@@ -10,6 +10,7 @@ use crate::guardian::policy::{Next, Policy};
 use crate::guardian::store::{Connection, Store};
 use crate::guardian::{GUARDIAN_FD, LOCK_FD, READY_FD, RESTARTS, Ready, Seat};
 use crate::sys::fds::{self, Channel};
+use crate::sys::memory;
 use crate::sys::poller::{Interest, Poller, Ready as ReadyFd};
 use crate::sys::process::{Process, Signal, reap_adopted};
 use crate::sys::signals;
@@ -176,6 +177,8 @@ impl Watch {
         let Some(connection) = &mut running.connection else { return Ok(()) };
         let progress = connection.go_on(&mut self.store);
         if progress.is_ready {
+            // The guardian's own start is over, too. A machine that cannot do this loses nothing but memory.
+            let _ = memory::let_go_of_code();
             self.policy.on_ready();
             self.ready.0 = None;
         }

@@ -27,6 +27,7 @@ pub mod features;
 pub mod limits;
 pub mod listening;
 pub mod lock;
+pub mod memory;
 pub mod peer;
 pub mod poller;
 pub mod proc_table;
