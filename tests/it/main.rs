@@ -8,6 +8,7 @@
 mod bad_input;
 mod daemon;
 mod harness;
+mod kept;
 mod lifecycle;
 mod log_flags;
 mod logs;
