@@ -86,21 +86,29 @@ fn apps(
     let source = Source { author, base: document.folder, file, options, probe };
     let shape = shape(root, author, role, problems);
     let defaults = shape.defaults.map(|table| Settings::read(table, author, problems)).unwrap_or_default();
-    let all: Vec<Settings> =
-        shape.apps.iter().map(|app| Settings::read(app.table, author, problems).over(&defaults)).collect();
-    let resolved: Vec<Resolved> = shape
-        .apps
-        .iter()
-        .zip(&all)
-        .filter_map(|(app, settings)| resolve::app(settings, app.head, app.key, &source, problems))
-        .collect();
+    let (mut all, mut resolved, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for app in &shape.apps {
+        let mut own = Vec::new();
+        let settings = Settings::read(app.table, author, &mut own).over(&defaults);
+        let found = resolve::app(&settings, app.head, app.key, &source, &mut own);
+        let name = found.as_ref().map(|app| app.spec.name.as_str()).or(settings.text("name")).or(app.key);
+        let name = name.map(str::to_owned);
+        if !options.only.is_empty() && name.as_ref().is_some_and(|name| !options.only.contains(name)) {
+            // Not asked for: what is wrong with it is told and stops nothing.
+            own.iter_mut().for_each(|problem| problem.severity = Severity::Warning);
+        }
+        problems.extend(own);
+        names.extend(name);
+        resolved.extend(found);
+        all.push(settings);
+    }
     if let Some(name) = &options.env_name {
         check_env_name(name, &all, problems);
     }
     check_names(&resolved, problems);
     // With an app missing from the list, "unknown" could be wrong.
-    if resolved.len() == all.len() {
-        check_only(&options.only, &resolved, problems);
+    if names.len() == all.len() {
+        check_only(&options.only, &names, problems);
     }
     resolved
 }
@@ -121,8 +129,8 @@ fn check_env_name(name: &str, all: &[Settings], problems: &mut Vec<Problem>) {
     problems.push(Problem::error(None, format!("no app has `env_{}`", shown(name))).help(help));
 }
 
-fn check_only(only: &[String], resolved: &[Resolved], problems: &mut Vec<Problem>) {
-    let names = || resolved.iter().map(|app| app.spec.name.as_str());
+fn check_only(only: &[String], names: &[String], problems: &mut Vec<Problem>) {
+    let names = || names.iter().map(String::as_str);
     for name in only {
         if !names().any(|known| known == name) {
             let help = match similar(name, names()) {

@@ -102,6 +102,20 @@ fn an_environment_chosen_before_is_remembered_until_another_one_is_named() {
 }
 
 #[test]
+fn what_is_wrong_with_an_app_that_was_not_asked_for_stops_nothing() {
+    let text = "[[apps]]\nname='a'\nscript='a.js'\nwait_ready=true\nkill_timout=1\n[[apps]]\nname='b'\nscript='b.py'";
+    assert_eq!(read_with(text, Format::Toml, &options()).unwrap_err().count(Severity::Error), 2);
+    let with = Options { only: vec!["b".into()], ..options() };
+    let loaded = read_with(text, Format::Toml, &with).unwrap();
+    assert_eq!(loaded.apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(loaded.warnings.problems().iter().filter(|p| p.message.contains("wait_ready")).count(), 1);
+    let with = Options { only: vec!["a".into()], ..options() };
+    assert!(read_with(text, Format::Toml, &with).is_err());
+    let with = Options { only: vec!["c".into()], ..options() };
+    assert!(read_with(text, Format::Toml, &with).is_err(), "nobody is named c");
+}
+
+#[test]
 fn the_environment_is_merged_by_name() {
     let text = "[defaults]\nenv = { A = 'd', B = 'd', D = 1.10 }\n[[apps]]\nscript='app.js'\nport = 3000\n\
         env = { B = 2, C = true, E = { x = [1, 2] } }\nenv_production = { C = 'p' }\nenv_other = { }\n\
