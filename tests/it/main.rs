@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod daemon;
+mod forms;
 mod harness;
 mod kept;
 mod lifecycle;
