@@ -88,6 +88,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand start" -l max-restarts -d 'Quick
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l min-uptime -d 'A shorter life is a quick exit' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l retry-after -d 'When to try again what was given up; `off`: never' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l stop-exit-codes -d 'Exit codes that mean "finished"' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l filter-env -d 'Withhold variables of this shell whose names contain one of these; `true`: all but the necessary' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l listen-timeout -d 'How long it may take to be ready' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s k -l kill-timeout -d 'How long it may take to end before SIGKILL' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l stop-signal -d 'The first signal of a stop' -r

@@ -100,7 +100,6 @@ const APP_FLAGS: &[Flag] = &[
     later("shutdown-with-message", None, false),
     Flag { aliases: &["uid"], ..later("user", Some('u'), true) },
     Flag { aliases: &["gid"], ..later("group", None, true) },
-    later("filter-env", None, true),
     later("ext", None, true),
     later("pid", Some('p'), true),
     later("no-daemon", None, false),

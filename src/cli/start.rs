@@ -208,6 +208,7 @@ pub(super) fn declared_by(flags: &AppFlags) -> Vec<(&'static str, String)> {
         ("namespace", &flags.namespace),
         ("instances", &flags.instances),
         ("interpreter", &flags.interpreter),
+        ("filter_env", &flags.filter_env),
         ("interpreter_args", &flags.interpreter_args),
         ("cwd", &flags.cwd),
         ("out_file", &flags.output),

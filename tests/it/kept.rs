@@ -138,8 +138,10 @@ fn what_describes_the_shell_is_not_inherited() {
         rsx.set_env(name, "x");
     }
     rsx.set_env("name", "evil");
+    rsx.set_env("MY_SECRET", "x");
     // No shell between: it would set its own.
-    rsx.ok("start sleep --name a --min-uptime 50 -- 1000");
+    rsx.ok("start sleep --name a --min-uptime 50 --filter-env SECRET -- 1000");
+    assert!(!environment_of(rsx.pid("a")).contains_key("MY_SECRET"));
     let env = environment_of(rsx.pid("a"));
     assert_eq!(env["name"], "a");
     assert_eq!((env["pm_id"].as_str(), env["NODE_APP_INSTANCE"].as_str()), ("0", "0"));

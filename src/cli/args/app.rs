@@ -60,6 +60,9 @@ pub(in crate::cli) struct AppFlags {
     /// Exit codes that mean "finished"
     #[arg(long, value_name = "CODES", num_args = 1..)]
     pub(in crate::cli) stop_exit_codes: Vec<String>,
+    /// Withhold variables of this shell whose names contain one of these; `true`: all but the necessary
+    #[arg(long, value_name = "WORDS")]
+    pub(in crate::cli) filter_env: Option<String>,
     /// How long it may take to be ready
     #[arg(long, value_name = "TIME")]
     pub(in crate::cli) listen_timeout: Option<String>,
