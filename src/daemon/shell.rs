@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use tokio::sync::{mpsc as tokio_mpsc, oneshot};
+use tokio::sync::{mpsc as tokio_mpsc, oneshot, watch as tokio_watch};
 use tracing::{debug, info, warn};
 
 use crate::daemon::clock::Clock;
@@ -30,6 +30,7 @@ use crate::supervisor::{
     Supervisor, Time, Wanted, Whom,
 };
 use crate::sys::process::Process;
+use crate::sys::tree::Remains;
 
 /// How long the last words of a run that ended are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -71,6 +72,8 @@ struct Live {
     /// Held open, so that the program never reads an end of its input.
     stdin: std::os::fd::OwnedFd,
     notify: Option<watch::Notify>,
+    /// Whether SIGKILL was sent to the rest of its tree.
+    killing: tokio_watch::Sender<bool>,
 }
 
 impl Live {
@@ -143,7 +146,8 @@ impl Shell {
         let (mark, treekill) = (marker(slot), definition.spec.stop.treekill);
         self.places.insert(slot, Place { resolved, out_file, error_file });
         self.past.insert(run, Past { pid, stderr: Vec::new() });
-        self.runs.insert(run, Live { slot, process, mark, treekill, kind, stdin, notify });
+        let killing = tokio_watch::Sender::new(false);
+        self.runs.insert(run, Live { slot, process, mark, treekill, kind, stdin, notify, killing });
         Event::Spawned { run }
     }
 
@@ -161,14 +165,16 @@ impl Shell {
             }
         };
         info!(slot = live.slot.0, run = run.0, pid = live.process.display_pid(), "ended: {status}");
-        let left = if live.treekill { self.sight.leftovers(live.seen()) } else { Vec::new() };
+        let left = if live.treekill { self.sight.leftovers(live.seen()) } else { Remains::default() };
+        let killing = live.killing.subscribe();
         self.ask_last_words(run);
-        if left.is_empty() {
+        if left.is_nothing() {
             self.let_go(run);
             Some(Event::Exited { run, status, left: Left::Nothing })
         } else {
             let (process, mark) = (Arc::clone(&live.process), live.mark.clone());
-            watch::gone(run, process, left, mark, Sight::REAPER, self.tools.reports.clone());
+            let tree = watch::Tree { process, mark, left: left.held, killing };
+            watch::gone(run, tree, Sight::REAPER, self.tools.reports.clone());
             Some(Event::Exited { run, status, left: Left::Survivors })
         }
     }
@@ -220,6 +226,10 @@ impl Shell {
         let Some(live) = self.runs.get(&run) else { return };
         if let Err(error) = self.sight.signal(live.seen(), signal, whom) {
             warn!(run = run.0, "cannot send {signal}: {error}");
+        }
+        if signal == Signal::KILL && matches!(whom, Whom::Survivors | Whom::Tree) {
+            // Who forks faster than he is listed is hunted down by the task that waits for the tree.
+            live.killing.send_replace(true);
         }
     }
 
