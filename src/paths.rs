@@ -112,6 +112,11 @@ impl Home {
         &self.runtime
     }
 
+    /// What a daemon leaves for its successor.
+    pub fn journal(&self) -> PathBuf {
+        self.runtime.join("journal")
+    }
+
     /// The folder of the per-run notification sockets (sd_notify(3)).
     pub fn notify_dir(&self) -> PathBuf {
         self.runtime.join("n")

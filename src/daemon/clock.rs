@@ -1,42 +1,47 @@
 //! The daemon's one clock: moments of the core, and what they are in the world's time.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::supervisor::Time;
+use crate::sys::moment::Moment;
 
 /// A smaller difference between the two clocks, in milliseconds, is no step.
 const STEP: u64 = 2_000;
 
-/// Where the core's time begins.
+/// The core's time: milliseconds of CLOCK_MONOTONIC, so that it goes on under the next daemon.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
-    beginning: Instant,
-    /// The world's time at the beginning, in milliseconds of the epoch.
+    /// The world's time when the core's began, in milliseconds of the epoch.
     epoch: u64,
 }
 
 impl Clock {
-    /// A clock that begins now.
+    /// The clock, as the world's time is now.
     pub(super) fn start() -> Clock {
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Clock { beginning: Instant::now(), epoch: u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX) }
+        Clock { epoch: world().saturating_sub(Moment::now().monotonic) }
     }
 
     /// The core's moment.
     pub(super) fn now(&self) -> Time {
-        Time::from_millis(u64::try_from(self.beginning.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Time::from_millis(Moment::now().monotonic)
     }
 
     /// When this moment of the core comes. One millisecond later, so that a wait for it never ends too early.
     pub(super) fn instant(&self, time: Time) -> Instant {
-        self.beginning + std::time::Duration::from_millis(time.as_millis().saturating_add(1))
+        Instant::now() + time.since(self.now()) + Duration::from_millis(1)
     }
 
     /// A moment of the core in milliseconds of the epoch, by the world's clock as it is now: it may have been set, or gone
     /// on while the machine slept.
     pub(super) fn epoch_millis(&self, time: Time) -> u64 {
-        corrected(self.epoch, Clock::start().epoch, self.now()).saturating_add(time.as_millis())
+        corrected(self.epoch, world(), self.now()).saturating_add(time.as_millis())
     }
+}
+
+/// Milliseconds of the epoch.
+fn world() -> u64 {
+    let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The world's time at the beginning: as it was read then, unless what is read now tells of another one. Small

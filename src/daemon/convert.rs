@@ -1,5 +1,6 @@
 //! Between the wire's words and the core's: exhaustive, so that a new word on either side is noticed here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::proto;
@@ -116,7 +117,7 @@ pub(super) fn plan(steps: Vec<core::PlanStep>, epoch: impl Fn(core::Time) -> u64
         core::PlanAction::Register => proto::PlanAction::Register,
         core::PlanAction::Start => proto::PlanAction::Start,
         core::PlanAction::Change { what, restart } => {
-            proto::PlanAction::Change { what: what.into_iter().map(str::to_owned).collect(), restart }
+            proto::PlanAction::Change { what: what.into_iter().map(Cow::into_owned).collect(), restart }
         }
         core::PlanAction::Scale { from, to } => proto::PlanAction::Scale { from, to },
         core::PlanAction::Restart => proto::PlanAction::Restart,
@@ -127,6 +128,27 @@ pub(super) fn plan(steps: Vec<core::PlanStep>, epoch: impl Fn(core::Time) -> u64
     steps
         .into_iter()
         .map(|step| proto::PlanStep { name: step.name, namespace: step.namespace, action: action(step.action) })
+        .collect()
+}
+
+/// A plan as it was written down, its moments being the core's.
+pub(super) fn recalled_plan(steps: Vec<proto::PlanStep>) -> Vec<core::PlanStep> {
+    let action = |action| match action {
+        proto::PlanAction::Create => core::PlanAction::Create,
+        proto::PlanAction::Register => core::PlanAction::Register,
+        proto::PlanAction::Start => core::PlanAction::Start,
+        proto::PlanAction::Change { what, restart } => {
+            core::PlanAction::Change { what: what.into_iter().map(Cow::Owned).collect(), restart }
+        }
+        proto::PlanAction::Scale { from, to } => core::PlanAction::Scale { from, to },
+        proto::PlanAction::Restart => core::PlanAction::Restart,
+        proto::PlanAction::Leave { since } => core::PlanAction::Leave { since: since.map(core::Time::from_millis) },
+        proto::PlanAction::Keep => core::PlanAction::Keep,
+        proto::PlanAction::Delete => core::PlanAction::Delete,
+    };
+    steps
+        .into_iter()
+        .map(|step| core::PlanStep { name: step.name, namespace: step.namespace, action: action(step.action) })
         .collect()
 }
 
@@ -151,7 +173,7 @@ pub(super) fn event(kind: core::ChangeKind, pid: impl Fn(core::RunId) -> u32) ->
     match kind {
         core::ChangeKind::Created => proto::EventKind::Created,
         core::ChangeKind::Changed(what) => {
-            proto::EventKind::Changed { what: what.into_iter().map(str::to_owned).collect() }
+            proto::EventKind::Changed { what: what.into_iter().map(Cow::into_owned).collect() }
         }
         core::ChangeKind::Started(run) => proto::EventKind::Started { pid: pid(run), run: run.0 },
         core::ChangeKind::Online { run, after, by } => {

@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{info, warn};
 
+use crate::daemon::adopt::Adopted;
 use crate::daemon::clock::Clock;
+use crate::daemon::failpoint;
+use crate::daemon::journal::{Turn, Whole, Writer};
+use crate::daemon::keys::{Keys, Known};
 use crate::daemon::publish::Published;
 use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
-use crate::proto::Progress;
+use crate::guardian;
+use crate::proto::{Progress, Record};
 use crate::supervisor::{Ask, Effect, Event, Lasting, ReadyBy, Reply, RequestId, RunId, Supervisor, Who};
 use crate::sys::peer;
 
@@ -20,6 +25,9 @@ const PUBLISH_EVERY: Duration = Duration::from_millis(20);
 
 /// How many reports are taken before effects of the first are published.
 const BATCH: usize = 256;
+
+/// How often it is tried to write the journal anew.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the daemon waits for its last answer to be written before it leaves.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -37,6 +45,10 @@ pub(super) enum Report {
     Ready { run: RunId, by: ReadyBy },
     /// A main process is a zombie.
     Ended { run: RunId },
+    /// The guardian tells how a process ended that an earlier daemon has started.
+    Told(guardian::Ended),
+    /// Nobody has told how such a process ended.
+    Lost { run: RunId },
     /// Nothing of a tree is left.
     Gone { run: RunId },
     /// Both output pipes of a run have ended.
@@ -54,6 +66,8 @@ pub(super) struct Request {
     pub(super) ask: Ask,
     pub(super) answer: oneshot::Sender<Answered>,
     pub(super) progress: Option<mpsc::UnboundedSender<Progress>>,
+    /// The client's name for it, by which it may ask again.
+    pub(super) key: Option<String>,
 }
 
 /// An answer of the core on its way to a client.
@@ -75,22 +89,43 @@ pub(super) struct Engine {
     effects: Vec<Effect>,
     dirty: bool,
     published_at: Instant,
-    next_request: u64,
     kept_version: u64,
     last_word: Option<oneshot::Receiver<()>>,
     leaving: bool,
+    writer: Writer,
+    /// When it was tried last to write the journal anew.
+    renewed_at: Instant,
+    keys: Keys,
+}
+
+/// What an engine begins with.
+pub(super) struct Beginning {
+    pub(super) core: Supervisor,
+    pub(super) shell: Shell,
+    pub(super) writer: Writer,
+    pub(super) keys: Keys,
+}
+
+/// What an engine does before it takes any report.
+pub(super) enum First {
+    /// Nothing.
+    Nothing,
+    /// It asks itself.
+    Ask(Ask),
+    /// It goes on where an earlier daemon was.
+    Adopt(Vec<Adopted>),
 }
 
 impl Engine {
     pub(super) fn new(
-        shell: Shell,
+        beginning: Beginning,
         clock: Clock,
         inbox: mpsc::UnboundedReceiver<Report>,
         publisher: watch::Sender<Arc<Published>>,
-        seed: u64,
     ) -> Engine {
+        let Beginning { core, shell, writer, keys } = beginning;
         Engine {
-            core: Supervisor::new(seed),
+            core,
             shell,
             clock,
             inbox,
@@ -98,19 +133,25 @@ impl Engine {
             effects: Vec::new(),
             dirty: false,
             published_at: Instant::now(),
-            next_request: 0,
             kept_version: 0,
             last_word: None,
             leaving: false,
+            writer,
+            renewed_at: Instant::now(),
+            keys,
         }
     }
 
     /// Runs until everything is stopped and the daemon may leave. What comes from an earlier
     /// daemon comes before all requests.
-    pub(super) async fn run(mut self, first: Option<Ask>) -> Shell {
-        if let Some(ask) = first {
-            let who = Arc::new(Who { uid: peer::own_uid(), verb: "guardian".to_owned() });
-            self.decide(Event::Request { id: RequestId(0), who, ask });
+    pub(super) async fn run(mut self, first: First) -> Shell {
+        match first {
+            First::Nothing => {}
+            First::Ask(ask) => {
+                let who = Arc::new(Who { uid: peer::own_uid(), verb: "guardian".to_owned() });
+                self.decide(Event::Request { id: RequestId(0), who, ask });
+            }
+            First::Adopt(adopted) => self.adopt(adopted),
         }
         while !self.leaving {
             let deadline = self.core.next_deadline().map(|time| Instant::from_std(self.clock.instant(time)));
@@ -136,6 +177,9 @@ impl Engine {
             }
         }
         self.shell.tell_announced();
+        if let Err(error) = self.writer.journal().end() {
+            warn!("cannot remove the journal: {error}");
+        }
         if let Some(written) = self.last_word.take() {
             // It was written, or the client is gone, or too slow: the daemon leaves either way.
             let _ = tokio::time::timeout(LAST_WORD, written).await;
@@ -145,21 +189,13 @@ impl Engine {
 
     fn take(&mut self, report: Report) {
         let event = match report {
-            Report::Asked(request) => {
-                self.next_request += 1;
-                let id = RequestId(self.next_request);
-                let Request { who, ask, answer, progress } = *request;
-                info!(uid = who.uid, verb = %who.verb, request = id.0, "asked");
-                if matches!(ask, Ask::Shutdown) && !self.core.is_leaving() {
-                    self.shell.announce_leaving();
-                }
-                self.shell.expect_answer(id, answer, progress);
-                Some(Event::Request { id, who, ask })
-            }
+            Report::Asked(request) => self.on_asked(*request),
             Report::Spawned(spawned) => Some(self.shell.on_spawned(*spawned)),
             Report::SpawnFailed { run, why, lasting } => Some(Event::SpawnFailed { run, why, lasting }),
             Report::Ready { run, by } => Some(Event::Ready { run, by }),
             Report::Ended { run } => self.shell.on_ended(run),
+            Report::Told(ended) => self.shell.on_told(&ended),
+            Report::Lost { run } => self.shell.on_lost(run),
             Report::Gone { run } => self.shell.on_gone(run),
             Report::Closed { run } => {
                 self.shell.on_closed(run);
@@ -171,6 +207,7 @@ impl Engine {
                 None
             }
             Report::LastWords { run, stderr } => {
+                self.writer.journal().append(&[Record::Words { run: run.0, lines: stderr.clone() }]);
                 self.shell.on_last_words(run, stderr);
                 self.dirty = true;
                 None
@@ -181,11 +218,70 @@ impl Engine {
         }
     }
 
+    /// A request, unless it is one that a client asks about again: that is answered, and done once.
+    fn on_asked(&mut self, request: Request) -> Option<Event> {
+        let Request { who, ask, answer, progress, key } = request;
+        match key.as_deref().map(|key| self.keys.find(key)) {
+            Some(Known::Waits(id)) => {
+                info!(uid = who.uid, verb = %who.verb, request = id.0, "asked again");
+                self.shell.expect_answer(id, answer, progress);
+                return None;
+            }
+            Some(Known::Answered(reply)) => {
+                info!(uid = who.uid, verb = %who.verb, "asked again, answered again");
+                self.shell.answer_again(answer, reply);
+                return None;
+            }
+            Some(Known::Not) | None => {}
+        }
+        let id = self.keys.new_request(key);
+        info!(uid = who.uid, verb = %who.verb, request = id.0, "asked");
+        if matches!(ask, Ask::Shutdown) && !self.core.is_leaving() {
+            self.shell.announce_leaving();
+        }
+        self.shell.expect_answer(id, answer, progress);
+        Some(Event::Request { id, who, ask })
+    }
+
+    /// Takes over the runs of an earlier daemon, and what clients of it wait for.
+    fn adopt(&mut self, adopted: Vec<Adopted>) {
+        for one in adopted {
+            failpoint::here("adopting");
+            match one {
+                Adopted::Event(event) => self.decide(event),
+                Adopted::Effect(effect) => self.perform(effect),
+                Adopted::Waiter(waiter) => {
+                    let mut effects = Vec::new();
+                    self.core.wait_on(self.clock.now(), waiter, &mut effects);
+                    self.effects = self.follow(None, effects);
+                }
+            }
+        }
+        self.publish();
+    }
+
     fn decide(&mut self, event: Event) {
-        let now = self.clock.now();
+        let asked = match &event {
+            Event::Request { id, .. } => Some(*id),
+            Event::Spawned { .. }
+            | Event::SpawnFailed { .. }
+            | Event::Ready { .. }
+            | Event::Exited { .. }
+            | Event::Gone { .. }
+            | Event::Tick => None,
+        };
         let mut effects = std::mem::take(&mut self.effects);
-        self.core.handle(now, event, &mut effects);
+        self.core.handle(self.clock.now(), event, &mut effects);
+        self.effects = self.follow(asked, effects);
+    }
+
+    /// Writes down what was decided, publishes it where somebody gets an answer, and does it.
+    fn follow(&mut self, asked: Option<RequestId>, mut effects: Vec<Effect>) -> Vec<Effect> {
         self.dirty |= !effects.is_empty();
+        failpoint::here("before-journal");
+        self.write(asked, &effects);
+        failpoint::here("after-journal");
+        self.shell.reap();
         if effects.iter().any(|effect| matches!(effect, Effect::Reply { .. })) {
             // Who gets an answer must find its truth in the next view.
             self.publish();
@@ -193,9 +289,41 @@ impl Engine {
         for effect in effects.drain(..) {
             self.perform(effect);
         }
-        self.effects = effects;
         if !self.dirty {
             self.shell.tell_announced();
+        }
+        effects
+    }
+
+    fn write(&mut self, asked: Option<RequestId>, effects: &[Effect]) {
+        let asked = asked.and_then(|id| Some((self.keys.key(id)?.to_owned(), id)));
+        let mut events = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Announce(change) => events.push(self.shell.announce(change)),
+                Effect::Reply { to, reply } => self.keys.answered(*to, reply),
+                Effect::Spawn { .. }
+                | Effect::Signal { .. }
+                | Effect::Progress { .. }
+                | Effect::Forget { .. }
+                | Effect::Leave => {}
+            }
+        }
+        let asked = asked.as_ref().map(|(key, id)| {
+            let reply = effects.iter().find_map(|effect| match effect {
+                Effect::Reply { to, reply } if to == id => Some(reply),
+                _ => None,
+            });
+            (key.as_str(), *id, reply)
+        });
+        let shell = &self.shell;
+        self.writer.turn(&mut self.core, Turn { events, asked, pid: &|run| shell.pid(run) });
+        let is_broken = self.writer.journal().trouble().is_some();
+        if (is_broken || self.writer.is_due()) && self.renewed_at.elapsed() >= RENEW_EVERY {
+            self.renewed_at = Instant::now();
+            let (runs, events) = (shell.journalled(), shell.past_events());
+            let asked = self.keys.records(&self.core);
+            self.writer.renew(&self.core, Whole { runs, events, asked, pid: &|run| shell.pid(run) });
         }
     }
 
@@ -204,8 +332,14 @@ impl Engine {
             Effect::Spawn { run, slot, instance, definition, resolve } => {
                 self.shell.spawn(run, slot, instance, definition, resolve);
             }
-            Effect::Signal { run, signal, whom } => self.shell.signal(run, signal, whom),
+            Effect::Signal { run, signal, whom } => {
+                failpoint::here("before-signal");
+                let sent = self.shell.signal(run, signal, whom);
+                failpoint::here("after-signal");
+                self.writer.journal().append(&sent.into_iter().collect::<Vec<_>>());
+            }
             Effect::Reply { to, reply } => {
+                failpoint::here("before-reply");
                 let written = self.shell.reply(to, reply);
                 if self.core.is_leaving() {
                     self.last_word = written;
@@ -214,13 +348,15 @@ impl Engine {
             Effect::Progress { to, slot, name, instance, state, done, of } => {
                 self.shell.progress(to, (slot, name, instance), state, (done, of));
             }
-            Effect::Announce(change) => self.shell.announce(change),
+            // Held already, in the order of what is written down.
+            Effect::Announce(_) => {}
             Effect::Forget { slot } => self.shell.forget(slot),
             Effect::Leave => self.leaving = true,
         }
     }
 
     fn publish(&mut self) {
+        failpoint::here("before-publish");
         let now = self.clock.now();
         let published = self.shell.published(&self.core, now);
         self.publisher.send_replace(Arc::new(published));

@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::proto::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
+use crate::daemon::launch::Resolved;
+use crate::daemon::shell::Place;
+use crate::proto::{KEPT_VERSION, Kept, KeptApp, KeptSlot, LaunchRecord};
 use crate::spec::{Env, Stream};
 use crate::supervisor::{Definition, RunId, SlotId, Wanted};
 use crate::sys::fds;
@@ -31,6 +33,31 @@ pub(super) fn stream(stream: Stream) -> &'static str {
         Stream::Out => "out",
         Stream::Error => "error",
     }
+}
+
+/// One launch, for the journal.
+pub(super) fn launch(place: &Place) -> LaunchRecord {
+    let Place { run, slot, resolved, out_file, error_file, treekill } = place;
+    let Resolved { program, argv, cwd, wraps, version } = &**resolved;
+    LaunchRecord {
+        run: run.0,
+        slot: slot.0,
+        program: program.clone().into(),
+        argv: argv.clone(),
+        cwd: cwd.clone().into(),
+        wraps: *wraps,
+        version: version.clone(),
+        treekill: *treekill,
+        out_file: out_file.clone(),
+        error_file: error_file.clone(),
+    }
+}
+
+/// One launch, from the journal.
+pub(super) fn recalled_launch(record: LaunchRecord) -> Place {
+    let LaunchRecord { run, slot, program, argv, cwd, wraps, version, treekill, out_file, error_file } = record;
+    let resolved = Arc::new(Resolved { program: program.into(), argv, cwd: cwd.into(), wraps, version });
+    Place { run: RunId(run), slot: SlotId(slot), resolved, out_file, error_file, treekill }
 }
 
 /// What is wanted, as text.

@@ -3,11 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
 use crate::guardian::Keeper;
+use crate::sys::poller::writable_within;
 use crate::sys::process::Parent;
 use crate::sys::readable::Readiness;
 
@@ -22,7 +23,7 @@ impl Link {
     }
 
     /// Starts the task that keeps the link going. It ends with the guardian.
-    pub(super) fn start(&self) -> io::Result<()> {
+    pub(super) fn start(&self, _ended: impl Fn(crate::guardian::Ended) + Send + 'static) -> io::Result<()> {
         let readiness = Readiness::new(self.lock().as_fd().try_clone_to_owned()?)?;
         let link = self.clone();
         tokio::spawn(async move {
@@ -54,6 +55,31 @@ impl Link {
     pub(super) fn forget(&self, names: &[&str]) {
         if let Err(error) = self.lock().forget(names) {
             warn!("cannot take descriptors from the guardian: {error}");
+        }
+    }
+
+    pub(super) fn watch(&self, _: &[(u32, u64)]) {}
+    pub(super) fn settle(&self, _: u32, _: u64) {}
+
+    /// Waits until everything has been sent, at most this long; whether it has.
+    pub(super) fn is_sent_within(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            let fd = {
+                let mut keeper = self.lock();
+                if !keeper.is_behind() {
+                    return true;
+                }
+                if keeper.flush().is_err() {
+                    return false;
+                }
+                keeper.as_fd().try_clone_to_owned()
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            match fd.and_then(|fd| writable_within(&fd, left)) {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return false,
+            }
         }
     }
 

@@ -12,15 +12,20 @@
 //! runs all of these; the log pump, the spawner and the looker have threads of their own.
 #![allow(clippy::disallowed_methods, reason = "this layer is the shell: it has clocks, files, tasks and threads")]
 
+mod adopt;
 mod care;
 mod clock;
 mod convert;
 mod engine;
+pub mod failpoint;
 mod home;
+mod journal;
 mod keep;
+mod keys;
 mod launch;
 mod link;
 mod looker;
+mod past;
 mod predecessor;
 mod publish;
 mod pump;
@@ -42,16 +47,17 @@ use tokio::sync::{mpsc, oneshot, watch as watch_channel};
 use tracing::{error, info, warn};
 
 use crate::daemon::clock::Clock;
-use crate::daemon::engine::{Engine, Report, Request};
+use crate::daemon::engine::{Beginning, Engine, First, Report, Request};
 use crate::daemon::home::BirthError;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
+use crate::daemon::past::Past;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
 use crate::daemon::server::Shared;
 use crate::daemon::shell::{Shell, Tools};
 use crate::daemon::spawner::Ground;
-use crate::daemon::store::{Found, Store};
+use crate::daemon::store::Store;
 use crate::guardian;
 use crate::paths::Home;
 use crate::proto::{DaemonView, EventKind};
@@ -60,6 +66,9 @@ use crate::sys::{fds, limits, memory, peer, system};
 
 /// How long the pump may take to empty its pipes at the end, and the store to write its files.
 const LAST_LOGS: Duration = Duration::from_secs(3);
+
+/// How long the guardian may take to hand out what it keeps.
+const HAND_OUT: Duration = Duration::from_secs(5);
 
 /// How long the log files may take to be opened anew after a signal.
 const REOPEN: Duration = Duration::from_secs(10);
@@ -92,7 +101,7 @@ struct Daemon {
     clock: Clock,
     home: Home,
     restarts: u32,
-    first: Option<Ask>,
+    first: First,
     link: Option<Link>,
     pump: Pump,
     taken: Taken,
@@ -121,34 +130,58 @@ impl Daemon {
         let clock = Clock::start();
         let nofile = limits::raise_nofile().ok();
         let restarts = restarts();
-        let link = Link::from_env();
-        if let Some(link) = &link {
-            link.start().map_err(BirthError::Runtime)?;
-        }
-        let own_binary = std::env::current_exe().map_err(BirthError::OwnBinary)?;
         // Every sender is a task or thread of this process; server.rs and watch.rs say what bounds each.
         let (reports, inbox) = mpsc::unbounded_channel();
+        let link = Link::from_env();
+        let mut kept = Vec::new();
+        if let Some(link) = &link {
+            let ended = reports.clone();
+            // The engine may have ended.
+            link.start(move |end| drop(ended.send(Report::Told(end)))).map_err(BirthError::Runtime)?;
+            kept = link.take_all(HAND_OUT).unwrap_or_else(|error| {
+                warn!("the guardian does not hand out what it keeps: {error}");
+                Vec::new()
+            });
+        }
+        let own_binary = std::env::current_exe().map_err(BirthError::OwnBinary)?;
         let thread = |source| BirthError::Thread { source };
         let pump = Pump::start(reports.clone()).map_err(thread)?;
         let looker = Looker::start(reports.clone()).map_err(thread)?;
-        let ground = Ground { own_binary, logs: home.logs(), notify_dir: home.notify_dir(), nofile, umask };
-        let spawner = spawner::start(ground, reports.clone()).map_err(thread)?;
         let store = Store::start(home).map_err(thread)?;
+        let events = Arc::new(Events::new());
+        let (spawner, jobs) = spawner::channel();
+        let mut shell = Shell::new(Tools {
+            clock,
+            reports: reports.clone(),
+            spawner,
+            pump: pump.clone(),
+            looker: looker.clone(),
+            events: Arc::clone(&events),
+            link: link.clone(),
+            store: store.clone(),
+            logs: home.logs(),
+        });
+        let Past { core, keys, first, writer, notices } =
+            past::recall(home, (link.as_ref(), kept), restarts, &mut shell, (&pump, &events, clock)).await?;
+        notices.iter().for_each(|said| warn!("{said}"));
+        let journal = writer.journal().clone();
+        let ground = Ground {
+            own_binary,
+            logs: home.logs(),
+            notify_dir: home.notify_dir(),
+            nofile,
+            umask,
+            link: link.clone(),
+            journal: journal.clone(),
+        };
+        spawner::start(ground, jobs, reports.clone()).map_err(thread)?;
         let listener = server::bind(&home.socket()).map_err(|source| BirthError::File {
             doing: "bind",
             path: home.socket(),
             source,
         })?;
-        let events = Arc::new(Events::new());
         let (publisher, published) = watch_channel::channel(Arc::new(Published::default()));
         let uid = peer::own_uid();
-        // After the death of a daemon its guardian knows better than the disk.
-        let (known, notices) = match store::read(&home.wanted()) {
-            Found::Nothing => (None, Vec::new()),
-            Found::State(wanted, said) => (Some(Ask::Register(wanted)), said.into_iter().collect()),
-            Found::Unreadable(said) => (None, vec![said]),
-        };
-        notices.iter().for_each(|said| warn!("{said}"));
         let daemon = DaemonView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -161,34 +194,19 @@ impl Daemon {
             reports: reports.clone(),
             published,
             events: Arc::clone(&events),
-            looker: looker.clone(),
+            looker,
             pump: pump.clone(),
             daemon,
             link: link.clone(),
-            store: store.clone(),
+            store,
+            journal,
             saved: home.saved(),
             user: system::user_name(uid),
             uid,
         };
-        // Clients are greeted from now on; what they ask waits until the engine runs.
+        // Nobody is served before the engine runs and has published what there is.
         tokio::spawn(server::serve(listener, shared));
-        let first = match (&link, restarts) {
-            (Some(link), 1..) => Some(Ask::Restore(predecessor::clear(link, &pump).await)),
-            (Some(_) | None, _) => known,
-        };
-        let tools = Tools {
-            clock,
-            reports: reports.clone(),
-            spawner,
-            pump: pump.clone(),
-            looker,
-            events: Arc::clone(&events),
-            link: link.clone(),
-            store,
-            logs: home.logs(),
-        };
-        let seed = clock.epoch_millis(clock.now()) ^ u64::from(std::process::id());
-        let engine = Engine::new(Shell::new(tools), clock, inbox, publisher, seed);
+        let engine = Engine::new(Beginning { core, shell, writer, keys }, clock, inbox, publisher);
         Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, first, link, pump, taken })
     }
 
@@ -259,7 +277,13 @@ impl Taken {
         let who = Arc::new(Who { uid: peer::own_uid(), verb: "signal".to_owned() });
         let (answer, _) = oneshot::channel();
         // The engine is on the other side; when it has ended, there is nothing to ask any more.
-        let _ = reports.send(Report::Asked(Box::new(Request { who, ask: Ask::Shutdown, answer, progress: None })));
+        let _ = reports.send(Report::Asked(Box::new(Request {
+            who,
+            ask: Ask::Shutdown,
+            answer,
+            progress: None,
+            key: None,
+        })));
     }
 }
 

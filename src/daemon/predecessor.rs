@@ -1,7 +1,7 @@
-//! After the death of a daemon: what it wanted, and the end of what it left running.
+//! After the death of a daemon that left no journal: what it wanted, and the end of what it left running.
 //!
-//! This version starts its apps anew; it does not adopt their processes yet. So these are asked to end, then killed, and
-//! only then are their successors started: no app ever runs twice.
+//! Without a journal nobody knows which process is whose. So all are asked to end, then killed, and only then are their
+//! successors started: no app ever runs twice.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -17,24 +17,14 @@ use crate::supervisor::{RunId, Wanted};
 use crate::sys::process::{Parent, PidFd};
 use crate::sys::tree;
 
-/// How long the guardian may take to hand out what it keeps.
-const HAND_OUT: Duration = Duration::from_secs(5);
-
 /// How long left processes may take to end before they are killed.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// How long killed processes are waited for.
 const AFTER_KILL: Duration = Duration::from_secs(2);
 
-/// Takes what the guardian keeps, ends what runs, and returns what was wanted.
-pub(super) async fn clear(link: &Link, pump: &Pump) -> Vec<Wanted> {
-    let kept = match link.take_all(HAND_OUT) {
-        Ok(kept) => kept,
-        Err(error) => {
-            warn!("the guardian does not hand out what it keeps: {error}");
-            return Vec::new();
-        }
-    };
+/// Lets go of what the guardian keeps, ends what runs, and returns what was wanted.
+pub(super) async fn clear(link: &Link, kept: Vec<(String, OwnedFd)>, pump: &Pump) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     for (name, fd) in kept {
         link.forget(&[&name]);

@@ -122,7 +122,17 @@ struct Ring {
     next: u64,
     events: VecDeque<Arc<Event>>,
     /// Not told yet: the view does not show them. Bounded by what happens between two views.
-    held: Vec<Event>,
+    held: Vec<Arc<Event>>,
+}
+
+impl Ring {
+    fn hold(&mut self, mut event: Event) -> Arc<Event> {
+        self.next += 1;
+        event.seq = self.next;
+        let event = Arc::new(event);
+        self.held.push(Arc::clone(&event));
+        event
+    }
 }
 
 impl Events {
@@ -130,10 +140,17 @@ impl Events {
         Events { ring: Mutex::default(), sender: broadcast::channel(BEHIND).0 }
     }
 
+    /// The events of an earlier daemon; the numbers go on.
+    pub(super) fn recall(&self, events: VecDeque<Arc<Event>>) {
+        let mut ring = self.lock();
+        ring.next = events.back().map_or(ring.next, |event| event.seq);
+        ring.events = events;
+    }
+
     /// Holds a change of the core until [`Events::release`]: who hears of a change and then asks for the view must find
     /// it there. `time` is in milliseconds of the epoch, `pid` gives the number of a run.
-    pub(super) fn hold(&self, change: Change, time: u64, pid: impl Fn(RunId) -> u32) {
-        self.lock().held.push(Event {
+    pub(super) fn hold(&self, change: Change, time: u64, pid: impl Fn(RunId) -> u32) -> Arc<Event> {
+        self.lock().hold(Event {
             seq: 0,
             time,
             app: Some(change.app),
@@ -142,21 +159,28 @@ impl Events {
             uid: change.by.as_ref().map(|who| who.uid),
             verb: change.by.as_ref().map(|who| who.verb.clone()),
             event: convert::event(change.kind, pid),
-        });
+        })
     }
 
     /// Tells all that was held: a view that shows it has been published.
     pub(super) fn release(&self) {
         let mut ring = self.lock();
         for event in std::mem::take(&mut ring.held) {
-            self.push(&mut ring, event);
+            if ring.events.len() == RING {
+                ring.events.pop_front();
+            }
+            ring.events.push_back(Arc::clone(&event));
+            // Nobody listens: no error.
+            let _ = self.sender.send(event);
         }
     }
 
-    /// Tells of a change of the daemon itself.
-    pub(super) fn tell_own(&self, event: EventKind, time: u64) {
+    /// Tells of a change of the daemon itself, and of all that was held.
+    pub(super) fn tell_own(&self, event: EventKind, time: u64) -> Arc<Event> {
         let event = Event { seq: 0, time, app: None, id: None, instance: None, uid: None, verb: None, event };
-        self.push(&mut self.lock(), event);
+        let event = self.lock().hold(event);
+        self.release();
+        event
     }
 
     /// The last `history` events, and everything that comes after them.
@@ -166,21 +190,15 @@ impl Events {
         (past, self.sender.subscribe())
     }
 
+    /// All events that are kept, those that are not told yet included.
+    pub(super) fn all(&self) -> Vec<Arc<Event>> {
+        let ring = self.lock();
+        ring.events.iter().chain(&ring.held).cloned().collect()
+    }
+
     /// The last `history` events.
     pub(super) fn past(&self, history: usize) -> Vec<Arc<Event>> {
         self.subscribe(history).0
-    }
-
-    fn push(&self, ring: &mut Ring, mut event: Event) {
-        ring.next += 1;
-        event.seq = ring.next;
-        let event = Arc::new(event);
-        if ring.events.len() == RING {
-            ring.events.pop_front();
-        }
-        ring.events.push_back(Arc::clone(&event));
-        // Nobody listens: no error.
-        let _ = self.sender.send(event);
     }
 
     /// A panic elsewhere cannot leave the ring half written: every change of it is one push.

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use crate::daemon::convert;
 use crate::daemon::engine::{Report, Request};
+use crate::daemon::journal::Journal;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
 use crate::daemon::publish::{Events, Published};
@@ -55,6 +56,7 @@ pub(super) struct Shared {
     pub(super) daemon: DaemonView,
     pub(super) link: Option<Link>,
     pub(super) store: Store,
+    pub(super) journal: Journal,
     /// The file of `save`.
     pub(super) saved: PathBuf,
     pub(super) user: String,
@@ -69,6 +71,7 @@ impl Shared {
         daemon.guardian = if alone { 0 } else { daemon.guardian };
         daemon.parked = self.published.borrow().parked;
         daemon.notices.extend(self.store.trouble());
+        daemon.notices.extend(self.journal.trouble());
         daemon
     }
 }
@@ -313,7 +316,7 @@ impl Connection {
         let (answer, mut answered) = oneshot::channel();
         // Bounded by the steps of the slots this request names.
         let (progress, mut steps) = mpsc::unbounded_channel();
-        let request = Request { who, ask, answer, progress: Some(progress) };
+        let request = Request { who, ask, answer, progress: Some(progress), key: None };
         if self.shared.reports.send(Report::Asked(Box::new(request))).is_err() {
             return self.write(&write_refusal(id, &Refusal::Leaving)).await;
         }

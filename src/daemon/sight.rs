@@ -5,6 +5,7 @@
 //! since) is found when its main process has ended, by a later look.
 
 use std::io;
+use std::sync::{Arc, Weak};
 
 use tracing::warn;
 
@@ -19,7 +20,11 @@ use crate::sys::tree::{self, Reaper, Remains, Survivors};
 pub(super) struct Sight {
     table: Option<ProcTable>,
     survivors: Option<Survivors>,
+    adopted: Adopted,
 }
+
+/// The main processes that an earlier daemon has started: their sessions are nobody's leftovers while they live.
+pub(super) type Adopted = Arc<[Weak<Process>]>;
 
 /// Whether a main process is one that starts the real server as its child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,17 +48,27 @@ impl Sight {
 
     /// To be called between two batches: whatever a batch tells of has then happened before the looks taken for it.
     pub(super) fn renew(&mut self) {
-        *self = Sight::default();
+        (self.table, self.survivors) = (None, None);
+    }
+
+    /// To be called once, after the adoption of what an earlier daemon has left.
+    pub(super) fn know(&mut self, adopted: Adopted) {
+        self.adopted = adopted;
+    }
+
+    pub(super) fn adopted(&self) -> Adopted {
+        Arc::clone(&self.adopted)
     }
 
     /// What is left of a run whose main process had ended before this batch arrived.
     pub(super) fn leftovers(&mut self, run: Seen<'_>) -> Remains {
-        let seen = self.survivors().and_then(|survivors| survivors.of(run.process, run.mark));
+        let Some(trace) = run.process.trace() else { return Remains::default() };
+        let seen = self.survivors().and_then(|survivors| survivors.of(trace, run.mark));
         let left = match seen {
             // Most trees that move are ending: a second look finds nothing.
             Ok(remains) if remains.is_moving && remains.held.is_empty() => {
                 self.survivors = None;
-                tree::leftovers(run.process, run.mark, Sight::REAPER)
+                tree::leftovers(trace, run.mark, Sight::REAPER, &self.adopted)
             }
             seen => seen,
         };
@@ -97,7 +112,7 @@ impl Sight {
     fn survivors(&mut self) -> io::Result<&Survivors> {
         let survivors = match self.survivors.take() {
             Some(survivors) => survivors,
-            None => Survivors::read(Sight::REAPER)?,
+            None => Survivors::read(Sight::REAPER, &self.adopted)?,
         };
         Ok(self.survivors.insert(survivors))
     }

@@ -2,27 +2,38 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use tracing::warn;
 
 use crate::daemon::engine::Report;
+use crate::daemon::failpoint;
+use crate::daemon::journal::Journal;
+use crate::daemon::keep;
 use crate::daemon::launch::{self, LaunchError, Resolved};
+use crate::daemon::link::Link;
 use crate::daemon::pump::Source;
+use crate::daemon::shell::Place;
+use crate::proto::Record;
 use crate::spec::Stream;
 use crate::supervisor::{Definition, Lasting, RunId, SlotId};
 use crate::sys::fds;
 use crate::sys::limits::{self, RLimit};
+use crate::sys::moment::Moment;
 use crate::sys::process::Process;
 use crate::sys::spawn::{self, Launch, SpawnError};
 
 /// How many descriptors are left for clients and the daemon itself when programs have taken the rest.
 const RESERVED: u64 = 64;
+
+/// How long the guardian may be behind with what it was sent, before a process is made all the same.
+const SENT: Duration = Duration::from_secs(1);
 
 /// One process to make.
 #[derive(Debug)]
@@ -40,18 +51,17 @@ pub(super) struct Job {
 pub(super) struct Spawned {
     pub(super) run: RunId,
     pub(super) slot: SlotId,
-    pub(super) definition: Arc<Definition>,
-    pub(super) resolved: Arc<Resolved>,
+    pub(super) place: Arc<Place>,
     pub(super) process: Arc<Process>,
+    /// Not before the moment that the process itself has written down, and before anything could happen to it.
+    pub(super) born: Moment,
     pub(super) stdin: OwnedFd,
     pub(super) sources: Vec<Source>,
     pub(super) notify: Option<(UnixDatagram, PathBuf)>,
-    pub(super) out_file: Option<PathBuf>,
-    pub(super) error_file: Option<PathBuf>,
 }
 
 /// What all launches share.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Ground {
     pub(super) own_binary: PathBuf,
     pub(super) logs: PathBuf,
@@ -59,6 +69,8 @@ pub(super) struct Ground {
     pub(super) nofile: Option<RLimit>,
     /// The file mode mask of whoever started the daemon.
     pub(super) umask: u32,
+    pub(super) link: Option<Link>,
+    pub(super) journal: Journal,
 }
 
 /// Why a process could not be made.
@@ -87,20 +99,27 @@ impl Failed {
     }
 }
 
+/// Where jobs wait. Bounded by the number of slots: each has one launch in flight at most.
+pub(super) fn channel() -> (mpsc::Sender<Job>, mpsc::Receiver<Job>) {
+    mpsc::channel()
+}
+
 /// Starts the thread; jobs are carried out in order, each is reported once.
 pub(super) fn start(
     ground: Ground,
+    inbox: mpsc::Receiver<Job>,
     reports: tokio::sync::mpsc::UnboundedSender<Report>,
-) -> io::Result<mpsc::Sender<Job>> {
-    // Bounded by the number of slots: each has one launch in flight at most.
-    let (jobs, inbox) = mpsc::channel::<Job>();
+) -> io::Result<()> {
     std::thread::Builder::new().name("rsx-spawn".into()).spawn(move || {
         for job in inbox {
             let run = job.run;
             // A panic is logged by its hook; without this it would end the thread, and with it every later start.
             let made = catch_unwind(AssertUnwindSafe(|| make(&ground, job)));
             let report = match made {
-                Ok(Ok(spawned)) => Report::Spawned(Box::new(spawned)),
+                Ok(Ok(spawned)) => {
+                    failpoint::here("before-spawned");
+                    Report::Spawned(Box::new(spawned))
+                }
                 Ok(Err(failed)) => Report::SpawnFailed { run, why: failed.to_string(), lasting: failed.lasting() },
                 Err(_) => {
                     let why = "a defect of rsx, see daemon.log".to_owned();
@@ -112,7 +131,7 @@ pub(super) fn start(
             }
         }
     })?;
-    Ok(jobs)
+    Ok(())
 }
 
 fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
@@ -129,12 +148,15 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     let notify = notify_socket(&ground.notify_dir, run);
     let notify_path = notify.as_ref().map(|(_, path)| path.as_path());
     let env = launch::environment(&definition, slot, instance, notify_path);
+    let sources: Vec<Source> = [out, error].into_iter().flatten().collect();
+    let treekill = definition.spec.stop.treekill;
+    let place = Arc::new(Place { run, slot, resolved, out_file, error_file, treekill });
     let made = env.map_err(Failed::Launch).and_then(|env| {
-        let launch = Launch {
-            program: resolved.program.clone(),
-            argv: resolved.argv.clone(),
+        let mut launch = Launch {
+            program: place.resolved.program.clone(),
+            argv: place.resolved.argv.clone(),
             env,
-            cwd: resolved.cwd.clone(),
+            cwd: place.resolved.cwd.clone(),
             stdin: stdin_theirs,
             stdout,
             stderr,
@@ -142,16 +164,50 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
             umask: Some(ground.umask),
             oom_score_adj: None,
             keep: Vec::new(),
+            birth: None,
         };
-        spawn::spawn(&launch).map_err(Failed::Spawn)
+        leave_with_guardian(ground, run, &stdin, &sources, notify.as_ref().map(|(socket, _)| socket));
+        ground.journal.append(&[Record::Launch(Box::new(keep::launch(&place)))]);
+        failpoint::here("before-clone");
+        let page = ground.journal.page();
+        launch.birth = page.birth(run.0).ok();
+        let process = spawn::spawn(&launch).map_err(Failed::Spawn);
+        failpoint::here("after-clone");
+        process
     });
-    if let (Err(_), Some(path)) = (&made, notify_path) {
-        // Left over, it would be replaced by the next run that gets its number.
-        let _ = std::fs::remove_file(path);
+    if made.is_err() {
+        if let Some(link) = &ground.link {
+            let names = ["in", "out", "error", "notify"].map(|part| keep::name(run, part));
+            link.forget(&names.each_ref().map(String::as_str));
+        }
+        if let Some(path) = notify_path {
+            // Left over, it would be replaced by the next run that gets its number.
+            let _ = std::fs::remove_file(path);
+        }
     }
     let process = Arc::new(made?);
-    let sources = [out, error].into_iter().flatten().collect();
-    Ok(Spawned { run, slot, definition, resolved, process, stdin, sources, notify, out_file, error_file })
+    let born = Moment::now();
+    Ok(Spawned { run, slot, place, process, born, stdin, sources, notify })
+}
+
+/// What a successor needs of a process has to be with the guardian before there is one: in the next moment this daemon
+/// may be gone, and the process would write into a pipe that nobody holds.
+fn leave_with_guardian(
+    ground: &Ground,
+    run: RunId,
+    stdin: &OwnedFd,
+    sources: &[Source],
+    notify: Option<&UnixDatagram>,
+) {
+    let Some(link) = &ground.link else { return };
+    let mut named = vec![(keep::name(run, "in"), stdin.as_fd())];
+    named.extend(sources.iter().map(|source| (keep::name(run, keep::stream(source.stream)), source.pipe.as_fd())));
+    named.extend(notify.map(|socket| (keep::name(run, "notify"), socket.as_fd())));
+    let named: Vec<_> = named.iter().map(|(name, fd)| (name.as_str(), *fd)).collect();
+    link.put(&named);
+    if !link.is_sent_within(SENT) {
+        warn!(run = run.0, "the guardian is slow to take descriptors");
+    }
 }
 
 /// Refuses to take the last descriptors: with none left, nobody could even ask what is wrong. The kernel hands out the

@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::daemon::engine::Report;
+use crate::daemon::sight::Adopted;
 use crate::spec::Signal;
 use crate::supervisor::{ReadyBy, RunId};
-use crate::sys::process::{PidFd, Process};
+use crate::sys::process::{PidFd, Process, Trace};
 use crate::sys::readable;
 use crate::sys::tree::{self, Reaper, Remains};
 
@@ -21,6 +22,9 @@ const LIST_AGAIN: Duration = Duration::from_millis(500);
 
 /// The longest pause between two looks at a tree that is being killed.
 const KILL_AGAIN: Duration = Duration::from_millis(4);
+
+/// How long the guardian may take to tell how an adopted process ended.
+const TELLING: Duration = Duration::from_secs(2);
 
 /// The pause before the status of an ended process that is being traced is asked for again.
 const HELD: Duration = Duration::from_millis(100);
@@ -49,19 +53,29 @@ pub(super) fn exit_later(run: RunId, reports: mpsc::UnboundedSender<Report>) {
 
 /// A main process that has ended, and what is to become of the rest of its tree.
 pub(super) struct Tree {
-    pub(super) process: Arc<Process>,
+    pub(super) trace: Trace,
     /// What only this run's processes have in their environment.
     pub(super) mark: String,
     /// What was left at its end.
     pub(super) left: Vec<PidFd>,
     /// Becomes true when they have had their time: whoever is still found is killed at once.
     pub(super) killing: watch::Receiver<bool>,
+    pub(super) adopted: Adopted,
+}
+
+/// Reports that nobody has told how an adopted main process ended, unless somebody tells in time.
+pub(super) fn told_or_lost(run: RunId, reports: mpsc::UnboundedSender<Report>) {
+    tokio::spawn(async move {
+        tokio::time::sleep(TELLING).await;
+        // The engine may have ended; and it knows whether it was told meanwhile.
+        let _ = reports.send(Report::Lost { run });
+    });
 }
 
 /// Reports when nothing is left of the tree of a main process that has ended.
 pub(super) fn gone(run: RunId, tree: Tree, reaper: Reaper, reports: mpsc::UnboundedSender<Report>) {
     tokio::spawn(async move {
-        let Tree { process, mark, left, mut killing } = tree;
+        let Tree { trace, mark, left, mut killing, adopted } = tree;
         // Kept until each has ended: on its last steps a process has no environment any more by which a list could know
         // it, and still holds its sockets.
         let mut left: Vec<Arc<PidFd>> = left.into_iter().map(Arc::new).collect();
@@ -70,8 +84,9 @@ pub(super) fn gone(run: RunId, tree: Tree, reaper: Reaper, reports: mpsc::Unboun
             // One of them may start others: look again even when none has ended.
             let _ = tokio::time::timeout(LIST_AGAIN, all_ended(&left)).await;
             left.retain(|process| !process.has_ended_within(Duration::ZERO).unwrap_or(true));
-            let (main, mark, kills) = (Arc::clone(&process), mark.clone(), *killing.borrow_and_update());
-            match tokio::task::spawn_blocking(move || look(&main, &mark, reaper, kills)).await {
+            let (mark, adopted, kills) = (mark.clone(), Arc::clone(&adopted), *killing.borrow_and_update());
+            let look = move || look(trace, &mark, (reaper, &adopted), kills);
+            match tokio::task::spawn_blocking(look).await {
                 Ok(Ok(remains)) if remains.is_nothing() && left.is_empty() => break,
                 Ok(Ok(remains)) => {
                     left.retain(|kept| remains.held.iter().all(|one| one.display_pid() != kept.display_pid()));
@@ -95,8 +110,8 @@ pub(super) fn gone(run: RunId, tree: Tree, reaper: Reaper, reports: mpsc::Unboun
 }
 
 /// Lists what is left and, when it has had its time, kills it in the same breath.
-fn look(main: &Process, mark: &str, reaper: Reaper, kills: bool) -> io::Result<Remains> {
-    let remains = tree::leftovers(main, mark, reaper)?;
+fn look(main: Trace, mark: &str, (reaper, adopted): (Reaper, &Adopted), kills: bool) -> io::Result<Remains> {
+    let remains = tree::leftovers(main, mark, reaper, adopted)?;
     for process in remains.held.iter().filter(|_| kills) {
         process.signal(Signal::KILL)?;
     }

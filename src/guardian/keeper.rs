@@ -166,7 +166,12 @@ impl Keeper {
         Ok(!self.is_behind() && self.send(text, fds)?)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    /// Sends what is queued, as far as it goes without waiting.
+    ///
+    /// # Errors
+    ///
+    /// None that a caller could mend.
+    pub fn flush(&mut self) -> io::Result<()> {
         while let Some((text, kept)) = self.queue.pop_front() {
             let fds: Vec<BorrowedFd<'_>> = kept.iter().map(AsFd::as_fd).collect();
             if !self.send(&text, &fds)? {

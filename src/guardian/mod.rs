@@ -157,3 +157,13 @@ impl Ready {
 
 #[cfg(test)]
 mod tests;
+
+/// stub
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Ended {
+    pub pid: u32,
+    pub born: u64,
+    pub status: crate::sys::process::ExitStatus,
+    pub at: u64,
+}

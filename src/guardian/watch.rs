@@ -145,6 +145,7 @@ impl Watch {
             umask: Some(self.seat.before.umask),
             oom_score_adj: None,
             keep,
+            birth: None,
         })
     }
 

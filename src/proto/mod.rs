@@ -10,6 +10,7 @@ mod call;
 mod care;
 mod event;
 mod frame;
+mod journal;
 mod kept;
 mod view;
 
@@ -23,6 +24,10 @@ pub use care::{
 };
 pub use event::{Event, EventKind};
 pub use frame::{FrameError, LineCodec};
+pub use journal::{
+    AnswerRecord, AppRecord, AskedRecord, BornRecord, ExitRecord, FailedRecord, GoalRecord, Head, JOURNAL_VERSION,
+    LaunchRecord, Next, PhaseRecord, Record, ResultRecord, RunRecord, SlotRecord, StageRecord, WaitRecord, WantRecord,
+};
 pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
 pub use view::{AppView, DaemonView, ExitView, SlotView, State, View};
 

@@ -1,5 +1,6 @@
 //! What the core says to the outside: answers, refusals, changes, and the words for states and ends.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ pub enum PlanAction {
     /// It differs in these keys.
     Change {
         /// Which.
-        what: Vec<&'static str>,
+        what: Vec<Cow<'static, str>>,
         /// Whether its runs are restarted for it.
         restart: bool,
     },
@@ -163,7 +164,7 @@ pub enum ChangeKind {
     /// The app was declared.
     Created,
     /// Its declaration changed in these keys.
-    Changed(Vec<&'static str>),
+    Changed(Vec<Cow<'static, str>>),
     /// A process exists.
     Started(RunId),
     /// It is ready.

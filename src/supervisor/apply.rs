@@ -1,5 +1,6 @@
 //! What `start FILE` does to each app: the plan, decided before anything is done.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::spec::AppSpec;
@@ -81,7 +82,7 @@ fn leftovers(core: &Supervisor, apply: &Apply, steps: &mut Vec<Step>) {
 fn change(old: &AppSpec, new: &AppSpec, fresh: bool, slots: &[&Slot], apply: &Apply) -> PlanAction {
     let (mut what, needs_restart) = differences(old, new);
     if !fresh {
-        what.push("script file");
+        what.push("script file".into());
     }
     // What is stopped and does not start by itself only takes its new values.
     let wanted = new.autostart || slots.iter().any(|slot| slot.goal == Goal::Up);
@@ -114,7 +115,7 @@ fn oldest(slots: &[&Slot]) -> Option<Time> {
 }
 
 /// The keys in which two specs of one app differ, and whether a running process has to be restarted for it.
-fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<&'static str>, bool) {
+fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
     let process = [
         ("script", old.program != new.program),
         ("cwd", old.cwd != new.cwd),
@@ -143,6 +144,7 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<&'static str>, bool) {
         ("owner", old.origin != new.origin),
     ];
     let needs_restart = process.iter().any(|(_, differs)| *differs);
-    let what = process.iter().chain(&live).filter(|(_, differs)| *differs).map(|(key, _)| *key).collect();
+    let what =
+        process.iter().chain(&live).filter(|(_, differs)| *differs).map(|(key, _)| Cow::Borrowed(*key)).collect();
     (what, needs_restart)
 }

@@ -4,11 +4,13 @@
 //! clock or spawn; the same events give the same effects. The shell (`daemon`) feeds it and carries the effects out.
 //!
 //! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end,
+//! `memory.rs` what a successor takes over,
 //! `requests.rs` what each request wants, `apply.rs` the plan of `start FILE`, `resize.rs` the number of slots, `targets.rs` what a target means,
 //! `waiters.rs` who waits for which answer.
 
 mod answers;
 mod apply;
+mod memory;
 mod requests;
 mod resize;
 mod restart;
@@ -23,11 +25,15 @@ mod tests;
 #[cfg(test)]
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::supervisor::slot::{Goal, Phase, Slot, Turn};
-use crate::supervisor::waiters::Waiter;
+use crate::supervisor::slot::Turn;
+
+pub(crate) use memory::Counters;
+pub(crate) use restart::Lives;
+pub(crate) use slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage};
+pub(crate) use waiters::{Form, Pending, Waiter, Want};
 
 pub use answers::{Change, ChangeKind, Exit, PlanAction, PlanStep, Refusal, Reply, SlotAnswer, SlotResult, State};
 pub use targets::{Candidate, resolve};
@@ -37,8 +43,8 @@ pub use vocabulary::{
 };
 
 /// An app's place in the core; never shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct AppId(u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct AppId(pub(crate) u32);
 
 /// One app.
 #[derive(Debug)]
@@ -59,6 +65,8 @@ pub struct Supervisor {
     leaving: bool,
     /// Counts changes of what [`Supervisor::wanted`] says.
     wanted_version: u64,
+    /// Slots that a journal does not know of as they are.
+    touched: BTreeSet<SlotId>,
 }
 
 /// What readers may know of one slot.
@@ -105,6 +113,7 @@ impl Supervisor {
             dice: seed | 1,
             leaving: false,
             wanted_version: 0,
+            touched: BTreeSet::new(),
         }
     }
 
@@ -197,6 +206,7 @@ impl Supervisor {
             .extend(self.slots.values().filter(|slot| slot.deadline().is_some_and(|at| at <= now)).map(|slot| slot.id));
         moved.sort_unstable();
         moved.dedup();
+        self.touched.extend(&moved);
         for id in &moved {
             let dice = self.roll();
             let Some(slot) = self.slots.get_mut(id) else { continue };
@@ -242,6 +252,7 @@ impl Supervisor {
 
     fn remove(&mut self, id: SlotId, effects: &mut Vec<Effect>) {
         let Some(slot) = self.slots.remove(&id) else { return };
+        self.touched.insert(id);
         let app = slot.definition.spec.name.clone();
         let change =
             Change { app, slot: Some((id, slot.instance)), by: slot.asked_by.clone(), kind: ChangeKind::Deleted };

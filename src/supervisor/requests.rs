@@ -86,6 +86,7 @@ impl Supervisor {
 
     pub(super) fn ask_slot(&mut self, now: Time, id: SlotId, who: &Arc<Who>, want: Want, renew: Renew) {
         let Some(slot) = self.slots.get_mut(&id) else { return };
+        self.touched.insert(id);
         match (want, renew) {
             (Want::Ready, Renew::IfDown) if slot.is_up() => {}
             (Want::Ready, Renew::IfDown | Renew::Always | Renew::Never) => slot.want_up(who, now),
@@ -108,6 +109,7 @@ impl Supervisor {
         for slot in &slots {
             let Some(slot) = self.slots.get_mut(slot) else { continue };
             slot.forget_past(now);
+            self.touched.insert(slot.id);
             effects.push(slot.told(ChangeKind::Reset, Some(Arc::clone(who))));
             results.push(slot.result(SlotAnswer::Done(slot.state())));
         }
@@ -225,6 +227,7 @@ impl Supervisor {
             } else if let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.goal == Goal::Deleted) {
                 // Declared again while it was on its way out: it stays, and stopped.
                 slot.want_down(Goal::Down, who);
+                self.touched.insert(id);
             } else if self
                 .slots
                 .get(&id)
@@ -256,6 +259,7 @@ impl Supervisor {
             let id = if self.slots.contains_key(old) { SlotId(self.next_slot) } else { *old };
             self.next_slot = self.next_slot.max(id.0.saturating_add(1));
             self.slots.insert(id, Slot::new(id, app, *instance, Arc::clone(definition), now));
+            self.touched.insert(id);
             up.extend(was_up.then_some(id));
         }
         up
@@ -320,6 +324,7 @@ impl Supervisor {
     fn on_shutdown(&mut self, now: Time, id: RequestId, who: &Arc<Who>) -> Vec<SlotId> {
         self.leaving = true;
         let slots: Vec<SlotId> = self.slots.keys().copied().collect();
+        self.touched.extend(&slots);
         for slot in self.slots.values_mut().filter(|slot| slot.goal != Goal::Deleted) {
             slot.want_down(Goal::Down, who);
         }
@@ -380,6 +385,7 @@ impl Supervisor {
             app.definition = Arc::clone(&definition);
             for slot in self.slots.values_mut().filter(|slot| slot.app == *id) {
                 slot.definition = Arc::clone(&definition);
+                self.touched.insert(slot.id);
             }
         }
     }

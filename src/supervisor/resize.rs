@@ -32,6 +32,7 @@ impl Supervisor {
         let (mut present, mut leaving) = (Vec::new(), Vec::new());
         for slot in self.slots.values_mut().filter(|slot| slot.app == app) {
             slot.definition = Arc::clone(definition);
+            self.touched.insert(slot.id);
             let place = (slot.instance, slot.id);
             if slot.goal == Goal::Deleted { leaving.push(place) } else { present.push(place) }
         }
@@ -47,6 +48,7 @@ impl Supervisor {
                 let id = SlotId(self.next_slot);
                 self.next_slot += 1;
                 self.slots.insert(id, Slot::new(id, app, instance, Arc::clone(definition), now));
+                self.touched.insert(id);
                 id
             }));
         }
@@ -76,7 +78,7 @@ impl Supervisor {
             let action = if from == to { PlanAction::Leave { since: None } } else { PlanAction::Scale { from, to } };
             let (name, namespace) = (before.spec.name.clone(), before.spec.namespace.clone());
             if from != to {
-                effects.push(announced(&name, who, ChangeKind::Changed(vec!["instances"])));
+                effects.push(announced(&name, who, ChangeKind::Changed(vec!["instances".into()])));
             }
             plan.push(PlanStep { name, namespace, action });
             let mut definition = Definition::clone(&before);

@@ -33,13 +33,13 @@ pub(super) enum Verdict {
 
 /// What a slot remembers of its past lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Lives {
+pub(crate) struct Lives {
     /// The ends of lives shorter than `min_uptime`, within [`WINDOW`].
-    unstable: VecDeque<Time>,
+    pub(crate) unstable: VecDeque<Time>,
     /// How many restarts since the last stable life.
-    backoff_step: u32,
+    pub(crate) backoff_step: u32,
     /// The current life is the single attempt after a giving up.
-    half_open: bool,
+    pub(crate) half_open: bool,
 }
 
 impl Lives {

@@ -29,7 +29,7 @@ use crate::supervisor::{
 
 /// What is wanted of a slot. Written by requests only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Goal {
+pub(crate) enum Goal {
     /// It runs.
     Up,
     /// It does not run.
@@ -40,20 +40,20 @@ pub(super) enum Goal {
 
 /// One process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// Its name.
-    pub(super) id: RunId,
+    pub(crate) id: RunId,
     /// When it was spawned.
-    pub(super) started: Time,
+    pub(crate) started: Time,
     /// Whether it was ready once.
-    pub(super) was_ready: bool,
+    pub(crate) was_ready: bool,
     /// Whether a request asked for this launch.
-    pub(super) asked: bool,
+    pub(crate) asked: bool,
 }
 
 /// What is. Written by reports and deadlines only.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// Nothing runs.
     Stopped,
     /// The spawn is in flight.
@@ -74,7 +74,7 @@ pub(super) enum Phase {
 
 /// Why a run is on its way down: what its end means depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// A request wants it down, or launched anew.
     Asked,
     /// It ended by itself; the rest of its tree is being ended.
@@ -83,7 +83,7 @@ pub(super) enum Cause {
 
 /// How far a run is on its way down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// The spawn was still in flight when it was asked.
     Unspawned,
     /// The main process was asked.
@@ -98,52 +98,52 @@ pub(super) enum Stage {
 
 /// A launch that failed before it was ready, for those who wait for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failed {
+pub(crate) struct Failed {
     /// The generation it belonged to.
-    pub(super) generation: u32,
+    pub(crate) generation: u32,
     /// Its run.
-    pub(super) run: RunId,
+    pub(crate) run: RunId,
     /// Why.
-    pub(super) reason: String,
+    pub(crate) reason: String,
 }
 
 /// One turn of the core: its moment, and where new effects go.
-pub(super) struct Turn<'a> {
-    pub(super) now: Time,
-    pub(super) effects: &'a mut Vec<Effect>,
-    pub(super) next_run: &'a mut u64,
-    pub(super) dice: u64,
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Time,
+    pub(crate) effects: &'a mut Vec<Effect>,
+    pub(crate) next_run: &'a mut u64,
+    pub(crate) dice: u64,
 }
 
 /// One place of an app.
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) id: SlotId,
-    pub(super) app: AppId,
-    pub(super) instance: u16,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Slot {
+    pub(crate) id: SlotId,
+    pub(crate) app: AppId,
+    pub(crate) instance: u16,
     /// What the next launch uses.
-    pub(super) definition: Arc<Definition>,
-    pub(super) goal: Goal,
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) goal: Goal,
     /// It ran under an earlier daemon and waits for `resurrect`; any other wish about it ends that.
-    pub(super) parked: bool,
+    pub(crate) parked: bool,
     /// How many starts requests have asked for.
-    pub(super) generation: u32,
+    pub(crate) generation: u32,
     /// The generation of the last launch.
-    pub(super) launched: u32,
+    pub(crate) launched: u32,
     /// Who asked last.
-    pub(super) asked_by: Option<Arc<Who>>,
-    pub(super) phase: Phase,
-    pub(super) lives: Lives,
+    pub(crate) asked_by: Option<Arc<Who>>,
+    pub(crate) phase: Phase,
+    pub(crate) lives: Lives,
     /// When a request started it last.
-    pub(super) created: Time,
-    pub(super) restarts: u32,
-    pub(super) last_run: Option<RunId>,
-    pub(super) failed: Option<Failed>,
-    pub(super) history: VecDeque<Exit>,
+    pub(crate) created: Time,
+    pub(crate) restarts: u32,
+    pub(crate) last_run: Option<RunId>,
+    pub(crate) failed: Option<Failed>,
+    pub(crate) history: VecDeque<Exit>,
 }
 
 impl Slot {
-    pub(super) fn new(id: SlotId, app: AppId, instance: u16, definition: Arc<Definition>, now: Time) -> Slot {
+    pub(crate) fn new(id: SlotId, app: AppId, instance: u16, definition: Arc<Definition>, now: Time) -> Slot {
         Slot {
             id,
             app,
@@ -177,7 +177,7 @@ impl Slot {
     }
 
     /// The run whose process may live.
-    pub(super) fn run(&self) -> Option<Run> {
+    pub(crate) fn run(&self) -> Option<Run> {
         match &self.phase {
             Phase::Launching { run }
             | Phase::Starting { run, .. }

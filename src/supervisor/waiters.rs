@@ -8,7 +8,7 @@ use crate::supervisor::{Effect, PlanStep, Reply, RequestId, RunId, SlotAnswer, S
 
 /// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Want {
+pub(crate) enum Want {
     /// A launch of at least the noted generation is ready.
     Ready,
     /// Nothing runs.
@@ -18,8 +18,8 @@ pub(super) enum Want {
 }
 
 /// The form of the answer.
-#[derive(Clone, Debug)]
-pub(super) enum Form {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Form {
     /// [`Reply::Applied`] with this plan.
     Applied(Vec<PlanStep>),
     /// [`Reply::Outcome`].
@@ -27,31 +27,31 @@ pub(super) enum Form {
 }
 
 /// One slot that a request waits for.
-#[derive(Debug)]
-struct Pending {
-    name: String,
-    instance: u16,
-    want: Want,
-    generation: u32,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pending {
+    pub(crate) name: String,
+    pub(crate) instance: u16,
+    pub(crate) want: Want,
+    pub(crate) generation: u32,
     /// The failed run that was known of when the request came: that is not its answer.
-    known: Option<RunId>,
-    seen: State,
+    pub(crate) known: Option<RunId>,
+    pub(crate) seen: State,
 }
 
 /// One request that waits.
-#[derive(Debug)]
-pub(super) struct Waiter {
-    request: RequestId,
-    form: Form,
-    deadline: Time,
-    pending: BTreeMap<SlotId, Pending>,
-    results: Vec<SlotResult>,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Waiter {
+    pub(crate) request: RequestId,
+    pub(crate) form: Form,
+    pub(crate) deadline: Time,
+    pub(crate) pending: BTreeMap<SlotId, Pending>,
+    pub(crate) results: Vec<SlotResult>,
     /// The daemon leaves when this one is answered.
-    pub(super) leaves: bool,
+    pub(crate) leaves: bool,
 }
 
 impl Waiter {
-    pub(super) fn new(request: RequestId, form: Form, deadline: Time) -> Waiter {
+    pub(crate) fn new(request: RequestId, form: Form, deadline: Time) -> Waiter {
         Waiter { request, form, deadline, pending: BTreeMap::new(), results: Vec::new(), leaves: false }
     }
 

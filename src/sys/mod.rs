@@ -10,6 +10,7 @@
 //! | [`lock`] | the lock of a daemon's life |
 //! | [`fds`] | pipes, files in memory, descriptors on their way |
 //! | [`poller`], [`signals`] | waiting for descriptors, signals |
+//! | [`moment`] | clocks that outlive a daemon |
 //! | [`limits`], [`peer`], [`system`] | this process and this machine |
 //! | [`features`] | what this kernel allows, for `doctor` |
 //!
@@ -28,6 +29,7 @@ pub mod limits;
 pub mod listening;
 pub mod lock;
 pub mod memory;
+pub mod moment;
 pub mod peer;
 pub mod poller;
 pub mod proc_table;

@@ -154,9 +154,22 @@ impl Waker {
 ///
 /// None that a caller could mend.
 pub fn readable_within(fd: &impl AsFd, timeout: Duration) -> io::Result<bool> {
+    within(fd, PollFlags::POLLIN, timeout)
+}
+
+/// Waits until something can be written to one descriptor, at most this long; whether it can.
+///
+/// # Errors
+///
+/// None that a caller could mend.
+pub fn writable_within(fd: &impl AsFd, timeout: Duration) -> io::Result<bool> {
+    within(fd, PollFlags::POLLOUT, timeout)
+}
+
+fn within(fd: &impl AsFd, wanted: PollFlags, timeout: Duration) -> io::Result<bool> {
     let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
     loop {
-        match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout) {
+        match poll(&mut [PollFd::new(fd.as_fd(), wanted)], timeout) {
             Ok(count) => return Ok(count > 0),
             // A signal that this process handles; none comes often enough to make this unbounded.
             Err(Errno::EINTR) => {}

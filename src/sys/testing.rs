@@ -31,6 +31,7 @@ pub(crate) fn shell(script: &str) -> Launch {
         umask: None,
         oom_score_adj: None,
         keep: Vec::new(),
+        birth: None,
     }
 }
 

@@ -11,7 +11,7 @@ fn apply_leaves_what_is_as_declared_and_changes_what_differs() {
     );
     let mut spec = AppSpec::sample("api");
     spec.stop.kill_timeout = Duration::from_secs(3);
-    let change = PlanAction::Change { what: vec!["kill_timeout"], restart: false };
+    let change = PlanAction::Change { what: vec!["kill_timeout".into()], restart: false };
     assert_eq!(plan(&mut bench, apply_of(vec![spec.clone()])), [change]);
     assert_eq!(bench.spawns(), 1, "a policy takes effect without a restart");
     spec.env.insert("A".into(), "1".into());
@@ -44,7 +44,7 @@ fn apply_with_another_script_file_is_a_change() {
     let mut apply = apply_of(vec![AppSpec::sample("api")]);
     apply.apps[0].1 = Some(stamp);
     apply.dry_run = true;
-    assert_eq!(plan(&mut bench, apply), [PlanAction::Change { what: vec!["script file"], restart: true }]);
+    assert_eq!(plan(&mut bench, apply), [PlanAction::Change { what: vec!["script file".into()], restart: true }]);
     assert_eq!(bench.spawns(), 1);
 }
 

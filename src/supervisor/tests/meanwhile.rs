@@ -34,7 +34,7 @@ fn an_app_without_autostart_takes_new_values_without_being_started() {
     let mut bench = Bench::new();
     bench.ask(apply(vec![spec.clone()]));
     spec.cwd = "/elsewhere".into();
-    let change = PlanAction::Change { what: vec!["cwd"], restart: false };
+    let change = PlanAction::Change { what: vec!["cwd".into()], restart: false };
     assert_eq!(plan(&mut bench, apply_of(vec![spec.clone()])), [change]);
     assert_eq!(bench.spawns(), 0);
     bench.ask(Ask::Start(act("job")));

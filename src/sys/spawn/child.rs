@@ -1,15 +1,16 @@
 //! What happens between clone and exec, in the child, on borrowed memory.
 //!
 //! Calls made here, all async-signal-safe (signal-safety(7)) or direct system calls: sigaction, setsid, prlimit,
-//! umask, open, write, close, chdir, dup2, fcntl, close_range, sigprocmask, execve, _exit. No allocation, no lock, no
+//! umask, open, write, close, chdir, dup2, fcntl, close_range, getpid, clock_gettime, sigprocmask, execve, _exit. No allocation, no lock, no
 //! panic: another thread of this process may hold any lock at this moment.
 
 use std::ffi::CStr;
 use std::io;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
@@ -36,7 +37,17 @@ pub(super) struct Plan<'a> {
     pub(super) nofile: Option<libc::rlimit>,
     pub(super) umask: Option<libc::mode_t>,
     pub(super) oom_score_adj: Option<&'a CStr>,
+    pub(super) birth: Option<&'a Birth>,
     pub(super) report: &'a Report,
+}
+
+/// The line that the child writes about itself.
+pub(super) struct Birth {
+    pub(super) file: RawFd,
+    /// Shared with the parent, which does not look at it any more.
+    pub(super) line: Vec<AtomicU8>,
+    /// Where its number and the two moments go.
+    pub(super) holes: [Range<usize>; 3],
 }
 
 /// Where the child leaves what went wrong; read by the parent when the child has executed or ended.
@@ -145,6 +156,9 @@ fn work(plan: &Plan<'_>) -> Step {
     if unsafe { libc::chdir(plan.cwd.as_ptr()) } < 0 {
         return Step::Chdir;
     }
+    if let Some(birth) = plan.birth {
+        write_birth(birth);
+    }
     if !place_descriptors(plan) {
         return Step::Descriptors;
     }
@@ -186,6 +200,33 @@ fn write_oom_score(score: &CStr) -> bool {
     unsafe { libc::close(file) };
     Errno::set_raw(errno);
     usize::try_from(written) == Ok(length)
+}
+
+/// What cannot be written is no reason not to start: without the line a process is found by its environment.
+fn write_birth(birth: &Birth) {
+    // SAFETY: getpid has no arguments.
+    let pid = unsafe { libc::getpid() };
+    let values = [u64::from(pid.unsigned_abs()), millis(libc::CLOCK_MONOTONIC), millis(libc::CLOCK_BOOTTIME)];
+    for (hole, mut value) in birth.holes.iter().zip(values) {
+        for at in hole.clone().rev() {
+            let digit =
+                if value == 0 && at + 1 != hole.end { b' ' } else { b'0' + u8::try_from(value % 10).unwrap_or(0) };
+            if let Some(byte) = birth.line.get(at) {
+                byte.store(digit, Ordering::Relaxed);
+            }
+            value /= 10;
+        }
+    }
+    // SAFETY: an AtomicU8 is a byte in memory, and the line has as many as it says.
+    unsafe { libc::write(birth.file, birth.line.as_ptr().cast(), birth.line.len()) };
+}
+
+/// Milliseconds of a clock.
+fn millis(clock: libc::clockid_t) -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the result is ours to write to.
+    unsafe { libc::clock_gettime(clock, &raw mut now) };
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
 /// 0, 1, 2 and those to keep; nothing else survives exec.

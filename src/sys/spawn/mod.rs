@@ -47,6 +47,18 @@ pub struct Launch {
     pub oom_score_adj: Option<i16>,
     /// Descriptors that it keeps beside the three, under the same numbers. Empty for apps.
     pub keep: Vec<OwnedFd>,
+    /// Where the child itself writes down that it is there, just before it executes the program.
+    pub birth: Option<Birth>,
+}
+
+/// A line that a child writes before it executes its program: whoever started it may die in just that moment.
+#[derive(Debug)]
+pub struct Birth {
+    /// Opened for appending.
+    pub file: OwnedFd,
+    /// The line with three runs of `#`, into which the child writes its number and the moment of its birth by both
+    /// clocks of [`Moment`](crate::sys::moment::Moment), with blanks before them.
+    pub line: Vec<u8>,
 }
 
 /// Starts a program in a session of its own. When this returns, the program is being executed.

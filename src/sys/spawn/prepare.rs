@@ -2,12 +2,14 @@
 
 use std::ffi::{CString, OsStr};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::AtomicU8;
 
 use nix::fcntl::{FcntlArg, fcntl};
 
-use crate::sys::spawn::child::{Plan, Report};
+use crate::sys::spawn::child::{Birth, Plan, Report};
 use crate::sys::spawn::{Launch, SpawnError, Step};
 
 /// The strings and descriptors of a launch in the form that the calls take.
@@ -26,6 +28,7 @@ pub(super) struct Prepared {
     nofile: Option<libc::rlimit>,
     umask: Option<libc::mode_t>,
     oom_score_adj: Option<CString>,
+    birth: Option<Birth>,
 }
 
 impl Prepared {
@@ -58,6 +61,11 @@ impl Prepared {
             nofile: launch.nofile.map(|limit| libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard }),
             umask: launch.umask,
             oom_score_adj: launch.oom_score_adj.and_then(|value| CString::new(value.to_string()).ok()),
+            birth: launch.birth.as_ref().map(|birth| Birth {
+                file: birth.file.as_raw_fd(),
+                holes: holes(&birth.line),
+                line: birth.line.iter().copied().map(AtomicU8::new).collect(),
+            }),
         })
     }
 
@@ -73,9 +81,22 @@ impl Prepared {
             nofile: self.nofile,
             umask: self.umask,
             oom_score_adj: self.oom_score_adj.as_deref(),
+            birth: self.birth.as_ref(),
             report,
         }
     }
+}
+
+/// Where the first three runs of `#` are; empty where there are fewer.
+fn holes(line: &[u8]) -> [Range<usize>; 3] {
+    let mut from = 0;
+    [(); 3].map(|()| {
+        let rest = line.get(from..).unwrap_or_default();
+        let start = rest.iter().position(|byte| *byte == b'#').map_or(line.len(), |at| from + at);
+        let length = line.get(start..).unwrap_or_default().iter().take_while(|byte| **byte == b'#').count();
+        from = start + length;
+        start..from
+    })
 }
 
 /// A null-terminated array of pointers into strings that outlive it.

@@ -220,3 +220,23 @@ fn a_living_process_has_no_status_and_is_not_reaped() {
     process.signal(Signal::KILL).unwrap();
     end_of(&process);
 }
+
+#[test]
+fn a_child_writes_down_that_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let file = fs::File::options().append(true).create(true).open(&path).unwrap();
+    let before = crate::sys::moment::Moment::now();
+    let mut launch = shell("echo $$");
+    launch.birth = Some(Birth {
+        file: file.into(),
+        line: b"a ##########, #################### #################### z\n".to_vec(),
+    });
+    let (status, output) = run(launch);
+    assert_eq!(status, ExitStatus::Code(0));
+    let line = fs::read_to_string(&path).unwrap();
+    let words: Vec<&str> = line.split([' ', ',']).filter(|word| !word.is_empty()).collect();
+    assert_eq!((words[0], words[1], words[4]), ("a", output.trim(), "z\n"));
+    assert!((before.monotonic..before.monotonic + 10_000).contains(&words[2].parse().unwrap()));
+    assert!((before.boot..before.boot + 10_000).contains(&words[3].parse().unwrap()));
+}

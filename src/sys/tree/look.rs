@@ -29,11 +29,12 @@ pub(super) struct Look {
 }
 
 impl Look {
-    pub(super) fn new(reaper: Reaper, own: libc::pid_t) -> io::Result<Look> {
+    pub(super) fn new(reaper: Reaper, own: libc::pid_t, living: impl Iterator<Item = libc::pid_t>) -> io::Result<Look> {
+        let known = living.map(|session| (session, false)).collect();
         Ok(Look {
             rows: HashMap::new(),
             passed_over: HashSet::from([own]),
-            sessions: Sessions { reaper, own, known: HashMap::new() },
+            sessions: Sessions { reaper, own, known },
             stat: StatReader::new()?,
         })
     }

@@ -11,9 +11,10 @@ mod look;
 mod mark;
 
 use std::io;
+use std::sync::Weak;
 
 use crate::sys::proc_table::{ProcTable, Row, StatReader};
-use crate::sys::process::{Parent, PidFd, Process};
+use crate::sys::process::{Parent, PidFd, Process, Trace};
 use crate::sys::tree::look::{Look, Seen};
 use crate::sys::tree::mark::{Mark, mark_of};
 
@@ -59,20 +60,24 @@ impl Remains {
 
 impl Survivors {
     /// Looks. One small read where the kernel lists children and nothing is left of any run; else one pass over all
-    /// processes, in which the living sessions of other runs cost two calls and no file.
+    /// processes, in which the living sessions of other runs cost two calls and no file. `adopted` are main processes
+    /// whose sessions live; those of our own children are known without.
     ///
     /// # Errors
     ///
     /// A machine without /proc, or no descriptor left.
-    pub fn read(reaper: Reaper) -> io::Result<Survivors> {
+    pub fn read(reaper: Reaper, adopted: &[Weak<Process>]) -> io::Result<Survivors> {
         let own = nix::unistd::getpid().as_raw();
         let pid = match reaper {
             Reaper::Parent => nix::unistd::getppid().as_raw(),
             Reaper::Own => own,
         };
-        let mut look = Look::new(reaper, own)?;
+        let living = adopted.iter().filter_map(|process| process.upgrade()?.own_pid());
+        let mut look = Look::new(reaper, own, living)?;
         let mut is_moving = false;
-        if !has_only_child(pid, own) {
+        // What an adopted one has left may hang below another reaper, if its guardian has been killed, too.
+        let has_adopted = adopted.iter().any(|process| process.strong_count() > 0);
+        if has_adopted || !has_only_child(pid, own) {
             is_moving = true;
             for _ in 0..LISTINGS {
                 is_moving = look.take()? == Seen::NotAll;
@@ -84,23 +89,31 @@ impl Survivors {
         Ok(Survivors { reaper: pid, table: ProcTable::of(look.into_rows()), is_moving })
     }
 
-    /// What is left of one run. `mark` is an assignment that only this run's processes have in their environment.
+    /// What is left of one run whose main process has ended and is not reaped, or was adopted. `mark` is an assignment
+    /// that only this run's processes have in their environment.
     ///
     /// They may start others before they are signalled, so the caller looks again until nothing is left.
     ///
     /// # Errors
     ///
     /// No descriptor left.
-    pub fn of(&self, main: &Process, mark: &str) -> io::Result<Remains> {
-        let Some(pid) = main.own_pid() else { return Ok(Remains::default()) };
-        let Some(itself) = self.table.session(pid).find(|row| row.pid == pid) else {
-            // The fast path: the table is empty. (A main process that is not in it had not ended.)
-            return Ok(Remains { held: Vec::new(), is_moving: self.is_moving });
+    pub fn of(&self, main: Trace, mark: &str) -> io::Result<Remains> {
+        let pid = main.pid;
+        let leader = self.table.session(pid).find(|row| row.pid == pid);
+        let (start, session) = match (main.start, leader) {
+            // The fast path: the table is empty. (A child of ours that is not in it had not ended.)
+            (None, None) => return Ok(Remains { held: Vec::new(), is_moving: self.is_moving }),
+            (None, Some(row)) => (row.start, Some(pid)),
+            // The kernel gives no number to anybody as long as a session has it. So who leads one of this number and
+            // started later is a stranger, and nobody of the old session is there.
+            (Some(start), Some(row)) if row.start > start => (start, None),
+            (Some(start), Some(_) | None) => (start, Some(pid)),
         };
         let mut is_moving = self.is_moving;
-        let mut roots: Vec<Row> = self.table.session(pid).filter(|row| row.pid != pid).collect();
+        let members = session.into_iter().flat_map(|session| self.table.session(session));
+        let mut roots: Vec<Row> = members.filter(|row| row.pid != pid).collect();
         for row in self.table.children(self.reaper) {
-            if row.session != pid && !row.is_zombie && row.start >= itself.start {
+            if Some(row.session) != session && !row.is_zombie && row.start >= start {
                 match mark_of(row.pid, mark) {
                     Mark::Carried => roots.push(row),
                     Mark::Absent => {}
@@ -108,25 +121,26 @@ impl Survivors {
                 }
             }
         }
-        let mut remains = hold(self.table.with_descendants(roots).into_iter().filter(|row| row.pid != pid))?;
+        let itself = |row: &Row| row.pid == pid && session.is_some();
+        let mut remains = hold(self.table.with_descendants(roots).into_iter().filter(|row| !itself(row)))?;
         remains.is_moving |= is_moving;
         Ok(remains)
     }
 }
 
-/// What is left of one run whose main process has ended and is not reaped. A tree that moves on by forking while it is
-/// looked at is looked at several times.
+/// What is left of one run, as [`Survivors::of`]. A tree that moves on by forking while it is looked at is looked at
+/// several times.
 ///
 /// # Errors
 ///
 /// As [`Survivors::read`].
-pub fn leftovers(main: &Process, mark: &str, reaper: Reaper) -> io::Result<Remains> {
-    let mut remains = Survivors::read(reaper)?.of(main, mark)?;
+pub fn leftovers(main: Trace, mark: &str, reaper: Reaper, adopted: &[Weak<Process>]) -> io::Result<Remains> {
+    let mut remains = Survivors::read(reaper, adopted)?.of(main, mark)?;
     for _ in 1..LOOKS {
         if !remains.is_moving || !remains.held.is_empty() {
             break;
         }
-        remains = Survivors::read(reaper)?.of(main, mark)?;
+        remains = Survivors::read(reaper, adopted)?.of(main, mark)?;
     }
     Ok(remains)
 }
@@ -238,7 +252,7 @@ mod tests {
         become_subreaper().unwrap();
         let (main, _output) = start("exit 3", "RSX_ID=41");
         assert!(main.has_ended_within(LIMIT).unwrap());
-        assert!(leftovers(&main, "RSX_ID=41", Reaper::Own).unwrap().is_nothing());
+        assert!(leftovers(main.trace().unwrap(), "RSX_ID=41", Reaper::Own, &[]).unwrap().is_nothing());
         end_of(&main);
     }
 
@@ -248,10 +262,10 @@ mod tests {
         let (main, mut output) = start("sleep 1000 & echo up", "RSX_ID=42");
         until_line(&mut output, "up");
         assert!(main.has_ended_within(LIMIT).unwrap());
-        let left = leftovers(&main, "RSX_ID=42", Reaper::Own).unwrap().held;
+        let left = leftovers(main.trace().unwrap(), "RSX_ID=42", Reaper::Own, &[]).unwrap().held;
         assert_eq!(left.len(), 1);
         end_all(left);
-        assert!(leftovers(&main, "RSX_ID=42", Reaper::Own).unwrap().is_nothing());
+        assert!(leftovers(main.trace().unwrap(), "RSX_ID=42", Reaper::Own, &[]).unwrap().is_nothing());
         end_of(&main);
     }
 
@@ -263,9 +277,9 @@ mod tests {
         until_line(&mut output, "up");
         until_line(&mut other_output, "up");
         assert!(main.has_ended_within(LIMIT).unwrap() && other.has_ended_within(LIMIT).unwrap());
-        let survivors = Survivors::read(Reaper::Own).unwrap();
+        let survivors = Survivors::read(Reaper::Own, &[]).unwrap();
         for (process, mark) in [(&main, "RSX_ID=43"), (&other, "RSX_ID=44")] {
-            let left = survivors.of(process, mark).unwrap().held;
+            let left = survivors.of(process.trace().unwrap(), mark).unwrap().held;
             assert_eq!(left.len(), 1, "{mark}");
             end_all(left);
             end_of(process);
@@ -273,13 +287,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_of_a_run_that_was_reaped() {
+    fn nothing_leads_to_a_run_that_was_reaped() {
         let (main, _output) = start("sleep 1000 &", "RSX_ID=45");
         assert!(main.has_ended_within(LIMIT).unwrap());
-        let survivors = Survivors::read(Reaper::Own).unwrap();
-        let left = survivors.of(&main, "RSX_ID=45").unwrap().held;
+        let survivors = Survivors::read(Reaper::Own, &[]).unwrap();
+        let left = survivors.of(main.trace().unwrap(), "RSX_ID=45").unwrap().held;
         end_of(&main);
-        assert!(survivors.of(&main, "RSX_ID=45").unwrap().held.is_empty());
+        assert_eq!(main.trace(), None);
         end_all(left);
     }
 
@@ -335,12 +349,13 @@ while time.monotonic() < end:
             start(&format!("exec python3 -c '{HOPPER}'").replace("b'up\\n'", "b\"up\\n\""), "RSX_ID=50");
         until_line(&mut output, "up");
         assert!(main.has_ended_within(LIMIT).unwrap());
-        for round in 0..200 {
-            let remains = leftovers(&main, "RSX_ID=50", Reaper::Own).unwrap();
+        let begun = std::time::Instant::now();
+        for round in (0..200).take_while(|_| begun.elapsed() < LIMIT / 4) {
+            let remains = leftovers(main.trace().unwrap(), "RSX_ID=50", Reaper::Own, &[]).unwrap();
             assert!(!remains.is_nothing(), "look {round}");
         }
         loop {
-            let remains = leftovers(&main, "RSX_ID=50", Reaper::Own).unwrap();
+            let remains = leftovers(main.trace().unwrap(), "RSX_ID=50", Reaper::Own, &[]).unwrap();
             if remains.is_nothing() {
                 break;
             }

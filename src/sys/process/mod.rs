@@ -1,17 +1,23 @@
 //! Processes by descriptor (pidfd_open(2)): a number that the kernel has reused is never signalled.
 //!
 //! A [`PidFd`] means one process for ever. A [`Process`] is one that this process started: it can be waited for, and
-//! its number stays its own until it is reaped, which makes its process group addressable that long and no longer.
+//! its number stays its own until it is reaped, which makes its process group addressable that long and no longer. Or it
+//! is one that an earlier daemon started ([`Process::adopt`]): then somebody else reaps it and tells how it ended.
+
+mod exit_info;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
 
+use crate::sys::moment::Moment;
 use crate::sys::poller::readable_within;
+use crate::sys::proc_table::StatReader;
+use crate::sys::process::exit_info::exit_info;
 
 /// The words that this layer speaks of processes in.
 pub use crate::spec::{ExitStatus, Signal};
@@ -23,12 +29,38 @@ pub struct PidFd {
     pid: libc::pid_t,
 }
 
-/// A process that this process started and has to reap.
+/// A process that this process started and has to reap, or has adopted.
 #[derive(Debug)]
 pub struct Process {
     pidfd: PidFd,
     /// Held while the number is used, so that no other thread reaps in between.
     number: Mutex<Number>,
+    kin: Kin,
+}
+
+/// Whose child a process is.
+#[derive(Debug)]
+enum Kin {
+    /// Ours.
+    Child,
+    /// Somebody else's. `start` is when it started, or the earliest that something it left can have.
+    Adopted { start: u64, status: OnceLock<ExitStatus>, held: Held },
+}
+
+/// Whether the descriptor of an adopted process is a pidfd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    PidFd,
+    /// It had ended and been reaped before anybody held it; the descriptor is always readable.
+    StandIn,
+}
+
+/// What tells the processes of a run from others, once its main process has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    pub(super) pid: libc::pid_t,
+    /// For an adopted one, whose number may be somebody else's by now.
+    pub(super) start: Option<u64>,
 }
 
 /// The process that started this one, as long as it lives.
@@ -142,7 +174,59 @@ impl Parent {
 
 impl Process {
     pub(super) fn new(pidfd: PidFd) -> Process {
-        Process { pidfd, number: Mutex::new(Number::Ours) }
+        Process { pidfd, number: Mutex::new(Number::Ours), kin: Kin::Child }
+    }
+
+    /// Takes over a process that an earlier daemon started. `pidfd` is what it has left of it; without one the process
+    /// is looked for by its number, and known by having started before `born`: a number that was given again was given
+    /// later. `None`: it has ended and nothing of it is left to hold on to; see [`Process::gone`].
+    ///
+    /// # Errors
+    ///
+    /// No descriptor left, a machine without /proc.
+    pub fn adopt(pid: u32, born: Moment, pidfd: Option<OwnedFd>) -> io::Result<Option<Process>> {
+        let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+        let mut stat = StatReader::new()?;
+        let held = match pidfd {
+            Some(fd) => Some(PidFd { fd, pid }),
+            None => match PidFd::open(pid) {
+                Ok(pidfd) => stat.read(pid).is_some_and(|row| row.start <= born.to_ticks()).then_some(pidfd),
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        let Some(pidfd) = held else { return Ok(None) };
+        // Of a process that has been reaped, the number tells nothing.
+        let own = stat.read(pid).filter(|row| row.start <= born.to_ticks());
+        let start = own.map_or(born.to_ticks(), |row| row.start);
+        let kin = Kin::Adopted { start, status: OnceLock::new(), held: Held::PidFd };
+        Ok(Some(Process { pidfd, number: Mutex::new(Number::Free), kin }))
+    }
+
+    /// In the place of a process that has ended before it could be adopted: what it has left can be looked for.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor left.
+    pub fn gone(pid: u32, born: Moment) -> io::Result<Process> {
+        let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+        let flags = nix::sys::eventfd::EfdFlags::EFD_CLOEXEC;
+        let fd = nix::sys::eventfd::EventFd::from_value_and_flags(1, flags)?.into();
+        let kin = Kin::Adopted { start: born.to_ticks(), status: OnceLock::new(), held: Held::StandIn };
+        Ok(Process { pidfd: PidFd { fd, pid }, number: Mutex::new(Number::Free), kin })
+    }
+
+    /// Takes note of how an adopted process ended, as its parent has told.
+    pub fn tell(&self, ended: ExitStatus) {
+        if let Kin::Adopted { status, .. } = &self.kin {
+            // The first to tell was right.
+            let _ = status.set(ended);
+        }
+    }
+
+    /// Whether somebody else has to tell how it ended.
+    pub fn is_adopted(&self) -> bool {
+        matches!(self.kin, Kin::Adopted { .. })
     }
 
     /// The descriptor; readable from the end of the process on.
@@ -156,11 +240,15 @@ impl Process {
     ///
     /// EPERM, if it has taken the rights of another user.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        self.pidfd.signal(signal)
+        match self.kin {
+            Kin::Child | Kin::Adopted { held: Held::PidFd, .. } => self.pidfd.signal(signal),
+            Kin::Adopted { held: Held::StandIn, .. } => Ok(()),
+        }
     }
 
     /// Signals its process group: itself and every descendant that did not leave the group. After [`Process::reap`]
-    /// nothing is sent, because the number may be somebody else's by then.
+    /// nothing is sent, because the number may be somebody else's by then; nor ever to that of an adopted one, whose
+    /// members have to be signalled one by one.
     ///
     /// # Errors
     ///
@@ -175,21 +263,32 @@ impl Process {
         }
     }
 
-    /// How it ended, without reaping it: nothing about it is lost if this process dies before it wrote that down.
+    /// How it ended, without reaping it: nothing about it is lost if this process dies before it wrote that down. `None`:
+    /// it lives, or is an adopted one that its parent has not told of yet.
     ///
     /// # Errors
     ///
     /// ECHILD, if it has been reaped.
     pub fn try_status(&self) -> io::Result<Option<ExitStatus>> {
-        wait_on(&self.pidfd, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+        match &self.kin {
+            Kin::Child => wait_on(&self.pidfd, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT),
+            Kin::Adopted { status, held, .. } => match (status.get(), held) {
+                (Some(status), _) => Ok(Some(*status)),
+                (None, Held::PidFd) => Ok(exit_info(&self.pidfd)),
+                (None, Held::StandIn) => Ok(None),
+            },
+        }
     }
 
-    /// Lets the kernel forget it. Does nothing while it is alive.
+    /// Lets the kernel forget it. Does nothing while it is alive, nor to an adopted one, which its parent reaps.
     ///
     /// # Errors
     ///
     /// ECHILD, if it has been reaped already.
     pub fn reap(&self) -> io::Result<Option<ExitStatus>> {
+        if self.is_adopted() {
+            return self.try_status();
+        }
         let mut number = self.lock_number();
         let status = wait_on(&self.pidfd, libc::WEXITED | libc::WNOHANG)?;
         if status.is_some() {
@@ -221,11 +320,23 @@ impl Process {
         self.pidfd.display_pid()
     }
 
-    /// Its number, while it is certainly its own.
+    /// Its number, while it is certainly its own: until it is reaped, or, an adopted one, has ended.
     pub(super) fn own_pid(&self) -> Option<libc::pid_t> {
-        match *self.lock_number() {
-            Number::Ours => Some(self.pidfd.pid),
-            Number::Free => None,
+        match (&self.kin, *self.lock_number()) {
+            (Kin::Child, Number::Ours) => Some(self.pidfd.pid),
+            (Kin::Child, Number::Free) => None,
+            (Kin::Adopted { .. }, _) => {
+                let lives = self.has_ended_within(Duration::ZERO).is_ok_and(|ended| !ended);
+                lives.then_some(self.pidfd.pid)
+            }
+        }
+    }
+
+    /// What leads to the rest of its tree when it has ended; none once it is reaped.
+    pub fn trace(&self) -> Option<Trace> {
+        match &self.kin {
+            Kin::Child => self.own_pid().map(|pid| Trace { pid, start: None }),
+            Kin::Adopted { start, .. } => Some(Trace { pid: self.pidfd.pid, start: Some(*start) }),
         }
     }
 

@@ -1,0 +1,264 @@
+//! After the death of a daemon: its runs, as they are now, and what is still to be done about them.
+//!
+//! The journal says what the daemon knew and meant to do, the guardian has what it held. Each run is one of these:
+//!
+//! | the journal says | there is | so |
+//! |---|---|---|
+//! | it is being made | no birth | it is made now, under the same number |
+//! | it is being made | a birth | it was made |
+//! | it runs, or was asked to end | the process, alive or not | it is watched; what it was to be sent and was not is sent |
+//! | it has ended, others of its tree not | its number | what is left is looked for |
+//!
+//! Whether a process has ended meanwhile is not asked here: its descriptor is readable then, and the guardian tells how.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use crate::daemon::journal::Past;
+use crate::daemon::keep;
+use crate::daemon::link::Link;
+use crate::daemon::pump::Source;
+use crate::daemon::shell::{End, Place, Shell};
+use crate::daemon::spawner::open_log;
+use crate::proto::BornRecord;
+use crate::spec::{Signal, Stream};
+use crate::supervisor::{Effect, Event, Lasting, Phase, Resolve, RunId, Slot, Stage, Waiter, Whom};
+use crate::sys::moment::Moment;
+use crate::sys::process::Process;
+
+/// One thing that an engine does before it takes any report.
+pub(super) enum Adopted {
+    /// The core is told.
+    Event(Event),
+    /// What the core had decided is done.
+    Effect(Effect),
+    /// A client waits.
+    Waiter(Waiter),
+}
+
+/// A run that an earlier daemon has started.
+pub(super) struct Found {
+    pub(super) place: Arc<Place>,
+    pub(super) process: Arc<Process>,
+    pub(super) born: Moment,
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) notify: Option<(UnixDatagram, PathBuf)>,
+    pub(super) end: End,
+    /// Whether main process and rest of the tree were sent the signal to end.
+    pub(super) sent: (bool, bool),
+}
+
+/// What the guardian has of one run.
+#[derive(Default)]
+struct Kept {
+    pidfd: Option<OwnedFd>,
+    stdin: Option<OwnedFd>,
+    notify: Option<OwnedFd>,
+    pipes: Vec<(Stream, OwnedFd)>,
+}
+
+/// Puts into the shell what runs, and says what is to be done.
+pub(super) fn adopt(
+    past: &Past,
+    slots: &[Slot],
+    kept: Vec<(String, OwnedFd)>,
+    shell: &mut Shell,
+    (link, notify_dir): (Option<&Link>, &Path),
+) -> Vec<Adopted> {
+    let mut kept = sorted(kept, link);
+    let places: BTreeMap<RunId, Arc<Place>> =
+        past.launches.iter().map(|(run, record)| (*run, Arc::new(keep::recalled_launch(record.clone())))).collect();
+    let ended = past.pids.iter().map(|(run, pid)| (*run, *pid, past.words.get(run).cloned().unwrap_or_default()));
+    shell.recall(places.values().cloned().collect(), ended);
+    for (run, kept) in &mut kept {
+        for (stream, pipe) in kept.pipes.drain(..) {
+            match places.get(run) {
+                Some(place) => shell.read_on(source(place, stream, pipe), place),
+                // Nobody knows where it goes.
+                None => forget(link, &keep::name(*run, keep::stream(stream))),
+            }
+        }
+    }
+    let mut adopted = Vec::new();
+    for slot in slots {
+        if let Some(run) = slot.run() {
+            let place = places.get(&run.id);
+            let kept = kept.remove(&run.id).unwrap_or_default();
+            let born = past.born.get(&run.id).copied();
+            let sent = (past.sent.contains(&(run.id, false)), past.sent.contains(&(run.id, true)));
+            let taken = place.zip(born).map(|(place, born)| (place, born, kept, sent));
+            adopted.extend(one(slot, run.id, taken, shell, (link, notify_dir)));
+        }
+    }
+    for (run, kept) in kept {
+        let Kept { pidfd, stdin, notify, pipes: _ } = kept;
+        let pid = past.born.get(&run).map_or(0, |born| born.pid);
+        for (name, fd) in
+            [(keep::process_name(run, pid), pidfd), (keep::name(run, "in"), stdin), (keep::name(run, "notify"), notify)]
+        {
+            if fd.is_some() {
+                forget(link, &name);
+            }
+        }
+    }
+    shell.know_adopted();
+    adopted
+}
+
+type Taken<'a> = Option<(&'a Arc<Place>, BornRecord, Kept, (bool, bool))>;
+
+/// What is to be done about one run.
+fn one(
+    slot: &Slot,
+    run: RunId,
+    taken: Taken<'_>,
+    shell: &mut Shell,
+    (link, notify_dir): (Option<&Link>, &Path),
+) -> Vec<Adopted> {
+    let stop = &slot.definition.spec.stop;
+    let to_tree = |signal| Adopted::Effect(Effect::Signal { run, signal, whom: Whom::Tree });
+    let to_survivors = |signal| Adopted::Effect(Effect::Signal { run, signal, whom: Whom::Survivors });
+    let main = if stop.treekill { Whom::Main } else { Whom::OnlyMain };
+    let Some((place, born, kept, sent)) = taken else { return vec![unborn(slot, run)] };
+    let end = match &slot.phase {
+        Phase::Stopping { stage: Stage::Survivors(_) | Stage::KilledSurvivors(_), .. } => End::Told,
+        Phase::Launching { .. }
+        | Phase::Starting { .. }
+        | Phase::Online { .. }
+        | Phase::Stopping { stage: Stage::Unspawned | Stage::Asked | Stage::Killed, .. }
+        | Phase::Stopped
+        | Phase::Waiting { .. }
+        | Phase::Errored { .. }
+        | Phase::Completed { .. } => End::NotYet,
+    };
+    let found = match find(place, born, kept, (end, sent), notify_dir) {
+        Ok(found) => found,
+        Err(error) => {
+            warn!(run = run.0, pid = born.pid, "cannot take over the process: {error}");
+            let why = format!("the process {} could not be taken over: {error}", born.pid);
+            return vec![Adopted::Event(Event::SpawnFailed { run, why, lasting: Lasting::Transient })];
+        }
+    };
+    info!(slot = slot.id.0, run = run.0, pid = born.pid, "took over");
+    if let Some(link) = link {
+        link.watch(&[(born.pid, born.at)]);
+    }
+    shell.adopt(found);
+    match &slot.phase {
+        Phase::Launching { .. } | Phase::Stopping { stage: Stage::Unspawned, .. } => {
+            vec![Adopted::Event(Event::Spawned { run })]
+        }
+        Phase::Stopping { stage: Stage::Asked, .. } if !sent.0 => {
+            vec![Adopted::Effect(Effect::Signal { run, signal: stop.signal, whom: main })]
+        }
+        Phase::Stopping { stage: Stage::Survivors(_), .. } if !sent.1 => vec![to_survivors(stop.signal)],
+        Phase::Stopping { stage: Stage::Killed, .. } if !stop.treekill => {
+            vec![Adopted::Effect(Effect::Signal { run, signal: Signal::KILL, whom: main })]
+        }
+        Phase::Stopping { stage: Stage::Killed | Stage::KilledSurvivors(_), .. } => vec![to_tree(Signal::KILL)],
+        Phase::Stopping { stage: Stage::Asked | Stage::Survivors(_), .. }
+        | Phase::Starting { .. }
+        | Phase::Online { .. }
+        | Phase::Stopped
+        | Phase::Waiting { .. }
+        | Phase::Errored { .. }
+        | Phase::Completed { .. } => Vec::new(),
+    }
+}
+
+/// A process that was to be made, and was not.
+fn unborn(slot: &Slot, run: RunId) -> Adopted {
+    match &slot.phase {
+        Phase::Launching { run: launch } => {
+            let resolve = if launch.asked { Resolve::Fresh } else { Resolve::Keep };
+            let (slot, instance, definition) = (slot.id, slot.instance, Arc::clone(&slot.definition));
+            Adopted::Effect(Effect::Spawn { run, slot, instance, definition, resolve })
+        }
+        Phase::Stopping { .. }
+        | Phase::Starting { .. }
+        | Phase::Online { .. }
+        | Phase::Stopped
+        | Phase::Waiting { .. }
+        | Phase::Errored { .. }
+        | Phase::Completed { .. } => {
+            let why = "the daemon ended before the process was made".to_owned();
+            Adopted::Event(Event::SpawnFailed { run, why, lasting: Lasting::Transient })
+        }
+    }
+}
+
+fn find(
+    place: &Arc<Place>,
+    born: BornRecord,
+    kept: Kept,
+    (end, sent): (End, (bool, bool)),
+    notify_dir: &Path,
+) -> io::Result<Found> {
+    let BornRecord { run, pid, at, boot } = born;
+    let moment = Moment { monotonic: at, boot };
+    let process = match Process::adopt(pid, moment, kept.pidfd)? {
+        Some(process) => process,
+        None => Process::gone(pid, moment)?,
+    };
+    let notify = kept.notify.map(|socket| (UnixDatagram::from(socket), notify_dir.join(run.to_string())));
+    let (place, process) = (Arc::clone(place), Arc::new(process));
+    Ok(Found { place, process, born: moment, stdin: kept.stdin, notify, end, sent })
+}
+
+fn source(place: &Place, stream: Stream, pipe: OwnedFd) -> Source {
+    let path = match stream {
+        Stream::Out => place.out_file.clone(),
+        Stream::Error => place.error_file.clone(),
+    };
+    let sink = path.as_ref().and_then(|path| match open_log(path) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            warn!("cannot open {}: {error}", path.display());
+            None
+        }
+    });
+    Source { run: place.run, stream, pipe: File::from(pipe), sink, path }
+}
+
+/// By run. What has no meaning for this version is let go.
+fn sorted(kept: Vec<(String, OwnedFd)>, link: Option<&Link>) -> HashMap<RunId, Kept> {
+    let mut runs: HashMap<RunId, Kept> = HashMap::new();
+    for (name, fd) in kept {
+        let parts: Vec<&str> = name.split('/').collect();
+        let (run, part) = match parts.as_slice() {
+            ["run", run, part, ..] => (run.parse().map(RunId), *part),
+            [keep::WANTED] | ["log", ..] => continue,
+            _ => {
+                forget(link, &name);
+                continue;
+            }
+        };
+        let Ok(run) = run else {
+            forget(link, &name);
+            continue;
+        };
+        let kept = runs.entry(run).or_default();
+        match part {
+            "pid" => kept.pidfd = Some(fd),
+            "in" => kept.stdin = Some(fd),
+            "notify" => kept.notify = Some(fd),
+            "out" => kept.pipes.push((Stream::Out, fd)),
+            "error" => kept.pipes.push((Stream::Error, fd)),
+            _ => forget(link, &name),
+        }
+    }
+    runs
+}
+
+fn forget(link: Option<&Link>, name: &str) {
+    if let Some(link) = link {
+        link.forget(&[name]);
+    }
+}

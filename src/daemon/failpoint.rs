@@ -1,0 +1,35 @@
+//! Places at which a test may have the daemon killed: one at each transition that a successor has to make good.
+//!
+//! Only with the feature `failpoints`. The variable `RSX_FAILPOINT` names a file; if that holds the name of the place, it is
+//! removed, and the daemon killed as by SIGKILL. So each place kills once.
+
+/// All places, for the test that goes through them.
+#[cfg(feature = "failpoints")]
+pub const PLACES: &[&str] = &[
+    "before-journal",
+    "after-journal",
+    "before-clone",
+    "after-clone",
+    "before-spawned",
+    "before-signal",
+    "after-signal",
+    "before-reply",
+    "before-reap",
+    "before-publish",
+    "adopting",
+];
+
+/// Dies here if a test wants it.
+#[cfg(feature = "failpoints")]
+pub(crate) fn here(name: &str) {
+    debug_assert!(PLACES.contains(&name), "a place that is not on the list: {name}");
+    let Some(path) = std::env::var_os("RSX_FAILPOINT") else { return };
+    if std::fs::read_to_string(&path).is_ok_and(|wanted| wanted.trim() == name) && std::fs::remove_file(&path).is_ok() {
+        // It cannot fail, and nothing comes after it.
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// Nothing without the feature.
+#[cfg(not(feature = "failpoints"))]
+pub(crate) fn here(_name: &str) {}

@@ -1,0 +1,304 @@
+//! Between the core and the records of the journal, both ways: exhaustive, so that whatever the core learns to remember is
+//! noticed here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::daemon::convert;
+use crate::proto::{
+    AnswerRecord, AskedRecord, ExitRecord, FailedRecord, GoalRecord, PhaseRecord, ResultRecord, RunRecord, SlotRecord,
+    StageRecord, State as Shown, WaitRecord, WantRecord,
+};
+use crate::supervisor::{
+    AppId, Cause, Definition, Exit, Failed, Form, Goal, Lives, Pending, Phase, Reply, RequestId, Run, RunId, Slot,
+    SlotAnswer, SlotId, SlotResult, Stage, State, Time, Waiter, Want, Who,
+};
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A slot without its definition and its history, which have records of their own.
+pub(super) fn slot(slot: &Slot) -> SlotRecord {
+    let Slot {
+        id,
+        app,
+        instance,
+        definition: _,
+        goal,
+        parked,
+        generation,
+        launched,
+        asked_by,
+        phase: now,
+        lives,
+        created,
+        restarts,
+        last_run,
+        failed,
+        history: _,
+    } = slot;
+    let Lives { unstable, backoff_step, half_open } = lives;
+    SlotRecord {
+        slot: id.0,
+        app: app.0,
+        instance: *instance,
+        goal: match goal {
+            Goal::Up => GoalRecord::Up,
+            Goal::Down => GoalRecord::Down,
+            Goal::Deleted => GoalRecord::Deleted,
+        },
+        parked: *parked,
+        generation: *generation,
+        launched: *launched,
+        asked_by: asked_by.as_ref().map(|who| (who.uid, who.verb.clone())),
+        phase: phase(now),
+        unstable: unstable.iter().map(|time| time.as_millis()).collect(),
+        backoff_step: *backoff_step,
+        half_open: *half_open,
+        created: created.as_millis(),
+        restarts: *restarts,
+        last_run: last_run.map(|run| run.0),
+        failed: failed.as_ref().map(|failed| {
+            let Failed { generation, run, reason } = failed;
+            FailedRecord { generation: *generation, run: run.0, reason: reason.clone() }
+        }),
+    }
+}
+
+fn phase(phase: &Phase) -> PhaseRecord {
+    let run = |run: &Run| {
+        let Run { id, started, was_ready, asked } = *run;
+        RunRecord { id: id.0, started: started.as_millis(), was_ready, asked }
+    };
+    match phase {
+        Phase::Stopped => PhaseRecord::Stopped,
+        Phase::Launching { run: it } => PhaseRecord::Launching(run(it)),
+        Phase::Starting { run: it, alive_at } => PhaseRecord::Starting { run: run(it), alive_at: alive_at.as_millis() },
+        Phase::Online { run: it } => PhaseRecord::Online(run(it)),
+        Phase::Stopping { run: it, cause, stage, kill_at } => PhaseRecord::Stopping {
+            run: run(it),
+            asked: match cause {
+                Cause::Asked => true,
+                Cause::Ended => false,
+            },
+            stage: match stage {
+                Stage::Unspawned => StageRecord::Unspawned,
+                Stage::Asked => StageRecord::Asked,
+                Stage::Survivors(status) => StageRecord::Survivors(*status),
+                Stage::Killed => StageRecord::Killed,
+                Stage::KilledSurvivors(status) => StageRecord::KilledSurvivors(*status),
+            },
+            kill_at: kill_at.as_millis(),
+        },
+        Phase::Waiting { until, reason } => PhaseRecord::Waiting { until: until.as_millis(), reason: reason.clone() },
+        Phase::Errored { reason, retry_at } => {
+            PhaseRecord::Errored { reason: reason.clone(), retry_at: retry_at.map(Time::as_millis) }
+        }
+        Phase::Completed { status } => PhaseRecord::Completed(*status),
+    }
+}
+
+/// A slot as it was.
+pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, history: VecDeque<Exit>) -> Slot {
+    let SlotRecord {
+        slot,
+        app,
+        instance,
+        goal,
+        parked,
+        generation,
+        launched,
+        asked_by,
+        phase,
+        unstable,
+        backoff_step,
+        half_open,
+        created,
+        restarts,
+        last_run,
+        failed,
+    } = record;
+    Slot {
+        id: SlotId(slot),
+        app: AppId(app),
+        instance,
+        definition,
+        goal: match goal {
+            GoalRecord::Up => Goal::Up,
+            GoalRecord::Down => Goal::Down,
+            GoalRecord::Deleted => Goal::Deleted,
+        },
+        parked,
+        generation,
+        launched,
+        asked_by: asked_by.map(|(uid, verb)| Arc::new(Who { uid, verb })),
+        phase: recalled_phase(phase),
+        lives: Lives { unstable: unstable.into_iter().map(Time::from_millis).collect(), backoff_step, half_open },
+        created: Time::from_millis(created),
+        restarts,
+        last_run: last_run.map(RunId),
+        failed: failed.map(|FailedRecord { generation, run, reason }| Failed { generation, run: RunId(run), reason }),
+        history,
+    }
+}
+
+fn recalled_phase(phase: PhaseRecord) -> Phase {
+    let run = |RunRecord { id, started, was_ready, asked }: RunRecord| Run {
+        id: RunId(id),
+        started: Time::from_millis(started),
+        was_ready,
+        asked,
+    };
+    match phase {
+        PhaseRecord::Stopped => Phase::Stopped,
+        PhaseRecord::Launching(it) => Phase::Launching { run: run(it) },
+        PhaseRecord::Starting { run: it, alive_at } => {
+            Phase::Starting { run: run(it), alive_at: Time::from_millis(alive_at) }
+        }
+        PhaseRecord::Online(it) => Phase::Online { run: run(it) },
+        PhaseRecord::Stopping { run: it, asked, stage, kill_at } => Phase::Stopping {
+            run: run(it),
+            cause: if asked { Cause::Asked } else { Cause::Ended },
+            stage: match stage {
+                StageRecord::Unspawned => Stage::Unspawned,
+                StageRecord::Asked => Stage::Asked,
+                StageRecord::Survivors(status) => Stage::Survivors(status),
+                StageRecord::Killed => Stage::Killed,
+                StageRecord::KilledSurvivors(status) => Stage::KilledSurvivors(status),
+            },
+            kill_at: Time::from_millis(kill_at),
+        },
+        PhaseRecord::Waiting { until, reason } => Phase::Waiting { until: Time::from_millis(until), reason },
+        PhaseRecord::Errored { reason, retry_at } => {
+            Phase::Errored { reason, retry_at: retry_at.map(Time::from_millis) }
+        }
+        PhaseRecord::Completed(status) => Phase::Completed { status },
+    }
+}
+
+pub(super) fn exit(slot: SlotId, exit: &Exit, pid: u32) -> ExitRecord {
+    let Exit { run, time, uptime, status, reason } = exit;
+    ExitRecord {
+        slot: slot.0,
+        run: run.0,
+        pid,
+        time: time.as_millis(),
+        uptime: millis(*uptime),
+        status: *status,
+        reason: reason.clone(),
+    }
+}
+
+pub(super) fn recalled_exit(record: &ExitRecord) -> Exit {
+    let ExitRecord { slot: _, run, pid: _, time, uptime, status, reason } = record;
+    Exit {
+        run: RunId(*run),
+        time: Time::from_millis(*time),
+        uptime: Duration::from_millis(*uptime),
+        status: *status,
+        reason: reason.clone(),
+    }
+}
+
+/// A request that waits.
+pub(crate) fn waiting(key: &str, waiter: &Waiter) -> AskedRecord {
+    let Waiter { request: _, form, deadline, pending, results, leaves } = waiter;
+    let waits = pending.iter().map(|(slot, pending)| {
+        let Pending { name, instance, want, generation, known, seen } = pending;
+        WaitRecord {
+            slot: slot.0,
+            name: name.clone(),
+            instance: *instance,
+            want: match want {
+                Want::Ready => WantRecord::Ready,
+                Want::Down => WantRecord::Down,
+                Want::Gone => WantRecord::Gone,
+            },
+            generation: *generation,
+            known: known.map(|run| run.0),
+            seen: convert::state(*seen),
+        }
+    });
+    AskedRecord {
+        key: key.to_owned(),
+        plan: match form {
+            Form::Applied(plan) => Some(convert::plan(plan.clone(), Time::as_millis)),
+            Form::Outcome => None,
+        },
+        deadline: deadline.as_millis(),
+        waits: waits.collect(),
+        results: results.iter().map(result).collect(),
+        leaves: *leaves,
+    }
+}
+
+/// A request that was answered; none where nothing was done.
+pub(crate) fn answered(key: &str, reply: &Reply) -> Option<AskedRecord> {
+    let (plan, results) = match reply {
+        Reply::Applied { plan, results } => (Some(convert::plan(plan.clone(), Time::as_millis)), results),
+        Reply::Outcome(results) => (None, results),
+        Reply::Refused(_) => return None,
+    };
+    let results = results.iter().map(result).collect();
+    Some(AskedRecord { key: key.to_owned(), plan, deadline: 0, waits: Vec::new(), results, leaves: false })
+}
+
+/// The waiter of a request of an earlier daemon, under the number that it has now.
+pub(crate) fn recalled_waiter(request: RequestId, record: AskedRecord) -> (String, Waiter) {
+    let AskedRecord { key, plan, deadline, waits, results, leaves } = record;
+    let pending = waits.into_iter().map(|WaitRecord { slot, name, instance, want, generation, known, seen }| {
+        let want = match want {
+            WantRecord::Ready => Want::Ready,
+            WantRecord::Down => Want::Down,
+            WantRecord::Gone => Want::Gone,
+        };
+        let known = known.map(RunId);
+        (SlotId(slot), Pending { name, instance, want, generation, known, seen: recalled_state(seen) })
+    });
+    let waiter = Waiter {
+        request,
+        form: plan.map_or(Form::Outcome, |plan| Form::Applied(convert::recalled_plan(plan))),
+        deadline: Time::from_millis(deadline),
+        pending: pending.collect::<BTreeMap<_, _>>(),
+        results: results.into_iter().map(recalled_result).collect(),
+        leaves,
+    };
+    (key, waiter)
+}
+
+fn result(result: &SlotResult) -> ResultRecord {
+    let SlotResult { slot, name, instance, answer } = result;
+    let answer = match answer {
+        SlotAnswer::Done(state) => AnswerRecord::Done(convert::state(*state)),
+        SlotAnswer::Failed { reason, run, next } => {
+            AnswerRecord::Failed { reason: reason.clone(), run: run.map(|run| run.0), next: next.clone() }
+        }
+        SlotAnswer::Pending(state) => AnswerRecord::Pending(convert::state(*state)),
+        SlotAnswer::Superseded => AnswerRecord::Superseded,
+    };
+    ResultRecord { slot: slot.0, name: name.clone(), instance: *instance, answer }
+}
+
+fn recalled_result(record: ResultRecord) -> SlotResult {
+    let ResultRecord { slot, name, instance, answer } = record;
+    let answer = match answer {
+        AnswerRecord::Done(state) => SlotAnswer::Done(recalled_state(state)),
+        AnswerRecord::Failed { reason, run, next } => SlotAnswer::Failed { reason, run: run.map(RunId), next },
+        AnswerRecord::Pending(state) => SlotAnswer::Pending(recalled_state(state)),
+        AnswerRecord::Superseded => SlotAnswer::Superseded,
+    };
+    SlotResult { slot: SlotId(slot), name, instance, answer }
+}
+
+fn recalled_state(state: Shown) -> State {
+    match state {
+        Shown::Online => State::Online,
+        Shown::Launching => State::Launching,
+        Shown::Stopping => State::Stopping,
+        Shown::Stopped => State::Stopped,
+        Shown::Errored => State::Errored,
+        Shown::Waiting => State::Waiting,
+    }
+}

@@ -1,0 +1,111 @@
+//! The names that clients give to their requests: who lost his connection asks again, and nothing is done twice.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::daemon::journal;
+use crate::proto::AskedRecord;
+use crate::supervisor::{Reply, RequestId, Supervisor, Waiter};
+
+/// How many answers are kept for those who ask again.
+const KEPT: usize = 256;
+
+/// Requests by the names that clients gave them.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    next: u64,
+    waiting: BTreeMap<RequestId, String>,
+    /// The youngest last.
+    answered: VecDeque<(String, Reply)>,
+}
+
+/// What is known of a name.
+#[derive(Debug, PartialEq)]
+pub(super) enum Known {
+    /// Nothing.
+    Not,
+    /// Its request waits for its answer.
+    Waits(RequestId),
+    /// This was the answer.
+    Answered(Reply),
+}
+
+impl Keys {
+    pub(super) fn find(&self, key: &str) -> Known {
+        if let Some((id, _)) = self.waiting.iter().find(|(_, known)| *known == key) {
+            return Known::Waits(*id);
+        }
+        let answered = self.answered.iter().find(|(known, _)| known == key);
+        answered.map_or(Known::Not, |(_, reply)| Known::Answered(reply.clone()))
+    }
+
+    /// The number of a new request.
+    pub(super) fn new_request(&mut self, key: Option<String>) -> RequestId {
+        self.next += 1;
+        let id = RequestId(self.next);
+        self.waiting.extend(key.map(|key| (id, key)));
+        id
+    }
+
+    /// The requests of an earlier daemon, under the numbers that they have now.
+    pub(super) fn recall(&mut self, asked: Vec<AskedRecord>) -> Vec<Waiter> {
+        let mut waiters = Vec::with_capacity(asked.len());
+        for record in asked {
+            let (key, waiter) = journal::recalled_waiter(self.new_request(None), record);
+            self.waiting.insert(waiter.request, key);
+            waiters.push(waiter);
+        }
+        waiters
+    }
+
+    pub(super) fn key(&self, id: RequestId) -> Option<&str> {
+        self.waiting.get(&id).map(String::as_str)
+    }
+
+    /// An answer is on its way. A refusal is not worth keeping: whoever asks again is refused again.
+    pub(super) fn answered(&mut self, id: RequestId, reply: &Reply) {
+        let Some(key) = self.waiting.remove(&id) else { return };
+        match reply {
+            Reply::Refused(_) => {}
+            Reply::Applied { .. } | Reply::Outcome(_) => {
+                if self.answered.len() == KEPT {
+                    self.answered.pop_front();
+                }
+                self.answered.push_back((key, reply.clone()));
+            }
+        }
+    }
+
+    /// All of them, for the journal.
+    pub(super) fn records(&self, core: &Supervisor) -> Vec<AskedRecord> {
+        let answered = self.answered.iter().filter_map(|(key, reply)| journal::answered(key, reply));
+        let waiting = self.waiting.iter().filter_map(|(id, key)| Some(journal::waiting(key, core.waiter(*id)?)));
+        answered.chain(waiting).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_known_by_its_name_until_many_others_were_answered() {
+        let mut keys = Keys::default();
+        let id = keys.new_request(Some("a".into()));
+        assert_eq!(keys.find("a"), Known::Waits(id));
+        keys.answered(id, &Reply::Outcome(Vec::new()));
+        assert_eq!(keys.find("a"), Known::Answered(Reply::Outcome(Vec::new())));
+        for number in 0..KEPT {
+            let id = keys.new_request(Some(number.to_string()));
+            keys.answered(id, &Reply::Outcome(Vec::new()));
+        }
+        assert_eq!(keys.find("a"), Known::Not);
+    }
+
+    #[test]
+    fn what_was_refused_is_asked_anew() {
+        let mut keys = Keys::default();
+        let id = keys.new_request(Some("a".into()));
+        keys.answered(id, &Reply::Refused(crate::supervisor::Refusal::Leaving));
+        assert_eq!(keys.find("a"), Known::Not);
+    }
+}

@@ -1,0 +1,102 @@
+//! What readers get of the shell and the core.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use crate::daemon::convert;
+use crate::daemon::keep;
+use crate::daemon::publish::{Published, PublishedApp};
+use crate::daemon::shell::{Place, Shell};
+use crate::proto::{BornRecord, Event, ExitView, Record, SlotView};
+use crate::spec::Stream;
+use crate::supervisor::{Exit, RunId, SlotFacts, Supervisor, Time};
+use crate::sys::moment::Moment;
+
+impl Shell {
+    pub(crate) fn published(&mut self, core: &Supervisor, now: Time) -> Published {
+        self.generation += 1;
+        let facts = core.facts(now);
+        // Looked through only when it has grown well beyond what can be remembered.
+        if self.past.len() > 64 + 24 * facts.iter().map(|(_, slots)| slots.len()).sum::<usize>() {
+            let exits = facts.iter().flat_map(|(_, slots)| slots).flat_map(|slot| &slot.history);
+            let known: HashSet<RunId> = exits.map(|exit| exit.run).chain(self.runs.keys().copied()).collect();
+            self.past.retain(|run, _| known.contains(run));
+        }
+        let apps = facts
+            .into_iter()
+            .map(|(definition, slots)| PublishedApp {
+                definition: Arc::clone(definition),
+                version: slots
+                    .first()
+                    .and_then(|slot| self.places.get(&slot.id))
+                    .and_then(|place| place.resolved.version.clone()),
+                slots: slots.iter().map(|slot| self.slot_view(slot)).collect(),
+            })
+            .collect();
+        Published { generation: self.generation, parked: u32::try_from(core.parked()).unwrap_or(u32::MAX), apps }
+    }
+
+    fn slot_view(&self, slot: &SlotFacts<'_>) -> SlotView {
+        let clock = &self.tools.clock;
+        let place = self.places.get(&slot.id);
+        let planned = |stream| slot.definition.spec.log_path(&self.tools.logs, stream, slot.instance);
+        let live = slot.run.filter(|run| self.runs.contains_key(run));
+        SlotView {
+            id: slot.id.0,
+            instance: slot.instance,
+            state: convert::state(slot.state),
+            run: slot.last_run.map_or(0, |run| run.0),
+            pid: live.map(|run| self.pid(run)),
+            started: live.and(slot.started).map(|time| clock.epoch_millis(time)),
+            created: clock.epoch_millis(slot.created),
+            restarts: slot.restarts,
+            unstable: u32::try_from(slot.unstable).unwrap_or(u32::MAX),
+            next_attempt: slot.next_attempt.map(|time| clock.epoch_millis(time)),
+            reason: slot.reason.map(str::to_owned),
+            cpu: 0.0,
+            memory: 0,
+            out_file: place.map_or_else(|| planned(Stream::Out), |place| place.out_file.clone()),
+            error_file: place.map_or_else(|| planned(Stream::Error), |place| place.error_file.clone()),
+            last_exit: None,
+            history: slot.history.iter().map(|exit| self.exit_view(exit)).collect(),
+        }
+    }
+
+    fn exit_view(&self, exit: &Exit) -> ExitView {
+        let past = self.past.get(&exit.run);
+        ExitView {
+            run: exit.run.0,
+            pid: past.map_or(0, |past| past.pid),
+            time: self.tools.clock.epoch_millis(exit.time),
+            uptime: u64::try_from(exit.uptime.as_millis()).unwrap_or(u64::MAX),
+            status: exit.status,
+            reason: exit.reason.clone(),
+            stderr: past.map(|past| past.stderr.clone()).unwrap_or_default(),
+        }
+    }
+
+    // The journal.
+
+    /// What a successor has to know of runs: their launches, births and signals, and what ended ones wrote last.
+    pub(crate) fn journalled(&self) -> Vec<Record> {
+        let mut launches: BTreeMap<RunId, &Arc<Place>> = self.open.iter().map(|(run, place)| (*run, place)).collect();
+        launches.extend(self.places.values().map(|place| (place.run, place)));
+        let mut records: Vec<Record> =
+            launches.values().map(|place| Record::Launch(Box::new(keep::launch(place)))).collect();
+        for live in self.runs.values() {
+            let run = live.run.0;
+            let Moment { monotonic: at, boot } = live.born;
+            records.push(Record::Born(BornRecord { run, pid: live.process.display_pid(), at, boot }));
+            let (main, survivors) = live.sent;
+            records.extend(main.then_some(Record::Sent { run, survivors: false }));
+            records.extend(survivors.then_some(Record::Sent { run, survivors: true }));
+        }
+        let words = self.past.iter().filter(|(_, past)| !past.stderr.is_empty());
+        records.extend(words.map(|(run, past)| Record::Words { run: run.0, lines: past.stderr.clone() }));
+        records
+    }
+
+    pub(crate) fn past_events(&self) -> Vec<Arc<Event>> {
+        self.tools.events.all()
+    }
+}

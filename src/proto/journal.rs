@@ -1,0 +1,394 @@
+//! The journal of a daemon: one record a line, from which a successor goes on.
+//!
+//! The first record is [`Record::Head`]. Of all records about one thing the last one holds. Moments are milliseconds of
+//! CLOCK_MONOTONIC, durations milliseconds.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::proto::{Event, PlanStep, State};
+use crate::spec::{AppSpec, Env, ExitStatus, Stamp};
+
+/// The version of [`Record`]. A daemon reads journals of its own version and of the one before it.
+pub const JOURNAL_VERSION: u32 = 1;
+
+/// One line of a journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// What this journal is. Always the first.
+    Head(Head),
+    /// The names that come next.
+    Next(Next),
+    /// An environment that apps inherit.
+    Environment {
+        /// Its number, by which apps name it.
+        index: usize,
+        /// What is in it.
+        env: Env,
+    },
+    /// What an app is.
+    App(Box<AppRecord>),
+    /// Where a slot is.
+    Slot(Box<SlotRecord>),
+    /// How a run ended.
+    Exit(ExitRecord),
+    /// A slot is no more.
+    Removed {
+        /// Its id.
+        slot: u32,
+    },
+    /// A process is about to be made.
+    Launch(Box<LaunchRecord>),
+    /// A process is about to execute its program; written by itself.
+    Born(BornRecord),
+    /// A run was sent the signal that asks it, or the rest of its tree, to end.
+    Sent {
+        /// Its number.
+        run: u64,
+        /// To the rest of its tree.
+        survivors: bool,
+    },
+    /// What a run wrote last to its standard error.
+    Words {
+        /// Its number.
+        run: u64,
+        /// Lines.
+        lines: Vec<String>,
+    },
+    /// Something that listeners were told of.
+    Event(Arc<Event>),
+    /// A request that a client may ask about again.
+    Asked(Box<AskedRecord>),
+}
+
+/// What a journal is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// [`JOURNAL_VERSION`] of the writer.
+    pub version: u32,
+    /// The boot of the machine: processes and moments of another one mean nothing.
+    pub boot: String,
+    /// The version of rsx that wrote it.
+    pub writer: String,
+}
+
+/// The names that come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    /// App.
+    pub app: u32,
+    /// Slot.
+    pub slot: u32,
+    /// Run.
+    pub run: u64,
+}
+
+/// What an app is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppRecord {
+    /// Its place in the core.
+    pub app: u32,
+    /// What it is.
+    pub spec: AppSpec,
+    /// Which environment it inherits.
+    pub environment: usize,
+    /// The state of its script file when it was declared.
+    #[serde(default)]
+    pub stamp: Option<Stamp>,
+    /// How many instances its owner declared.
+    pub declared: u16,
+}
+
+/// Where a slot is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlotRecord {
+    /// Its id.
+    pub slot: u32,
+    /// Its app.
+    pub app: u32,
+    /// The index within the app.
+    pub instance: u16,
+    /// What is wanted.
+    pub goal: GoalRecord,
+    /// Whether it waits for `resurrect`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub parked: bool,
+    /// How many starts requests have asked for.
+    pub generation: u32,
+    /// The one of the last launch.
+    pub launched: u32,
+    /// Who asked last: user id and verb.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<(u32, String)>,
+    /// What is.
+    pub phase: PhaseRecord,
+    /// The ends of short lives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unstable: Vec<u64>,
+    /// Restarts since the last stable life.
+    #[serde(default)]
+    pub backoff_step: u32,
+    /// Whether the current life is the one attempt after a giving up.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub half_open: bool,
+    /// When a request started it last.
+    pub created: u64,
+    /// How often it was restarted.
+    pub restarts: u32,
+    /// Its last run.
+    #[serde(default)]
+    pub last_run: Option<u64>,
+    /// The launch that failed before it was ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedRecord>,
+}
+
+/// What is wanted of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GoalRecord {
+    /// It runs.
+    Up,
+    /// It does not.
+    Down,
+    /// It is no more.
+    Deleted,
+}
+
+/// What is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseRecord {
+    /// Nothing runs.
+    Stopped,
+    /// Its process is being made.
+    Launching(RunRecord),
+    /// It is not ready yet.
+    Starting {
+        /// Its run.
+        run: RunRecord,
+        /// When it counts as ready.
+        alive_at: u64,
+    },
+    /// It is ready.
+    Online(RunRecord),
+    /// It is on its way down.
+    Stopping {
+        /// Its run.
+        run: RunRecord,
+        /// Whether a request wanted that.
+        asked: bool,
+        /// How far it is.
+        stage: StageRecord,
+        /// When it is killed.
+        kill_at: u64,
+    },
+    /// It is started again later.
+    Waiting {
+        /// When.
+        until: u64,
+        /// Why it ended.
+        reason: String,
+    },
+    /// It was given up.
+    Errored {
+        /// Why.
+        reason: String,
+        /// When it is tried again.
+        retry_at: Option<u64>,
+    },
+    /// It has finished.
+    Completed(ExitStatus),
+}
+
+/// One process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Its number.
+    pub id: u64,
+    /// When it was spawned.
+    pub started: u64,
+    /// Whether it was ready once.
+    pub was_ready: bool,
+    /// Whether a request asked for its launch.
+    pub asked: bool,
+}
+
+/// How far a run is on its way down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageRecord {
+    /// Its process was still being made.
+    Unspawned,
+    /// It was asked.
+    Asked,
+    /// It has ended, the rest of its tree was asked.
+    Survivors(ExitStatus),
+    /// Everything was killed.
+    Killed,
+    /// It has ended, the rest was killed.
+    KilledSurvivors(ExitStatus),
+}
+
+/// A launch that failed before it was ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedRecord {
+    /// The generation it belonged to.
+    pub generation: u32,
+    /// Its run.
+    pub run: u64,
+    /// Why.
+    pub reason: String,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// Its slot.
+    pub slot: u32,
+    /// Its number.
+    pub run: u64,
+    /// Its pid.
+    pub pid: u32,
+    /// When.
+    pub time: u64,
+    /// Its life.
+    pub uptime: u64,
+    /// Code or signal; none when it could not be started.
+    pub status: Option<ExitStatus>,
+    /// In words.
+    pub reason: String,
+}
+
+/// A process that is about to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchRecord {
+    /// Its number.
+    pub run: u64,
+    /// Its slot.
+    pub slot: u32,
+    /// What is executed.
+    pub program: OsString,
+    /// Its arguments.
+    pub argv: Vec<OsString>,
+    /// Its working directory.
+    pub cwd: OsString,
+    /// Whether it starts the real server as its child.
+    pub wraps: bool,
+    /// The version of its package.
+    pub version: Option<String>,
+    /// Whether its tree is looked after.
+    pub treekill: bool,
+    /// Where its standard output goes.
+    pub out_file: Option<PathBuf>,
+    /// Where its standard error goes.
+    pub error_file: Option<PathBuf>,
+}
+
+/// A process that executes its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BornRecord {
+    /// Its number.
+    pub run: u64,
+    /// Its pid.
+    pub pid: u32,
+    /// When.
+    pub at: u64,
+    /// When, by CLOCK_BOOTTIME.
+    pub boot: u64,
+}
+
+/// A request that a client may ask about again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AskedRecord {
+    /// The client's name for it.
+    pub key: String,
+    /// What it was to do, for the answers that say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Vec<PlanStep>>,
+    /// When it is answered at the latest.
+    pub deadline: u64,
+    /// What it still waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<WaitRecord>,
+    /// What is known of its answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<ResultRecord>,
+    /// Whether the daemon leaves with the answer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub leaves: bool,
+}
+
+/// One slot that a request waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitRecord {
+    /// Its id.
+    pub slot: u32,
+    /// Its app.
+    pub name: String,
+    /// The index within the app.
+    pub instance: u16,
+    /// What is waited for.
+    pub want: WantRecord,
+    /// The generation that is to be ready.
+    pub generation: u32,
+    /// A failed run that is not the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<u64>,
+    /// The state that was told last.
+    pub seen: State,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WantRecord {
+    /// It is ready.
+    Ready,
+    /// Nothing runs.
+    Down,
+    /// It is no more.
+    Gone,
+}
+
+/// The answer for one slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultRecord {
+    /// Its id.
+    pub slot: u32,
+    /// Its app.
+    pub name: String,
+    /// The index within the app.
+    pub instance: u16,
+    /// How it went.
+    pub answer: AnswerRecord,
+}
+
+/// How it went for one slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerRecord {
+    /// What was asked holds.
+    Done(State),
+    /// It cannot hold now.
+    Failed {
+        /// Why.
+        reason: String,
+        /// The run that failed.
+        run: Option<u64>,
+        /// What happens next by itself.
+        next: Option<String>,
+    },
+    /// The time limit passed.
+    Pending(State),
+    /// Another request wanted something else.
+    Superseded,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}

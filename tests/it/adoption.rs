@@ -1,0 +1,192 @@
+//! The daemon may die: no app notices, no line is lost, nothing runs twice.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Rsx, Watched, requires};
+
+/// Writes numbered lines until it is asked to end; then one last line.
+const LINES: &str = "
+import os, signal, sys, time
+ending = []
+signal.signal(signal.SIGTERM, lambda *_: ending.append(1))
+number = 0
+while not ending:
+    number += 1
+    os.write(1, b'line %d of %s\\n' % (number, b'x' * (number % 200)))
+    if number % 7 == 0:
+        time.sleep(0.0005)
+os.write(1, b'last %d\\n' % number)
+";
+
+/// Says that it is ready, and writes down which process it is.
+const READY: &str = "
+import os, socket, time
+time.sleep(float(os.environ.get('LATE', '0')))
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'READY=1', os.environ['NOTIFY_SOCKET'])
+time.sleep(1000)
+";
+
+/// Every line once and in order, the last one at the end.
+#[track_caller]
+fn check_lines(rsx: &Rsx, log: &str) {
+    let text = rsx.wait_for_text(&rsx.log(log), |text| text.lines().last().is_some_and(|line| line.starts_with("last")));
+    let lines: Vec<&str> = text.lines().collect();
+    let (last, lines) = lines.split_last().unwrap();
+    for (number, line) in (1..).zip(lines) {
+        let expected = format!("line {number} of {}", "x".repeat(number % 200));
+        assert!(*line == expected, "{log}: line {number} is {line:?}");
+    }
+    assert_eq!(*last, format!("last {}", lines.len()), "{log}");
+}
+
+/// xorshift, seeded by the clock: which moments are tried differs from run to run.
+fn dice() -> impl FnMut(u64) -> u64 {
+    let mut state = u64::from(std::process::id()) << 32 | u64::from(Instant::now().elapsed().subsec_nanos()) | 1;
+    move |sides| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % sides
+    }
+}
+
+#[test]
+fn fifty_deaths_of_the_daemon_change_no_pid_and_lose_no_line() {
+    if !requires("python3") {
+        return;
+    }
+    let rsx = Rsx::new();
+    rsx.write("lines.py", LINES);
+    rsx.write("ready.py", READY);
+    rsx.ecosystem(
+        "[[apps]]\nname = \"lines\"\nscript = \"lines.py\"\ninstances = 2\nexec_mode = \"fork\"\n\
+         [[apps]]\nname = \"ready\"\nscript = \"ready.py\"\n",
+    );
+    rsx.ok("start ecosystem.toml");
+    let pids = rsx.ok("pid").out;
+    let (mut dice, mut gaps) = (dice(), Vec::new());
+    for _ in 0..50 {
+        let (daemon, _) = rsx.daemon();
+        // A moment of its life, not a wait for anything: a guardian that has just started one pauses before the next.
+        std::thread::sleep(Duration::from_micros(1_000_000 + dice(20_000)));
+        daemon.kill("KILL");
+        let killed = Instant::now();
+        rsx.ok("ping");
+        gaps.push(killed.elapsed());
+        assert_eq!(rsx.ok("pid").out, pids);
+    }
+    gaps.sort();
+    println!("from the kill to an answer: median {:?}, longest {:?}", gaps[25], gaps[49]);
+    rsx.ok("stop all");
+    check_lines(&rsx, "lines-out-0.log");
+    check_lines(&rsx, "lines-out-1.log");
+    for app in rsx.apps() {
+        assert_eq!(app["slots"][0]["restarts"], 0, "{app}");
+    }
+}
+
+#[test]
+fn an_end_that_the_daemon_has_missed_is_seen_as_it_was() {
+    let rsx = Rsx::new();
+    rsx.ok("start 'read line; exit 42' --name a --min-uptime 50 --no-autorestart");
+    let (daemon, guardian) = rsx.daemon();
+    let app = Watched::new(rsx.pid("a"));
+    // While the guardian stands still there is no next daemon.
+    guardian.kill("STOP");
+    daemon.kill("KILL");
+    app.kill("INT");
+    guardian.kill("CONT");
+    let exited = rsx.events().wait_for("a", "exited");
+    assert_eq!(exited.get("status")["signal"]["signal"], "SIGINT");
+    assert_eq!(exited.pid(), app.pid);
+
+    rsx.write("exit.sh", "trap 'exit 42' USR1\necho up > up\nwhile :; do sleep 0.05; done\n");
+    rsx.ok("start exit.sh --name b --min-uptime 50 --no-autorestart");
+    rsx.wait_for_word("up");
+    let ((daemon, guardian), app) = (rsx.daemon(), Watched::new(rsx.pid("b")));
+    guardian.kill("STOP");
+    daemon.kill("KILL");
+    app.kill("USR1");
+    app.ends();
+    guardian.kill("CONT");
+    assert_eq!(rsx.events().wait_for("b", "exited").get("status")["code"], 42);
+    assert_eq!(rsx.processes().len(), 0);
+}
+
+#[test]
+fn restarts_backoff_and_history_live_on() {
+    let rsx = Rsx::new();
+    rsx.fails(5, "start 'echo reason >&2; exit 3' --name a --restart-delay 1h --retry-after off --min-uptime 50");
+    rsx.ok("start 'sleep 1000' --name b --min-uptime 50");
+    Watched::new(rsx.pid("b")).kill("KILL");
+    let mut events = rsx.events();
+    events.wait("its next life", |event| event.of("b") && event.is("online") && *event.get("run") != 2);
+    let before = rsx.apps();
+    let last = rsx.events().seen().len();
+    rsx.daemon().0.kill("KILL");
+    let mut after = rsx.apps();
+    for (app, before) in after.iter_mut().zip(&before) {
+        // What is sampled anew.
+        app["slots"][0]["cpu"] = before["slots"][0]["cpu"].clone();
+        app["slots"][0]["memory"] = before["slots"][0]["memory"].clone();
+    }
+    assert_eq!(after, before);
+    assert!(last > 0);
+    rsx.ok("describe a").prints(&["waiting restart", "exit code 3"]);
+    rsx.ok("why a").prints(&["reason"]);
+}
+
+#[test]
+fn a_stop_that_was_begun_is_finished() {
+    let rsx = Rsx::new();
+    rsx.script("slow.sh", "trap 'sleep 0.4; echo flushed; exit 0' TERM\necho up > up\nwhile :; do sleep 0.02; done\n");
+    rsx.ok("start slow.sh --name a --min-uptime 50");
+    rsx.wait_for_word("up");
+    let (daemon, _) = rsx.daemon();
+    rsx.ok("stop a --no-wait");
+    daemon.kill("KILL");
+    daemon.ends();
+    rsx.events().wait_for("a", "stopped");
+    assert_eq!(rsx.state("a"), "stopped");
+    rsx.wait_for_text(&rsx.log("a-out.log"), |text| text == "flushed\n");
+    rsx.ok("describe a").prints(&["exit code 0, stopped by request"]);
+}
+
+#[test]
+fn what_deaf_programs_and_their_trees_have_coming_they_get_from_the_successor() {
+    let rsx = Rsx::new();
+    rsx.script("child.sh", "trap '' TERM HUP\necho $$ > child\nwhile :; do sleep 1000; done\n");
+    rsx.ok("start 'bash child.sh & sleep 1000' --name a --min-uptime 50 --kill-timeout 700");
+    let child = Watched::new(rsx.wait_for_word("child").parse().unwrap());
+    let (daemon, _) = rsx.daemon();
+    rsx.ok("stop a --no-wait");
+    rsx.events().wait_for("a", "exited");
+    daemon.kill("KILL");
+    rsx.events().wait_for("a", "stopped");
+    assert!(!child.lives());
+    assert_eq!(rsx.processes().len(), 0);
+}
+
+#[test]
+fn a_run_that_is_not_ready_yet_becomes_ready_under_the_next_daemon() {
+    if !requires("python3") {
+        return;
+    }
+    let mut rsx = Rsx::new();
+    rsx.write("ready.py", READY);
+    rsx.set_env("LATE", "0.6");
+    rsx.ok("start ready.py --name a --no-wait --min-uptime 60s");
+    rsx.events().wait_for("a", "started");
+    rsx.daemon().0.kill("KILL");
+    let online = rsx.events().wait_for("a", "online");
+    assert_eq!(online.get("by"), "notified");
+}
+
+#[test]
+fn a_daemon_that_was_replaced_writes_to_the_inputs_that_its_predecessor_held() {
+    let rsx = Rsx::new();
+    rsx.ok("start 'while read line; do echo got $line; done' --name a --min-uptime 50");
+    rsx.daemon().0.kill("KILL");
+    rsx.ok("send 0 hello");
+    rsx.wait_for_text(&rsx.log("a-out.log"), |text| text == "got hello\n");
+}
