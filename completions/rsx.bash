@@ -655,7 +655,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__start)
-            opts="-f -a -n -N -i -x -o -e -k -m -s -h --env --only --dry-run --prune --force --update-env --no-wait --name --namespace --instances --fork --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --no-autostart --mini-list --json --silent --no-color --help"
+            opts="-f -a -n -N -i -x -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --no-wait --name --namespace --instances --fork --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --no-autostart --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -737,6 +737,14 @@ _rsx() {
                     return 0
                     ;;
                 -e)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -872,7 +880,7 @@ _rsx_live() {
         else
             verb=$word
             case $verb in
-                start) first=0 files=1 values=' --env --only -n --name -N --namespace -i --instances --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
+                start) first=0 files=1 values=' --env --only -n --name -N --namespace -i --instances --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
                 restart) first=0 values=' --env --only ' ;;
                 reload) first=0 values=' --env --only ' ;;
                 scale) first=0 values='  ' ;;

@@ -82,6 +82,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand start" -l interpreter-args -l no
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l cwd -d 'The working directory' -r -f -a "(__fish_complete_directories)"
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s o -l output -l out -d 'The file for standard output' -r -F
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s e -l error -l err -d 'The file for standard error' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s p -l pid -d 'The file that holds its pid while it runs' -r -F
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l restart-delay -d 'Pause before each restart' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l exp-backoff-restart-delay -d 'First pause of a growing one' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l max-restarts -d 'Quick exits until it is given up' -r

@@ -101,7 +101,6 @@ const APP_FLAGS: &[Flag] = &[
     Flag { aliases: &["uid"], ..later("user", Some('u'), true) },
     Flag { aliases: &["gid"], ..later("group", None, true) },
     later("ext", None, true),
-    later("pid", Some('p'), true),
     later("no-daemon", None, false),
     later("attach", None, false),
     later("parallel", None, true),

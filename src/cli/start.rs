@@ -213,6 +213,7 @@ pub(super) fn declared_by(flags: &AppFlags) -> Vec<(&'static str, String)> {
         ("cwd", &flags.cwd),
         ("out_file", &flags.output),
         ("error_file", &flags.error),
+        ("pid_file", &flags.pid),
         ("restart_delay", &flags.restart_delay),
         ("exp_backoff_restart_delay", &flags.exp_backoff_restart_delay),
         ("max_restarts", &flags.max_restarts),

@@ -105,6 +105,7 @@ pub(crate) fn app(
             error: log("error_file"),
             merge: settings.bool("merge_logs").unwrap_or(false),
         },
+        pid_file: settings.text("pid_file").map(|text| absolute(text, source.base, home)),
     };
     Some(Resolved { spec, span })
 }

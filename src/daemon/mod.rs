@@ -21,6 +21,7 @@ mod keep;
 mod launch;
 mod link;
 mod looker;
+mod pid_file;
 mod predecessor;
 mod publish;
 mod pump;

@@ -20,7 +20,7 @@ use crate::daemon::looker::Looker;
 use crate::daemon::publish::{Events, Published, PublishedApp};
 use crate::daemon::pump::Pump;
 use crate::daemon::sight::{Kind, Seen, Sight};
-use crate::daemon::spawner::{Job, Spawned};
+use crate::daemon::spawner::{Job, Spawned, Task};
 use crate::daemon::store::Store;
 use crate::daemon::watch;
 use crate::proto::{EventKind, ExitView, Progress, SlotView};
@@ -38,7 +38,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Tools {
     pub(super) clock: Clock,
     pub(super) reports: tokio_mpsc::UnboundedSender<Report>,
-    pub(super) spawner: mpsc::Sender<Job>,
+    pub(super) spawner: mpsc::Sender<Task>,
     pub(super) pump: Pump,
     pub(super) looker: Looker,
     pub(super) events: Arc<Events>,
@@ -71,6 +71,7 @@ struct Live {
     /// Held open, so that the program never reads an end of its input.
     stdin: std::os::fd::OwnedFd,
     notify: Option<watch::Notify>,
+    pid_file: Option<PathBuf>,
 }
 
 impl Live {
@@ -122,8 +123,8 @@ impl Shell {
     }
 
     pub(super) fn on_spawned(&mut self, spawned: Spawned) -> Event {
-        let Spawned { run, slot, definition, resolved, process, stdin, sources, notify, out_file, error_file } =
-            spawned;
+        let Spawned { run, slot, definition, resolved, process, stdin, sources, notify, .. } = spawned;
+        let (out_file, error_file, pid_file) = (spawned.out_file, spawned.error_file, spawned.pid_file);
         let pid = process.display_pid();
         info!(app = %definition.spec.name, slot = slot.0, run = run.0, pid, "started");
         if let Some(link) = &self.tools.link {
@@ -143,12 +144,12 @@ impl Shell {
         let (mark, treekill) = (marker(slot), definition.spec.stop.treekill);
         self.places.insert(slot, Place { resolved, out_file, error_file });
         self.past.insert(run, Past { pid, stderr: Vec::new() });
-        self.runs.insert(run, Live { slot, process, mark, treekill, kind, stdin, notify });
+        self.runs.insert(run, Live { slot, process, mark, treekill, kind, stdin, notify, pid_file });
         Event::Spawned { run }
     }
 
     pub(super) fn on_ended(&mut self, run: RunId) -> Option<Event> {
-        let live = self.runs.get(&run)?;
+        let live = self.runs.get_mut(&run)?;
         let status = match live.process.try_status() {
             Ok(Some(status)) => status,
             Ok(None) => {
@@ -160,7 +161,15 @@ impl Shell {
                 ExitStatus::Signal { signal: Signal::KILL, core: false }
             }
         };
-        info!(slot = live.slot.0, run = run.0, pid = live.process.display_pid(), "ended: {status}");
+        let pid = live.process.display_pid();
+        if let Some(pid_file) = live.pid_file.take() {
+            // Who is told of the end finds no file any more: this end is reported again when it is gone.
+            if self.tools.spawner.send(Task::Clear { run, pid, pid_file }).is_ok() {
+                return None;
+            }
+        }
+        let live = self.runs.get(&run)?;
+        info!(slot = live.slot.0, run = run.0, pid, "ended: {status}");
         let left = if live.treekill { self.sight.leftovers(live.seen()) } else { Vec::new() };
         self.ask_last_words(run);
         if left.is_empty() {
@@ -208,7 +217,7 @@ impl Shell {
             Resolve::Keep => self.places.get(&slot).map(|place| Arc::clone(&place.resolved)),
         };
         let job = Job { run, slot, instance, definition, resolved };
-        if self.tools.spawner.send(job).is_err() {
+        if self.tools.spawner.send(Task::Make(job)).is_err() {
             let why = "the spawner thread has ended".to_owned();
             let report = Report::SpawnFailed { run, why, lasting: crate::supervisor::Lasting::Permanent };
             // The engine is on the other side and lives.
@@ -349,6 +358,9 @@ impl Shell {
             memory: 0,
             out_file: place.map_or_else(|| planned(Stream::Out), |place| place.out_file.clone()),
             error_file: place.map_or_else(|| planned(Stream::Error), |place| place.error_file.clone()),
+            pid_file: live
+                .and_then(|run| self.runs.get(&run)?.pid_file.clone())
+                .or_else(|| slot.definition.spec.pid_path(slot.instance)),
             last_exit: None,
             history: slot.history.iter().map(|exit| self.exit_view(exit)).collect(),
         }

@@ -1,4 +1,4 @@
-//! The spawner: a thread that makes processes, because looking up files and fork may take their time.
+//! The spawner: a thread that makes processes and their files, because looking up files and fork may take their time.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::daemon::engine::Report;
 use crate::daemon::launch::{self, LaunchError, Resolved};
+use crate::daemon::pid_file::{self, Draft};
 use crate::daemon::pump::Source;
 use crate::spec::Stream;
 use crate::supervisor::{Definition, Lasting, RunId, SlotId};
@@ -23,6 +24,15 @@ use crate::sys::spawn::{self, Launch, SpawnError};
 
 /// How many descriptors are left for clients and the daemon itself when programs have taken the rest.
 const RESERVED: u64 = 64;
+
+/// What the thread does, in this order.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// Makes a process.
+    Make(Job),
+    /// Removes the pid file of a run that has ended, then reports its end once more.
+    Clear { run: RunId, pid: u32, pid_file: PathBuf },
+}
 
 /// One process to make.
 #[derive(Debug)]
@@ -48,6 +58,7 @@ pub(super) struct Spawned {
     pub(super) notify: Option<(UnixDatagram, PathBuf)>,
     pub(super) out_file: Option<PathBuf>,
     pub(super) error_file: Option<PathBuf>,
+    pub(super) pid_file: Option<PathBuf>,
 }
 
 /// What all launches share.
@@ -68,6 +79,8 @@ enum Failed {
     Launch(#[from] LaunchError),
     #[error("log file {path}: {why}", path = path.display(), why = launch::reason(source))]
     Log { path: PathBuf, source: io::Error },
+    #[error("pid file {path}: {why}", path = path.display(), why = launch::reason(source))]
+    PidFile { path: PathBuf, source: io::Error },
     #[error("pipe: {}", launch::reason(.0))]
     Pipe(#[source] io::Error),
     #[error("{0}")]
@@ -78,7 +91,7 @@ impl Failed {
     fn lasting(&self) -> Lasting {
         let transient = match self {
             Failed::Launch(_) => false,
-            Failed::Log { source, .. } | Failed::Pipe(source) => {
+            Failed::Log { source, .. } | Failed::PidFile { source, .. } | Failed::Pipe(source) => {
                 matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
             }
             Failed::Spawn(error) => error.is_transient(),
@@ -87,15 +100,25 @@ impl Failed {
     }
 }
 
-/// Starts the thread; jobs are carried out in order, each is reported once.
+/// Starts the thread; tasks are carried out in order, each is reported once.
 pub(super) fn start(
     ground: Ground,
     reports: tokio::sync::mpsc::UnboundedSender<Report>,
-) -> io::Result<mpsc::Sender<Job>> {
-    // Bounded by the number of slots: each has one launch in flight at most.
-    let (jobs, inbox) = mpsc::channel::<Job>();
+) -> io::Result<mpsc::Sender<Task>> {
+    // Bounded by the number of slots: each has one launch or one end in flight at most.
+    let (tasks, inbox) = mpsc::channel::<Task>();
     std::thread::Builder::new().name("rsx-spawn".into()).spawn(move || {
-        for job in inbox {
+        for task in inbox {
+            let job = match task {
+                Task::Make(job) => job,
+                Task::Clear { run, pid, pid_file } => {
+                    pid_file::remove(&pid_file, pid);
+                    if reports.send(Report::Ended { run }).is_err() {
+                        return;
+                    }
+                    continue;
+                }
+            };
             let run = job.run;
             // A panic is logged by its hook; without this it would end the thread, and with it every later start.
             let made = catch_unwind(AssertUnwindSafe(|| make(&ground, job)));
@@ -112,7 +135,7 @@ pub(super) fn start(
             }
         }
     })?;
-    Ok(jobs)
+    Ok(tasks)
 }
 
 fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
@@ -124,6 +147,7 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     };
     let (stdout, out, out_file) = output(ground, &definition, run, instance, Stream::Out, by_request)?;
     let (stderr, error, error_file) = output(ground, &definition, run, instance, Stream::Error, by_request)?;
+    let draft = draft_pid_file(&definition, run, instance, by_request)?;
     let (stdin_theirs, stdin) = fds::input_pipe().map_err(Failed::Pipe)?;
     leave_some(&stdin)?;
     let notify = notify_socket(&ground.notify_dir, run);
@@ -150,8 +174,34 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         let _ = std::fs::remove_file(path);
     }
     let process = Arc::new(made?);
+    let pid_file = draft.and_then(|(draft, path)| match draft.publish(process.display_pid()) {
+        Ok(()) => Some(path),
+        Err(error) => {
+            warn!("{}: cannot write {}: {error}", definition.spec.name, path.display());
+            None
+        }
+    });
     let sources = [out, error].into_iter().flatten().collect();
-    Ok(Spawned { run, slot, definition, resolved, process, stdin, sources, notify, out_file, error_file })
+    Ok(Spawned { run, slot, definition, resolved, process, stdin, sources, notify, out_file, error_file, pid_file })
+}
+
+/// The pid file of a run that is to be made, if its owner wants one. As with log files, a request is told what is wrong
+/// with it, and a crash restart goes on without.
+fn draft_pid_file(
+    definition: &Definition,
+    run: RunId,
+    instance: u16,
+    by_request: bool,
+) -> Result<Option<(Draft, PathBuf)>, Failed> {
+    let Some(path) = definition.spec.pid_path(instance) else { return Ok(None) };
+    match Draft::new(&path, run) {
+        Ok(draft) => Ok(Some((draft, path))),
+        Err(source) if by_request => Err(Failed::PidFile { path, source }),
+        Err(error) => {
+            warn!("{}: cannot write {}: {error}", definition.spec.name, path.display());
+            Ok(None)
+        }
+    }
 }
 
 /// Refuses to take the last descriptors: with none left, nobody could even ask what is wrong. The kernel hands out the

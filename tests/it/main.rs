@@ -15,6 +15,7 @@ mod log_flags;
 mod logs;
 mod messages;
 mod output;
+mod pid_files;
 mod programs;
 mod ready;
 mod shapes;

@@ -33,6 +33,9 @@ pub(in crate::cli) struct AppFlags {
     /// The file for standard error
     #[arg(short, long, visible_alias = "err", value_name = "FILE")]
     pub(in crate::cli) error: Option<String>,
+    /// The file that holds its pid while it runs
+    #[arg(short, long, value_name = "FILE")]
+    pub(in crate::cli) pid: Option<String>,
     /// One log file for all instances
     #[arg(long)]
     pub(in crate::cli) merge_logs: bool,
