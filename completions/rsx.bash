@@ -133,6 +133,15 @@ _rsx() {
             rsx,start)
                 cmd="rsx__subcmd__start"
                 ;;
+            rsx,startOrGracefulReload)
+                cmd="rsx__subcmd__startOrReload"
+                ;;
+            rsx,startOrReload)
+                cmd="rsx__subcmd__startOrReload"
+                ;;
+            rsx,startOrRestart)
+                cmd="rsx__subcmd__startOrRestart"
+                ;;
             rsx,status)
                 cmd="rsx__subcmd__ls"
                 ;;
@@ -152,7 +161,7 @@ _rsx() {
 
     case "${cmd}" in
         rsx)
-            opts="-s -v -h --json --silent --no-color --version --help start restart reload scale stop delete del serve ls list l ps status jlist prettylist describe desc show info why env id signal send reset flush reload-logs doctor logs log pid events ping save dump resurrect kill check init import version man completions"
+            opts="-s -v -h --json --silent --no-color --version --help start restart reload startOrRestart startOrReload startOrGracefulReload scale stop delete del serve ls list l ps status jlist prettylist describe desc show info why env id signal send reset flush reload-logs doctor logs log pid events ping save dump resurrect kill check init import version man completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -424,7 +433,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__man)
-            opts="-s -h --out --json --silent --no-color --help start restart reload scale stop delete serve ls jlist prettylist describe why env id signal send reset flush reload-logs doctor logs pid events ping save resurrect kill check init import version man completions ecosystem.toml"
+            opts="-s -h --out --json --silent --no-color --help start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why env id signal send reset flush reload-logs doctor logs pid events ping save resurrect kill check init import version man completions ecosystem.toml"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -487,7 +496,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__reload)
-            opts="-f -a -m -s -h --env --only --dry-run --prune --force --update-env --no-wait --mini-list --json --silent --no-color --help"
+            opts="-f -a -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -498,6 +507,10 @@ _rsx() {
                     return 0
                     ;;
                 --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parallel)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -537,7 +550,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__restart)
-            opts="-f -a -m -s -h --env --only --dry-run --prune --force --update-env --no-wait --mini-list --json --silent --no-color --help"
+            opts="-f -a -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -548,6 +561,10 @@ _rsx() {
                     return 0
                     ;;
                 --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parallel)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -615,7 +632,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__serve)
-            opts="-n -f -a -s -h --spa --basic-auth --name --dry-run --prune --force --update-env --no-wait --json --silent --no-color --help"
+            opts="-n -f -a -s -h --spa --basic-auth --name --dry-run --prune --force --update-env --parallel --attach --no-wait --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -630,6 +647,10 @@ _rsx() {
                     return 0
                     ;;
                 -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parallel)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -655,7 +676,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__start)
-            opts="-f -a -n -N -i -x -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --no-wait --name --namespace --instances --fork --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --no-autostart --mini-list --json --silent --no-color --help"
+            opts="-f -a -n -N -i -x -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --instances --fork --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --no-autostart --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -666,6 +687,10 @@ _rsx() {
                     return 0
                     ;;
                 --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parallel)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -799,6 +824,58 @@ _rsx() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        rsx__subcmd__startOrReload)
+            opts="-f -a -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --mini-list --json --silent --no-color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parallel)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rsx__subcmd__startOrRestart)
+            opts="-f -a -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --mini-list --json --silent --no-color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parallel)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         rsx__subcmd__stop)
             opts="-m -s -h --only --no-wait --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -880,9 +957,9 @@ _rsx_live() {
         else
             verb=$word
             case $verb in
-                start) first=0 files=1 values=' --env --only -n --name -N --namespace -i --instances --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
-                restart) first=0 values=' --env --only ' ;;
-                reload) first=0 values=' --env --only ' ;;
+                start) first=0 files=1 values=' --env --only --parallel -n --name -N --namespace -i --instances --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
+                restart) first=0 values=' --env --only --parallel ' ;;
+                reload) first=0 values=' --env --only --parallel ' ;;
                 scale) first=0 values='  ' ;;
                 stop) first=0 values=' --only ' ;;
                 delete | del) first=0 values=' --only ' ;;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::args::{ApplyArgs, FileArgs, FilesArgs, RestartArgs, StopArgs, TargetArgs};
+use crate::cli::logs::Attach;
 use crate::cli::progress::{self, FIRST_LIMIT};
 use crate::cli::render::{outcome, table::Extent};
 use crate::cli::session::Session;
@@ -17,21 +18,21 @@ const NO_RELOAD: &str = "notice: in fork mode a reload is a restart: each instan
 /// Runs `rsx stop`.
 pub(super) fn stop(session: &mut Session, args: &StopArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &args.only)?;
-    let act = Act { targets, update_env: None, no_wait: args.no_wait };
+    let act = Act { targets, update_env: None, parallel: None, no_wait: args.no_wait };
     carry_out(session, act, Call::Stop, "stopped", extent(args.mini_list))
 }
 
 /// Runs `rsx delete`.
 pub(super) fn delete(session: &mut Session, args: &StopArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &args.only)?;
-    let act = Act { targets, update_env: None, no_wait: args.no_wait };
+    let act = Act { targets, update_env: None, parallel: None, no_wait: args.no_wait };
     carry_out(session, act, Call::Delete, "deleted", extent(args.mini_list))
 }
 
 /// Runs `rsx reset`.
 pub(super) fn reset(session: &mut Session, args: &TargetArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &[])?;
-    let act = Act { targets, update_env: None, no_wait: false };
+    let act = Act { targets, update_env: None, parallel: None, no_wait: false };
     carry_out(session, act, Call::Reset, "counters set back:", Extent::Full)
 }
 
@@ -54,11 +55,23 @@ pub(super) fn start_or_restart(session: &mut Session, args: &FilesArgs) -> Resul
             .hint(format!("`rsx restart {word}` restarts what is in the list")));
     }
     let files: Vec<&String> = args.files.iter().collect();
-    apply_files(session, &files, &args.file, &args.apply, extent(args.mini_list))
+    let mut attach = Attach::begin(session, &args.apply)?;
+    let code = apply_files(session, &files, &args.file, &args.apply, (extent(args.mini_list), attach.as_mut()))?;
+    attach.map_or(Ok(code), |attach| attach.follow(session, code))
 }
 
 /// Runs `rsx restart`: files are applied first, and what is unchanged in them is restarted, too.
 pub(super) fn restart(session: &mut Session, args: &RestartArgs) -> Result<ExitCode, Failure> {
+    let mut attach = Attach::begin(session, &args.apply)?;
+    let code = restart_all(session, args, attach.as_mut())?;
+    attach.map_or(Ok(code), |attach| attach.follow(session, code))
+}
+
+fn restart_all(
+    session: &mut Session,
+    args: &RestartArgs,
+    mut attach: Option<&mut Attach>,
+) -> Result<ExitCode, Failure> {
     let extent = extent(args.mini_list);
     let (files, words): (Vec<&String>, Vec<&String>) =
         args.targets.iter().partition(|word| is_file_of_apps(session, word));
@@ -68,16 +81,19 @@ pub(super) fn restart(session: &mut Session, args: &RestartArgs) -> Result<ExitC
     }
     let mut code = ExitCode::Done;
     if !files.is_empty() {
-        code = apply_files(session, &files, &args.file, &args.apply, extent)?;
+        code = apply_files(session, &files, &args.file, &args.apply, (extent, attach.as_deref_mut()))?;
     }
     if words.is_empty() || code == ExitCode::Interrupted {
         return Ok(code);
     }
     let words: Vec<String> = words.into_iter().cloned().collect();
     let targets = targets::read(session, &words, &[])?;
+    if let Some(attach) = attach {
+        attach.named(words);
+    }
     let update_env = args.apply.update_env.then(|| outside::inherited_env(session.environment()));
     let edited = edited_files(session, &targets);
-    let act = Act { targets, update_env, no_wait: args.apply.no_wait };
+    let act = Act { targets, update_env, parallel: args.apply.parallel, no_wait: args.apply.no_wait };
     let done = carry_out(session, act, Call::Restart, "restarted", extent)?;
     for (file, name) in edited {
         session.out.talk(&format!(
@@ -95,7 +111,7 @@ fn apply_files(
     files: &[&String],
     file: &FileArgs,
     how: &ApplyArgs,
-    extent: Extent,
+    (extent, attach): (Extent, Option<&mut Attach>),
 ) -> Result<ExitCode, Failure> {
     start::refuse_partial_prune(how, file)?;
     let (mut apps, mut names) = (Vec::new(), Vec::new());
@@ -105,6 +121,9 @@ fn apply_files(
         warn(session, &loaded.warnings);
         apps.extend(loaded.apps);
         names.extend(loaded.names);
+    }
+    if let Some(attach) = attach {
+        attach.declared(session, &apps)?;
     }
     let wish = apply::declaration(session, apps, how, Unchanged::Restart);
     apply::apply(session, wish, &names, extent)

@@ -4,7 +4,9 @@ use std::io::{IsTerminal, Read};
 use std::path::Path;
 
 use crate::cli::args::{AppFlags, ApplyArgs, FileArgs, StartArgs};
+use crate::cli::logs::Attach;
 use crate::cli::outside::Typed;
+use crate::cli::render::table;
 use crate::cli::session::{Session, view};
 use crate::cli::{act, apply, outside, targets};
 use crate::error::{ExitCode, Failure};
@@ -28,6 +30,21 @@ pub(super) fn run(session: &mut Session, args: &StartArgs) -> Result<ExitCode, F
     let flags = declared_by(&args.app);
     let extent = act::extent(args.mini_list);
     let asked = read(session, args, &flags)?;
+    let mut attach = Attach::begin(session, &args.apply)?;
+    if let Some(attach) = &mut attach {
+        attach.declared(session, &asked.declared)?;
+        attach.named(asked.existing.iter().filter_map(word_of));
+    }
+    let code = carry_out(session, args, asked, extent)?;
+    attach.map_or(Ok(code), |attach| attach.follow(session, code))
+}
+
+fn carry_out(
+    session: &mut Session,
+    args: &StartArgs,
+    asked: Asked,
+    extent: table::Extent,
+) -> Result<ExitCode, Failure> {
     let mut code = ExitCode::Done;
     if !asked.declared.is_empty() || asked.existing.is_empty() {
         refuse_partial_prune(&args.apply, &args.file)?;
@@ -42,9 +59,17 @@ pub(super) fn run(session: &mut Session, args: &StartArgs) -> Result<ExitCode, F
         return Ok(code);
     }
     let update_env = args.apply.update_env.then(|| outside::inherited_env(session.environment()));
-    let wish = Act { targets: asked.existing, update_env, no_wait: args.apply.no_wait };
+    let wish = Act { targets: asked.existing, update_env, parallel: args.apply.parallel, no_wait: args.apply.no_wait };
     let started = act::start(session, wish, extent)?;
     Ok(if started == ExitCode::Done { code } else { started })
+}
+
+/// What exists is named by words only.
+fn word_of(target: &Target) -> Option<String> {
+    match target {
+        Target::Word(word) => Some(word.clone()),
+        Target::File { .. } | Target::Script(_) => None,
+    }
 }
 
 fn read(session: &mut Session, args: &StartArgs, flags: &[(&'static str, String)]) -> Result<Asked, Failure> {

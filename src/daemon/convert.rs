@@ -20,6 +20,7 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
             prune: apply.prune,
             force: apply.force,
             update_env: apply.update_env,
+            parallel: apply.parallel,
             wait: wait(apply.no_wait),
         }),
         proto::Call::Start(a) => core::Ask::Start(act(a)),
@@ -52,7 +53,12 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
 }
 
 fn act(act: proto::Act) -> core::Act {
-    core::Act { targets: targets(act.targets), update_env: act.update_env.map(Arc::new), wait: wait(act.no_wait) }
+    core::Act {
+        targets: targets(act.targets),
+        update_env: act.update_env.map(Arc::new),
+        parallel: act.parallel,
+        wait: wait(act.no_wait),
+    }
 }
 
 pub(super) fn wait(no_wait: bool) -> core::Wait {

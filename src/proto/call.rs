@@ -1,5 +1,6 @@
 //! Calls, their answers, and refusals.
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -107,6 +108,9 @@ pub struct Apply {
     /// Existing apps take the caller's environment, too.
     #[serde(default)]
     pub update_env: bool,
+    /// How many instances are started or restarted at a time; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<NonZeroU16>,
     /// Answer when the plan is accepted, not when the apps are ready.
     #[serde(default)]
     pub no_wait: bool,
@@ -141,6 +145,9 @@ pub struct Act {
     /// The caller's environment, where `--update-env` asks for it.
     #[serde(default)]
     pub update_env: Option<Env>,
+    /// How many instances are asked at a time; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<NonZeroU16>,
     /// Answer at once.
     #[serde(default)]
     pub no_wait: bool,

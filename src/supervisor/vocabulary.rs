@@ -1,6 +1,7 @@
 //! The closed vocabulary of the core: ids, time, events in, effects out.
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -211,6 +212,8 @@ pub struct Apply {
     pub force: bool,
     /// Existing apps take the caller's environment.
     pub update_env: bool,
+    /// How many slots are started or restarted at a time; none: all.
+    pub parallel: Option<NonZeroU16>,
     /// When to answer.
     pub wait: Wait,
 }
@@ -222,6 +225,8 @@ pub struct Act {
     pub targets: Vec<Target>,
     /// A new inherited environment for them.
     pub update_env: Option<Arc<Env>>,
+    /// How many slots are asked at a time; none: all.
+    pub parallel: Option<NonZeroU16>,
     /// When to answer.
     pub wait: Wait,
 }

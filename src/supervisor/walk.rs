@@ -1,6 +1,7 @@
 //! The core in random worlds: invariants that hold after every event (safety), and answers that must come (liveness).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::tests::{Bench, act, apply};
@@ -133,12 +134,14 @@ fn random_ask(dice: &mut Dice) -> Ask {
         0..=2 => {
             let Ask::Apply(mut ask) = apply(vec![random_spec(dice)]) else { unreachable!("apply makes an Apply") };
             ask.restart_unchanged = dice.roll(4) == 0;
+            ask.parallel = NonZeroU16::new(u16::try_from(dice.roll(3)).unwrap());
             ask.wait = if dice.roll(4) == 0 { Wait::No } else { Wait::UntilDone };
             Ask::Apply(ask)
         }
         3 | 4 => Ask::Stop(act(word)),
         5 => Ask::Start(act(word)),
-        6 | 7 => Ask::Restart(act(word)),
+        6 => Ask::Restart(act(word)),
+        7 => Ask::Restart(Act { parallel: NonZeroU16::new(1), ..act(word) }),
         8 => Ask::Reset(act(word)),
         9 => Ask::Signal { targets: act(word).targets, signal: hangup() },
         10 | 11 => {
@@ -298,10 +301,11 @@ fn in_an_obedient_world_every_request_is_answered_with_exactly_as_many_spawns_as
     spec.instances = 4;
     let (mut bench, mut world) = (Bench::new(), World::default());
     let scale = |count| Ask::Scale(Scale { targets: act("api").targets, count, wait: Wait::UntilDone });
-    let table: [(Ask, usize); 13] = [
+    let table: [(Ask, usize); 14] = [
         (apply(vec![spec.clone()]), 4),
         (apply(vec![spec.clone()]), 0),
         (Ask::Restart(act("api")), 4),
+        (Ask::Restart(Act { parallel: NonZeroU16::new(3), ..act("api") }), 4),
         (Ask::Signal { targets: act("api").targets, signal: hangup() }, 0),
         (Ask::Reset(act("api")), 0),
         (scale(Count::By(2)), 2),

@@ -23,4 +23,5 @@ mod socket;
 mod stopping;
 mod supervision;
 mod targets;
+mod turns;
 mod verbs;

@@ -16,7 +16,7 @@ pub(in crate::cli) struct AppFlags {
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     pub(in crate::cli) instances: Option<String>,
     /// Run instances side by side, each binding for itself
-    #[arg(short = 'x', long)]
+    #[arg(short = 'x', long, alias = "execute-command")]
     pub(in crate::cli) fork: bool,
     /// What executes the script; `none`: the script itself
     #[arg(long, visible_alias = "interp", value_name = "PROGRAM")]

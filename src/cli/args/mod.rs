@@ -4,6 +4,7 @@ mod app;
 mod care;
 mod look;
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -18,49 +19,51 @@ pub(super) use look::{DescribeArgs, EnvArgs, EventsArgs, LogsArgs, LsArgs, PidAr
 /// The verbs, grouped as people look for them. A test compares them with [`Verb`].
 const GROUPS: &str = "\
 Run:
-  start        Make apps run: a script, a command line, a file, or what exists
-  restart      Stop and start, also what is stopped
-  reload       The same without downtime, where an app can (none yet)
-  scale        More or fewer instances
-  stop         Stop, and keep in the list
-  delete       Stop and forget
-  serve        Serve static files
+  start           Make apps run: a script, a command line, a file, or what exists
+  restart         Stop and start, also what is stopped
+  reload          The same without downtime, where an app can (none yet)
+  startOrRestart  Apply files, and restart what is unchanged in them, too
+  startOrReload   The same, by reload
+  scale           More or fewer instances
+  stop            Stop, and keep in the list
+  delete          Stop and forget
+  serve           Serve static files
 
 Look:
-  ls           The table of all instances
-  describe     Everything about one app
-  why          What happened to it, and what comes next
-  logs         History of the logs, then what comes
-  events       The stream of changes
-  env          The variables that an app gets
-  id           Ids, for scripts
-  pid          Process ids
-  jlist        The list as JSON in the shape of PM2
-  prettylist   The same for people
+  ls              The table of all instances
+  describe        Everything about one app
+  why             What happened to it, and what comes next
+  logs            History of the logs, then what comes
+  events          The stream of changes
+  env             The variables that an app gets
+  id              Ids, for scripts
+  pid             Process ids
+  jlist           The list as JSON in the shape of PM2
+  prettylist      The same for people
 
 Care:
-  signal       Send a signal
-  send         Write a line to standard input
-  reset        Set restart counters back
-  flush        Empty log files
-  reload-logs  Open log files anew, after they were moved
+  signal          Send a signal
+  send            Write a line to standard input
+  reset           Set restart counters back
+  flush           Empty log files
+  reload-logs     Open log files anew, after they were moved
 
 Files:
-  init         Write an ecosystem.toml to start from
-  check        All problems of a file, before it is applied
-  import       What PM2 has saved, as an ecosystem.toml
+  init            Write an ecosystem.toml to start from
+  check           All problems of a file, before it is applied
+  import          What PM2 has saved, as an ecosystem.toml
 
 Help:
-  man          The manual, page by page
-  completions  A script that completes verbs, flags and names
+  man             The manual, page by page
+  completions     A script that completes verbs, flags and names
 
 Daemon:
-  ping         Is it there
-  save         Keep a copy of the list
-  resurrect    Start what was saved, and what ran before
-  kill         Stop all apps and the daemon
-  doctor       What this machine offers, and what is missing
-  version      The release
+  ping            Is it there
+  save            Keep a copy of the list
+  resurrect       Start what was saved, and what ran before
+  kill            Stop all apps and the daemon
+  doctor          What this machine offers, and what is missing
+  version         The release
 
 Targets: all, /regex/, name, namespace, id, config file, script path.";
 
@@ -122,10 +125,10 @@ pub(super) enum Verb {
     #[command(alias = "gracefulReload")]
     Reload(RestartArgs),
     /// Apply config files, and restart what is unchanged
-    #[command(name = "startOrRestart", hide = true)]
+    #[command(name = "startOrRestart")]
     StartOrRestart(FilesArgs),
     /// Apply config files, and reload what is unchanged
-    #[command(name = "startOrReload", alias = "startOrGracefulReload", hide = true)]
+    #[command(name = "startOrReload", visible_alias = "startOrGracefulReload")]
     StartOrReload(FilesArgs),
     /// Change the number of instances
     ///
@@ -267,6 +270,12 @@ pub(super) struct ApplyArgs {
     /// Existing apps take this shell's environment
     #[arg(short = 'a', long)]
     pub(super) update_env: bool,
+    /// Start or restart so many instances at a time; default: all
+    #[arg(long, value_name = "N")]
+    pub(super) parallel: Option<NonZeroU16>,
+    /// Follow the logs afterwards, until Ctrl-C
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) attach: bool,
     /// Return as soon as the plan is accepted
     #[arg(long)]
     pub(super) no_wait: bool,
