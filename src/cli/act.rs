@@ -7,7 +7,7 @@ use crate::cli::logs::Attach;
 use crate::cli::progress::{self, FIRST_LIMIT};
 use crate::cli::render::{outcome, table::Extent};
 use crate::cli::session::Session;
-use crate::cli::{apply, outside, start, targets};
+use crate::cli::{apply, declared, outside, start, targets};
 use crate::client::ClientError;
 use crate::error::{ExitCode, Failure};
 use crate::proto::{Act, Call, Outcome, Target, Unchanged};
@@ -50,7 +50,7 @@ pub(super) fn start_or_reload(session: &mut Session, args: &FilesArgs) -> Result
 
 /// Runs `rsx startOrRestart`.
 pub(super) fn start_or_restart(session: &mut Session, args: &FilesArgs) -> Result<ExitCode, Failure> {
-    if let Some(word) = args.files.iter().find(|word| !is_file_of_apps(session, word)) {
+    if let Some(word) = args.files.iter().find(|word| !declared::is_declaration(session, word)) {
         return Err(Failure::new(ExitCode::Usage, format!("`{word}` is no config file"))
             .hint(format!("`rsx restart {word}` restarts what is in the list")));
     }
@@ -74,7 +74,7 @@ fn restart_all(
 ) -> Result<ExitCode, Failure> {
     let extent = extent(args.mini_list);
     let (files, words): (Vec<&String>, Vec<&String>) =
-        args.targets.iter().partition(|word| is_file_of_apps(session, word));
+        args.targets.iter().partition(|word| declared::is_declaration(session, word));
     if files.is_empty() && (args.file.env.is_some() || !args.file.only.is_empty()) {
         let message = "`--env` and `--only` choose from a config file, and none was named";
         return Err(Failure::new(ExitCode::Usage, message).hint("rsx restart ecosystem.toml --only api"));
@@ -116,8 +116,7 @@ fn apply_files(
     start::refuse_partial_prune(how, file)?;
     let (mut apps, mut names) = (Vec::new(), Vec::new());
     for path in files {
-        let path = session.cwd().join(path);
-        let loaded = outside::load(session, &path, file.env.as_deref(), &file.only)?;
+        let loaded = declared::load(session, path, file)?;
         warn(session, &loaded.warnings);
         apps.extend(loaded.apps);
         names.extend(loaded.names);
@@ -127,10 +126,6 @@ fn apply_files(
     }
     let wish = apply::declaration(session, apps, how, Unchanged::Restart);
     apply::apply(session, wish, &names, extent)
-}
-
-fn is_file_of_apps(session: &Session, word: &str) -> bool {
-    outside::is_config_path(word) && session.cwd().join(word).is_file()
 }
 
 /// Starts what targets name (`rsx start api`).

@@ -1,6 +1,5 @@
 //! `start`: what each word means, then one declaration for what is declared and one action for what exists.
 
-use std::io::{IsTerminal, Read};
 use std::path::Path;
 
 use crate::cli::args::{AppFlags, ApplyArgs, FileArgs, StartArgs};
@@ -8,13 +7,10 @@ use crate::cli::logs::Attach;
 use crate::cli::outside::Typed;
 use crate::cli::render::table;
 use crate::cli::session::{Session, view};
-use crate::cli::{act, apply, outside, targets};
+use crate::cli::{act, apply, declared, outside, targets};
 use crate::error::{ExitCode, Failure};
 use crate::proto::{Act, Target, Unchanged, View, ViewDetail};
 use crate::spec::AppSpec;
-
-/// The longest config that is read from stdin.
-const STDIN_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// What the words of a `start` ask for.
 #[derive(Default)]
@@ -85,14 +81,15 @@ fn read(session: &mut Session, args: &StartArgs, flags: &[(&'static str, String)
             usage(format!("nothing to start: no ecosystem file in `{}`", session.cwd().display()))
                 .hint("name a script, a command line or a file, or write one with `rsx init`")
         })?;
-        load(session, &path, args, &mut asked)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        load(session, &name, args, &mut asked)?;
         return Ok(asked);
     }
     if args.what.len() > 1 && args.app.name.is_some() {
         return Err(usage("one `--name` for several apps").hint("start them one by one, or write a file: `rsx init`"));
     }
     // The list decides what a word means, so it is read once, and only if some word needs it.
-    let needs_view = |word: &String| word != "-" && !is_file_of_apps(session, word);
+    let needs_view = |word: &String| !declared::is_declaration(session, word);
     let view = match args.what.iter().any(needs_view) {
         true => session.daemon()?.map(|mut client| view(&mut client, ViewDetail::Brief)).transpose()?,
         false => None,
@@ -100,24 +97,14 @@ fn read(session: &mut Session, args: &StartArgs, flags: &[(&'static str, String)
     let view = view.unwrap_or_default();
     let mut is_from_file = false;
     for word in &args.what {
-        let is_config = word == "-" || is_file_of_apps(session, word);
+        let is_config = declared::is_declaration(session, word);
         is_from_file |= is_config;
         if is_config && is_declaring {
             return Err(usage(format!("flags declare an app, and `{word}` is a file of apps"))
                 .hint("write the values into the file, by the same names"));
         }
         match word.as_str() {
-            "-" => {
-                let text = stdin_text(session)?;
-                let loaded = outside::load_json(session, &text, args.file.env.as_deref(), &args.file.only)?;
-                act::warn(session, &loaded.warnings);
-                asked.names.extend(loaded.names);
-                asked.declared.extend(loaded.apps);
-            }
-            word if is_config => {
-                let path = session.cwd().join(word);
-                load(session, &path, args, &mut asked)?;
-            }
+            word if is_config => load(session, word, args, &mut asked)?,
             word => match meaning(session, word, is_declaring, &view)? {
                 Meaning::Existing => asked.existing.push(Target::Word(word.to_owned())),
                 Meaning::Program => {
@@ -198,32 +185,12 @@ fn is_program(session: &Session, word: &str) -> bool {
         || path_variable.is_some_and(|path| std::env::split_paths(&path).any(|dir| is_executable(&dir.join(word))))
 }
 
-fn is_file_of_apps(session: &Session, word: &str) -> bool {
-    outside::is_config_path(word) && session.cwd().join(word).is_file()
-}
-
-fn load(session: &mut Session, path: &Path, args: &StartArgs, asked: &mut Asked) -> Result<(), Failure> {
-    let loaded = outside::load(session, path, args.file.env.as_deref(), &args.file.only)?;
+fn load(session: &mut Session, word: &str, args: &StartArgs, asked: &mut Asked) -> Result<(), Failure> {
+    let loaded = declared::load(session, word, &args.file)?;
     act::warn(session, &loaded.warnings);
     asked.names.extend(loaded.names);
     asked.declared.extend(loaded.apps);
     Ok(())
-}
-
-fn stdin_text(session: &mut Session) -> Result<String, Failure> {
-    if std::io::stdin().is_terminal() {
-        session.out.talk("reading JSON from the terminal, Ctrl-D ends it");
-    }
-    let mut text = String::new();
-    std::io::stdin()
-        .lock()
-        .take(STDIN_LIMIT + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| Failure::failed("cannot read standard input").caused_by(&error))?;
-    if text.len() as u64 > STDIN_LIMIT {
-        return Err(Failure::new(ExitCode::InvalidConfig, "standard input holds more than 4 MiB"));
-    }
-    Ok(text)
 }
 
 /// The flags as keys of the config file, with the text that the user wrote.

@@ -8,9 +8,11 @@
 mod bad_input;
 mod daemon;
 mod forms;
+mod habits;
 mod harness;
 mod kept;
 mod lifecycle;
+mod log_files;
 mod log_flags;
 mod logs;
 mod messages;

@@ -181,7 +181,7 @@ impl Follower {
     /// Follows instances that the targets mean now and did not mean before.
     fn meet_newcomers(
         &mut self,
-        session: &Session,
+        session: &mut Session,
         words: &[String],
         is_wanted: &dyn Fn(Stream) -> bool,
         watcher: &mut Watcher,
