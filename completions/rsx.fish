@@ -78,9 +78,9 @@ complete -c rsx -n "__fish_rsx_needs_command" -f -a "completions" -d 'A script t
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l env -d 'Take the variables of `env_NAME`, too' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l only -d 'Only these apps of the file' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l parallel -d 'Start or restart so many instances at a time; default: all' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s i -l instances -d 'How many instances: a number, `max`, -1 for one less than there are cores' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s n -l name -d 'Its name; default: the script\'s without extension' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s N -l namespace -d 'The group it belongs to' -r
-complete -c rsx -n "__fish_rsx_using_subcommand start" -s i -l instances -d 'How many instances: a number, `max`, -1 for one less than there are cores' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l interpreter -l interp -d 'What executes the script; `none`: the script itself' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l interpreter-args -l node-args -d 'Arguments before the script' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l cwd -d 'The working directory' -r -f -a "(__fish_complete_directories)"
@@ -104,11 +104,11 @@ complete -c rsx -n "__fish_rsx_using_subcommand start" -s a -l update-env -d 'Ex
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l attach -d 'Follow the logs afterwards, until Ctrl-C'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-wait -d 'Return as soon as the plan is accepted'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s x -l fork -d 'Run instances side by side, each binding for itself'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-autostart -d 'Add it to the list without starting it'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l merge-logs -d 'One log file for all instances'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l disable-logs -d 'Write no logs'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-autorestart -d 'Do not restart it when it ends'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-treekill -d 'Stop its main process only'
-complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-autostart -d 'Add it to the list without starting it'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s m -l mini-list -d 'Print a short table afterwards'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s s -l silent -d 'Print errors only'
@@ -117,12 +117,34 @@ complete -c rsx -n "__fish_rsx_using_subcommand start" -s h -l help -d 'Print he
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l env -d 'Take the variables of `env_NAME`, too' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l only -d 'Only these apps of the file' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l parallel -d 'Start or restart so many instances at a time; default: all' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s n -l name -d 'Its name; default: the script\'s without extension' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s N -l namespace -d 'The group it belongs to' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l interpreter -l interp -d 'What executes the script; `none`: the script itself' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l interpreter-args -l node-args -d 'Arguments before the script' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l cwd -d 'The working directory' -r -f -a "(__fish_complete_directories)"
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s o -l output -l out -d 'The file for standard output' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s e -l error -l err -d 'The file for standard error' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s p -l pid -d 'The file that holds its pid while it runs' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l restart-delay -d 'Pause before each restart' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l exp-backoff-restart-delay -d 'First pause of a growing one' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l max-restarts -d 'Quick exits until it is given up' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l min-uptime -d 'A shorter life is a quick exit' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l retry-after -d 'When to try again what was given up; `off`: never' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l stop-exit-codes -d 'Exit codes that mean "finished"' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l filter-env -d 'Withhold variables of this shell whose names contain one of these; `true`: all but the necessary' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l listen-timeout -d 'How long it may take to be ready' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s k -l kill-timeout -d 'How long it may take to end before SIGKILL' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l stop-signal -d 'The first signal of a stop' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l dry-run -d 'Print the plan and change nothing'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l prune -d 'Delete apps that the file no longer declares'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -s f -l force -d 'Take over names that another file or folder owns'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -s a -l update-env -d 'Existing apps take this shell\'s environment'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l attach -d 'Follow the logs afterwards, until Ctrl-C'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l no-wait -d 'Return as soon as the plan is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l merge-logs -d 'One log file for all instances'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l disable-logs -d 'Write no logs'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l no-autorestart -d 'Do not restart it when it ends'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l no-treekill -d 'Stop its main process only'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -s m -l mini-list -d 'Print a short table afterwards'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -s s -l silent -d 'Print errors only'
@@ -131,12 +153,34 @@ complete -c rsx -n "__fish_rsx_using_subcommand restart" -s h -l help -d 'Print 
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l env -d 'Take the variables of `env_NAME`, too' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l only -d 'Only these apps of the file' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l parallel -d 'Start or restart so many instances at a time; default: all' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -s n -l name -d 'Its name; default: the script\'s without extension' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -s N -l namespace -d 'The group it belongs to' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l interpreter -l interp -d 'What executes the script; `none`: the script itself' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l interpreter-args -l node-args -d 'Arguments before the script' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l cwd -d 'The working directory' -r -f -a "(__fish_complete_directories)"
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -s o -l output -l out -d 'The file for standard output' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -s e -l error -l err -d 'The file for standard error' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -s p -l pid -d 'The file that holds its pid while it runs' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l restart-delay -d 'Pause before each restart' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l exp-backoff-restart-delay -d 'First pause of a growing one' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l max-restarts -d 'Quick exits until it is given up' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l min-uptime -d 'A shorter life is a quick exit' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l retry-after -d 'When to try again what was given up; `off`: never' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l stop-exit-codes -d 'Exit codes that mean "finished"' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l filter-env -d 'Withhold variables of this shell whose names contain one of these; `true`: all but the necessary' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l listen-timeout -d 'How long it may take to be ready' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -s k -l kill-timeout -d 'How long it may take to end before SIGKILL' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l stop-signal -d 'The first signal of a stop' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l dry-run -d 'Print the plan and change nothing'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l prune -d 'Delete apps that the file no longer declares'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s f -l force -d 'Take over names that another file or folder owns'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s a -l update-env -d 'Existing apps take this shell\'s environment'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l attach -d 'Follow the logs afterwards, until Ctrl-C'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l no-wait -d 'Return as soon as the plan is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l merge-logs -d 'One log file for all instances'
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l disable-logs -d 'Write no logs'
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l no-autorestart -d 'Do not restart it when it ends'
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l no-treekill -d 'Stop its main process only'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s m -l mini-list -d 'Print a short table afterwards'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s s -l silent -d 'Print errors only'

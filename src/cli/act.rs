@@ -11,6 +11,7 @@ use crate::cli::{apply, declared, outside, start, targets};
 use crate::client::ClientError;
 use crate::error::{ExitCode, Failure};
 use crate::proto::{Act, Call, Outcome, Target, Unchanged};
+use crate::spec::Changes;
 
 /// What a reload is as long as no app is in cluster mode.
 const NO_RELOAD: &str = "notice: in fork mode a reload is a restart: each instance stops before it starts";
@@ -18,21 +19,21 @@ const NO_RELOAD: &str = "notice: in fork mode a reload is a restart: each instan
 /// Runs `rsx stop`.
 pub(super) fn stop(session: &mut Session, args: &StopArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &args.only)?;
-    let act = Act { targets, update_env: None, parallel: None, no_wait: args.no_wait };
+    let act = Act { targets, update_env: None, changes: None, parallel: None, no_wait: args.no_wait };
     carry_out(session, act, Call::Stop, "stopped", extent(args.mini_list))
 }
 
 /// Runs `rsx delete`.
 pub(super) fn delete(session: &mut Session, args: &StopArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &args.only)?;
-    let act = Act { targets, update_env: None, parallel: None, no_wait: args.no_wait };
+    let act = Act { targets, update_env: None, changes: None, parallel: None, no_wait: args.no_wait };
     carry_out(session, act, Call::Delete, "deleted", extent(args.mini_list))
 }
 
 /// Runs `rsx reset`.
 pub(super) fn reset(session: &mut Session, args: &TargetArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &[])?;
-    let act = Act { targets, update_env: None, parallel: None, no_wait: false };
+    let act = Act { targets, update_env: None, changes: None, parallel: None, no_wait: false };
     carry_out(session, act, Call::Reset, "counters set back:", Extent::Full)
 }
 
@@ -79,6 +80,7 @@ fn restart_all(
         let message = "`--env` and `--only` choose from a config file, and none was named";
         return Err(Failure::new(ExitCode::Usage, message).hint("rsx restart ecosystem.toml --only api"));
     }
+    let changes = changes(session, args, files.first().map(|file| file.as_str()))?;
     let mut code = ExitCode::Done;
     if !files.is_empty() {
         code = apply_files(session, &files, &args.file, &args.apply, (extent, attach.as_deref_mut()))?;
@@ -93,7 +95,7 @@ fn restart_all(
     }
     let update_env = args.apply.update_env.then(|| outside::inherited_env(session.environment()));
     let edited = edited_files(session, &targets);
-    let act = Act { targets, update_env, parallel: args.apply.parallel, no_wait: args.apply.no_wait };
+    let act = Act { targets, update_env, changes, parallel: args.apply.parallel, no_wait: args.apply.no_wait };
     let done = carry_out(session, act, Call::Restart, "restarted", extent)?;
     for (file, name) in edited {
         session.out.talk(&format!(
@@ -103,6 +105,22 @@ fn restart_all(
         ));
     }
     Ok(if done == ExitCode::Done { code } else { done })
+}
+
+/// The new values that the flags give to what is in the list.
+fn changes(session: &mut Session, args: &RestartArgs, file: Option<&str>) -> Result<Option<Box<Changes>>, Failure> {
+    let flags = start::values(&args.values);
+    if flags.is_empty() && args.args.is_empty() {
+        return Ok(None);
+    }
+    if let Some(file) = file {
+        let message = format!("flags change what is in the list, and `{file}` is a file of apps");
+        return Err(Failure::new(ExitCode::Usage, message).hint("write the values into the file, by the same names"));
+    }
+    let verb = format!("rsx {} {}", session.verb, args.targets.join(" "));
+    let (changes, warnings) = outside::changes_from_flags(session, &verb, &flags, &args.args)?;
+    warn(session, &warnings);
+    Ok(Some(Box::new(changes)))
 }
 
 /// Applies files, and restarts what is unchanged in them.

@@ -128,19 +128,27 @@ const APP_FLAGS: &[Flag] = &[
     replaced("service-name", true, "the unit will be named by `rsx startup`"),
 ];
 
+/// Flags of `start` that `restart` and `reload` of PM2 take, too, without an effect.
+const KEPT: &[Flag] = &[
+    Flag { short: Some('i'), ..replaced("instances", true, "`rsx scale NAME N` changes the number of instances") },
+    Flag { short: Some('x'), aliases: &["execute-command"], ..replaced("fork", false, "every app is in fork mode") },
+    replaced("no-autostart", false, "it is in the list already"),
+];
+
 /// PM2 takes this one with every verb.
 const NO_DAEMON: Flag = later_but(
     "no-daemon",
     false,
-    "`rsx start … --attach` shows the logs of what it starts; in the foreground, as containers want it, `rsx runtime` will \
-     run them",
+    "`rsx start … --attach` shows the logs of what it starts; `rsx runtime`, the foreground for containers, comes later",
 );
 
 /// Which verb knows which of these flags.
 const FLAGS: &[(&str, &[Flag])] = &[
     ("start", APP_FLAGS),
     ("restart", APP_FLAGS),
+    ("restart", KEPT),
     ("reload", APP_FLAGS),
+    ("reload", KEPT),
     ("startOrRestart", APP_FLAGS),
     ("startOrReload", APP_FLAGS),
     ("stop", &[later("watch", None, false)]),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::args::{AppFlags, ApplyArgs, FileArgs, StartArgs};
+use crate::cli::args::{AppFlags, ApplyArgs, FileArgs, StartArgs, ValueFlags};
 use crate::cli::logs::Attach;
 use crate::cli::outside::Typed;
 use crate::cli::render::table;
@@ -55,7 +55,13 @@ fn carry_out(
         return Ok(code);
     }
     let update_env = args.apply.update_env.then(|| outside::inherited_env(session.environment()));
-    let wish = Act { targets: asked.existing, update_env, parallel: args.apply.parallel, no_wait: args.apply.no_wait };
+    let wish = Act {
+        targets: asked.existing,
+        update_env,
+        changes: None,
+        parallel: args.apply.parallel,
+        no_wait: args.apply.no_wait,
+    };
     let started = act::start(session, wish, extent)?;
     Ok(if started == ExitCode::Done { code } else { started })
 }
@@ -85,7 +91,7 @@ fn read(session: &mut Session, args: &StartArgs, flags: &[(&'static str, String)
         load(session, &name, args, &mut asked)?;
         return Ok(asked);
     }
-    if args.what.len() > 1 && args.app.name.is_some() {
+    if args.what.len() > 1 && args.app.values.name.is_some() {
         return Err(usage("one `--name` for several apps").hint("start them one by one, or write a file: `rsx init`"));
     }
     // The list decides what a word means, so it is read once, and only if some word needs it.
@@ -140,7 +146,7 @@ fn meaning(session: &Session, word: &str, is_declaring: bool, view: &View) -> Re
         (true, false, _) => Ok(Meaning::Existing),
         (_, _, true) => Ok(Meaning::Program),
         (true, true, false) => Err(usage(format!("`{word}` is in the list, and flags declare a new app"))
-            .hint(format!("`rsx start {word}` starts it as it is; name its script to change it"))),
+            .hint(format!("`rsx restart {word} --flags` gives it new values, `rsx start {word}` starts it as it is"))),
         (false, _, false)
             if word == "all" || !session.cwd().join(word).exists() && targets::regex_of(word)?.is_some() =>
         {
@@ -195,10 +201,16 @@ fn load(session: &mut Session, word: &str, args: &StartArgs, asked: &mut Asked) 
 
 /// The flags as keys of the config file, with the text that the user wrote.
 pub(super) fn declared_by(flags: &AppFlags) -> Vec<(&'static str, String)> {
+    let instances = flags.instances.clone().map(|count| ("instances", count));
+    let switches = [("exec_mode", "fork", flags.fork), ("autostart", "false", flags.no_autostart)];
+    values(&flags.values).into_iter().chain(instances).chain(on(&switches)).collect()
+}
+
+/// Those that can be changed later, too.
+pub(super) fn values(flags: &ValueFlags) -> Vec<(&'static str, String)> {
     let valued = [
         ("name", &flags.name),
         ("namespace", &flags.namespace),
-        ("instances", &flags.instances),
         ("interpreter", &flags.interpreter),
         ("filter_env", &flags.filter_env),
         ("interpreter_args", &flags.interpreter_args),
@@ -216,20 +228,22 @@ pub(super) fn declared_by(flags: &AppFlags) -> Vec<(&'static str, String)> {
         ("stop_signal", &flags.stop_signal),
     ];
     let switches = [
-        ("exec_mode", "fork", flags.fork),
         ("merge_logs", "true", flags.merge_logs),
         ("disable_logs", "true", flags.disable_logs),
         ("autorestart", "false", flags.no_autorestart),
         ("treekill", "false", flags.no_treekill),
-        ("autostart", "false", flags.no_autostart),
     ];
     let mut declared: Vec<(&'static str, String)> =
         valued.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();
-    declared.extend(switches.into_iter().filter(|(_, _, is_on)| *is_on).map(|(key, value, _)| (key, value.to_owned())));
+    declared.extend(on(&switches));
     if !flags.stop_exit_codes.is_empty() {
         declared.push(("stop_exit_codes", flags.stop_exit_codes.join(",")));
     }
     declared
+}
+
+fn on(switches: &[(&'static str, &str, bool)]) -> impl Iterator<Item = (&'static str, String)> {
+    switches.iter().filter(|(_, _, is_on)| *is_on).map(|(key, value, _)| (*key, (*value).to_owned()))
 }
 
 /// The daemon deletes what a declaration leaves out; `--only` leaves out what is still in the file.

@@ -162,11 +162,11 @@ impl Shell {
             }
         };
         let pid = live.process.display_pid();
-        if let Some(pid_file) = live.pid_file.take() {
+        if let Some(pid_file) = live.pid_file.take()
+            && self.tools.spawner.send(Task::Clear { run, pid, pid_file }).is_ok()
+        {
             // Who is told of the end finds no file any more: this end is reported again when it is gone.
-            if self.tools.spawner.send(Task::Clear { run, pid, pid_file }).is_ok() {
-                return None;
-            }
+            return None;
         }
         let live = self.runs.get(&run)?;
         info!(slot = live.slot.0, run = run.0, pid, "ended: {status}");
@@ -313,10 +313,7 @@ impl Shell {
             .into_iter()
             .map(|(definition, slots)| PublishedApp {
                 definition: Arc::clone(definition),
-                version: slots
-                    .first()
-                    .and_then(|slot| self.places.get(&slot.id))
-                    .and_then(|place| place.resolved.version.clone()),
+                version: slots.first().and_then(|slot| self.places.get(&slot.id)?.resolved.version.clone()),
                 slots: slots.iter().map(|slot| self.slot_view(slot)).collect(),
             })
             .collect();
@@ -367,16 +364,8 @@ impl Shell {
     }
 
     fn exit_view(&self, exit: &Exit) -> ExitView {
-        let past = self.past.get(&exit.run);
-        ExitView {
-            run: exit.run.0,
-            pid: past.map_or(0, |past| past.pid),
-            time: self.tools.clock.epoch_millis(exit.time),
-            uptime: u64::try_from(exit.uptime.as_millis()).unwrap_or(u64::MAX),
-            status: exit.status,
-            reason: exit.reason.clone(),
-            stderr: past.map(|past| past.stderr.clone()).unwrap_or_default(),
-        }
+        let stderr = self.past.get(&exit.run).map(|past| past.stderr.clone()).unwrap_or_default();
+        convert::exit(exit, self.tools.clock.epoch_millis(exit.time), self.pid(exit.run), stderr)
     }
 
     fn pid(&self, run: RunId) -> u32 {

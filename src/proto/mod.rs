@@ -11,11 +11,12 @@ mod care;
 mod event;
 mod frame;
 mod kept;
+mod refusal;
 mod view;
 
 pub use call::{
     Act, Answer, Applied, Apply, Call, DaemonAnswer, EventsCall, Hello, HelloAnswer, Outcome, PlanAction, PlanStep,
-    Progress, Refusal, ResurrectCall, Saved, SlotResult, StartApp, Target, Unchanged, ViewCall, ViewDetail,
+    Progress, ResurrectCall, Saved, SlotResult, StartApp, Target, Unchanged, ViewCall, ViewDetail,
 };
 pub use care::{
     Count, EnvCall, Environments, FlushCall, InstanceEnv, LogFile, LogFiles, MAX_INPUT, Past, PastCall, ScaleCall,
@@ -24,6 +25,7 @@ pub use care::{
 pub use event::{Event, EventKind};
 pub use frame::{FrameError, LineCodec};
 pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
+pub use refusal::Refusal;
 pub use view::{AppView, DaemonView, ExitView, SlotView, State, View};
 
 mod message;

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod changes;
 mod ends;
 mod millis;
 
+pub use changes::Changes;
 pub use ends::{ExitStatus, NotASignal, Signal};
 use millis::optional as optional_millis;
 

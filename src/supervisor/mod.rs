@@ -4,9 +4,10 @@
 //! clock or spawn; the same events give the same effects. The shell (`daemon`) feeds it and carries the effects out.
 //!
 //! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end,
-//! `requests.rs` what each request wants, `apply.rs` the plan of `start FILE`, `resize.rs` the number of slots, `targets.rs` what a target means,
+//! `requests.rs` what each request wants, `apply.rs` the plan of `start FILE`, `amend.rs` new values, `resize.rs` the number of slots, `targets.rs` what a target means,
 //! `waiters.rs` who waits for which answer, `batch.rs` who is asked later.
 
+mod amend;
 mod answers;
 mod apply;
 mod batch;

@@ -43,10 +43,10 @@ impl Supervisor {
         }
         let outcome = match ask {
             Ask::Apply(apply) => self.on_apply(now, id, who, &apply, effects),
-            Ask::Start(act) => self.on_act(now, id, who, &act, Want::Ready, Renew::IfDown),
-            Ask::Restart(act) => self.on_act(now, id, who, &act, Want::Ready, Renew::Always),
-            Ask::Stop(act) => self.on_act(now, id, who, &act, Want::Down, Renew::Never),
-            Ask::Delete(act) => self.on_act(now, id, who, &act, Want::Gone, Renew::Never),
+            Ask::Start(act) => self.on_act(now, (id, who), &act, (Want::Ready, Renew::IfDown), effects),
+            Ask::Restart(act) => self.on_act(now, (id, who), &act, (Want::Ready, Renew::Always), effects),
+            Ask::Stop(act) => self.on_act(now, (id, who), &act, (Want::Down, Renew::Never), effects),
+            Ask::Delete(act) => self.on_act(now, (id, who), &act, (Want::Gone, Renew::Never), effects),
             Ask::Reset(act) => self.on_reset(now, id, who, &act, effects),
             Ask::Scale(scale) => self.on_scale(now, id, who, &scale, effects),
             Ask::Signal { targets, signal } => self.on_signal(id, who, &targets, signal, effects),
@@ -67,13 +67,15 @@ impl Supervisor {
     fn on_act(
         &mut self,
         now: Time,
-        id: RequestId,
-        who: &Arc<Who>,
+        (id, who): (RequestId, &Arc<Who>),
         act: &Act,
-        want: Want,
-        renew: Renew,
+        (want, renew): (Want, Renew),
+        effects: &mut Vec<Effect>,
     ) -> Result<Vec<SlotId>, Refusal> {
         let slots = self.resolve(&act.targets)?;
+        if let Some(changes) = &act.changes {
+            self.amend(&slots, changes, who, effects)?;
+        }
         if let Some(inherited) = &act.update_env {
             self.update_env(&slots, inherited);
         }

@@ -1,5 +1,6 @@
 //! The core by tables: one behaviour a test, no process, no clock.
 
+mod amend;
 mod batch;
 mod declare;
 mod handover;
@@ -133,7 +134,13 @@ fn apply_of(specs: Vec<AppSpec>) -> Apply {
 }
 
 pub(super) fn act(word: &str) -> Act {
-    Act { targets: vec![Target::Word(word.into())], update_env: None, parallel: None, wait: Wait::UntilDone }
+    Act {
+        targets: vec![Target::Word(word.into())],
+        update_env: None,
+        changes: None,
+        parallel: None,
+        wait: Wait::UntilDone,
+    }
 }
 
 fn plan(bench: &mut Bench, apply: Apply) -> Vec<PlanAction> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::spec::{AppSpec, Env, ExitStatus, Signal, Stamp};
+use crate::spec::{AppSpec, Changes, Env, ExitStatus, Signal, Stamp};
 use crate::supervisor::{Change, Reply, State};
 
 /// A moment: milliseconds since the daemon's own beginning, monotonic.
@@ -225,6 +225,8 @@ pub struct Act {
     pub targets: Vec<Target>,
     /// A new inherited environment for them.
     pub update_env: Option<Arc<Env>>,
+    /// New values for their apps.
+    pub changes: Option<Box<Changes>>,
     /// How many slots are asked at a time; none: all.
     pub parallel: Option<NonZeroU16>,
     /// When to answer.

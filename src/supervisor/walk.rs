@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::tests::{Bench, act, apply};
 use super::*;
-use crate::spec::{AppSpec, ExitStatus, RestartDelay, RestartPolicy, Signal};
+use crate::spec::{AppSpec, Changes, ExitStatus, RestartDelay, RestartPolicy, Signal};
 
 /// xorshift: the same walk for the same seed.
 struct Dice(u64);
@@ -139,7 +139,7 @@ fn random_ask(dice: &mut Dice) -> Ask {
             Ask::Apply(ask)
         }
         3 | 4 => Ask::Stop(act(word)),
-        5 => Ask::Start(act(word)),
+        5 => Ask::Start(Act { changes: changes(dice), ..act(word) }),
         6 => Ask::Restart(act(word)),
         7 => Ask::Restart(Act { parallel: NonZeroU16::new(1), ..act(word) }),
         8 => Ask::Reset(act(word)),
@@ -155,6 +155,15 @@ fn random_ask(dice: &mut Dice) -> Ask {
         12 => Ask::Resurrect { saved: saved(dice), wait: Wait::UntilDone },
         _ => Ask::Delete(act(word)),
     }
+}
+
+/// Now and then another name, which may be taken, and another value.
+fn changes(dice: &mut Dice) -> Option<Box<Changes>> {
+    let keys = ["name", "kill_timeout", "treekill"].map(str::to_owned);
+    let keys = keys.into_iter().filter(|_| dice.roll(2) == 0).collect();
+    let from = random_spec(dice);
+    let changes = Changes { keys, from, interpreter: None, interpreter_args: None, args: None };
+    (dice.roll(2) == 0).then(|| Box::new(changes))
 }
 
 fn saved(dice: &mut Dice) -> Vec<Wanted> {

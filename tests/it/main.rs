@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests act on the world and may fail")]
 
+mod amend;
 mod bad_input;
 mod daemon;
 mod forms;

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::cli::import::ImportArgs;
 use crate::cli::pages::{CompletionsArgs, ManArgs};
 
-pub(super) use app::AppFlags;
+pub(super) use app::{AppFlags, ValueFlags};
 pub(super) use care::{FilesArgs, FlushArgs, ScaleArgs, SendArgs, SignalArgs, TargetArgs};
 pub(super) use look::{DescribeArgs, EnvArgs, EventsArgs, LogsArgs, LsArgs, PidArgs, WhyArgs};
 
@@ -78,6 +78,14 @@ reads JSON from stdin.
   rsx start npm -- start
   rsx start ecosystem.toml --only api --env staging";
 
+/// Beside the flags of `restart`.
+const RESTART_HELP: &str = "\
+Flags give what is in the list new values, which stay: `null` is the default of a key. What a config
+file declares is changed there, and taken over by `rsx restart FILE`.
+
+  rsx restart api --max-restarts 5 -- --port 3001
+  rsx restart ecosystem.toml --only api --env staging";
+
 /// Runs programs and keeps them running.
 #[derive(Debug, Parser)]
 #[command(
@@ -120,10 +128,11 @@ pub(super) enum Verb {
     #[command(after_help = START_HELP)]
     Start(Box<StartArgs>),
     /// Stop and start, also what is stopped; of a file: apply it, and restart what is unchanged
-    Restart(RestartArgs),
+    #[command(after_help = RESTART_HELP)]
+    Restart(Box<RestartArgs>),
     /// Restart without downtime; in fork mode there is no such thing, and it restarts
     #[command(alias = "gracefulReload")]
-    Reload(RestartArgs),
+    Reload(Box<RestartArgs>),
     /// Apply config files, and restart what is unchanged
     #[command(name = "startOrRestart")]
     StartOrRestart(FilesArgs),
@@ -281,18 +290,23 @@ pub(super) struct ApplyArgs {
     pub(super) no_wait: bool,
 }
 
-/// `rsx restart`.
+/// `rsx restart`, `rsx reload`.
 #[derive(Debug, Args)]
 pub(super) struct RestartArgs {
     /// all, /regex/, name, namespace, id, config file or script
     #[arg(required = true, value_name = "TARGET")]
     pub(super) targets: Vec<String>,
+    /// New arguments of the program
+    #[arg(last = true, value_name = "ARGS")]
+    pub(super) args: Vec<String>,
     #[command(flatten)]
     pub(super) file: FileArgs,
     #[command(flatten)]
     pub(super) apply: ApplyArgs,
+    #[command(flatten)]
+    pub(super) values: ValueFlags,
     /// Print a short table afterwards
-    #[arg(short = 'm', long)]
+    #[arg(short = 'm', long, help_heading = "How")]
     pub(super) mini_list: bool,
 }
 
