@@ -104,7 +104,10 @@ fn an_app_of_an_unchanged_project_that_this_version_can_run_runs() {
         return;
     }
     rsx.set_env("ADMIN_PORT", port.to_string());
-    rsx.ok("start ecosystem.config.js --only admin --env production").prints(&["+ admin", "online"]);
+    rsx.fails(6, "start --env production").says(&["8 problems", "`--only admin` takes what this version can run"]);
+    let done = rsx.ok("start ecosystem.config.js --only admin --env production");
+    done.prints(&["+ admin", "online"]).says(&["left out, and with problems: `api`, `worker`", "rsx check FILE"]);
+    assert!(!done.err.contains("wait_ready"), "{}", done.err);
     let settings = body(&get(port, "/settings"));
     assert_eq!(settings, json!({ "env": "production", "level": "warn", "options": ["--max-old-space-size=64"] }));
     assert!(get(port, "/static/style.css").ends_with("body { margin: 0 }\n"));

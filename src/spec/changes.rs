@@ -89,7 +89,11 @@ impl Changes {
                 (script, Some(interpreter), interpreter_args.clone(), args)
             }
             Program::Binary { path, args } => (path, None, Vec::new(), args),
-            Program::CommandLine { .. } => return Err("it is a command line: start it anew as a whole".to_owned()),
+            Program::CommandLine { .. } => {
+                return Err(
+                    "it is a command line: `rsx start \"COMMAND LINE\" --name NAME` declares it anew".to_owned()
+                );
+            }
             Program::Serve { .. } => return Err("it serves files: `rsx serve` says how".to_owned()),
         };
         let args = args.as_ref().unwrap_or(old_rest).clone();

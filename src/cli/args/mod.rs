@@ -280,7 +280,7 @@ pub(super) struct ApplyArgs {
     #[arg(short = 'a', long)]
     pub(super) update_env: bool,
     /// Start or restart so many instances at a time; default: all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_a_time)]
     pub(super) parallel: Option<NonZeroU16>,
     /// Follow the logs afterwards, until Ctrl-C
     #[arg(long, conflicts_with = "dry_run")]
@@ -288,6 +288,10 @@ pub(super) struct ApplyArgs {
     /// Return as soon as the plan is accepted
     #[arg(long)]
     pub(super) no_wait: bool,
+}
+
+fn at_a_time(text: &str) -> Result<NonZeroU16, String> {
+    text.parse().map_err(|_| format!("it is a number from 1 to {}", u16::MAX))
 }
 
 /// `rsx restart`, `rsx reload`.
