@@ -1,13 +1,15 @@
 //! The shell: carries the core's effects out. Nothing here waits; what takes time is a thread or a task that reports.
 
-use std::collections::{HashMap, HashSet};
+mod readers;
+
+use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use tokio::sync::{mpsc as tokio_mpsc, oneshot};
+use tokio::sync::{mpsc as tokio_mpsc, oneshot, watch as tokio_watch};
 use tracing::{debug, info, warn};
 
 use crate::daemon::clock::Clock;
@@ -17,19 +19,19 @@ use crate::daemon::keep;
 use crate::daemon::launch::{Resolved, marker};
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
-use crate::daemon::publish::{Events, Published, PublishedApp};
+use crate::daemon::publish::Events;
 use crate::daemon::pump::Pump;
 use crate::daemon::sight::{Kind, Seen, Sight};
 use crate::daemon::spawner::{Job, Spawned, Task};
 use crate::daemon::store::Store;
 use crate::daemon::watch;
-use crate::proto::{EventKind, ExitView, Progress, SlotView};
+use crate::proto::{EventKind, Progress};
 use crate::spec::{ExitStatus, Signal, Stream};
 use crate::supervisor::{
-    Change, ChangeKind, Definition, Event, Exit, Left, Reply, RequestId, Resolve, RunId, SlotFacts, SlotId, State,
-    Supervisor, Time, Wanted, Whom,
+    Change, ChangeKind, Definition, Event, Left, Reply, RequestId, Resolve, RunId, SlotId, State, Wanted, Whom,
 };
 use crate::sys::process::Process;
+use crate::sys::tree::Remains;
 
 /// How long the last words of a run that ended are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -72,6 +74,8 @@ struct Live {
     stdin: std::os::fd::OwnedFd,
     notify: Option<watch::Notify>,
     pid_file: Option<PathBuf>,
+    /// Whether SIGKILL was sent to the rest of its tree.
+    killing: tokio_watch::Sender<bool>,
 }
 
 impl Live {
@@ -144,7 +148,8 @@ impl Shell {
         let (mark, treekill) = (marker(slot), definition.spec.stop.treekill);
         self.places.insert(slot, Place { resolved, out_file, error_file });
         self.past.insert(run, Past { pid, stderr: Vec::new() });
-        self.runs.insert(run, Live { slot, process, mark, treekill, kind, stdin, notify, pid_file });
+        let killing = tokio_watch::Sender::new(false);
+        self.runs.insert(run, Live { slot, process, mark, treekill, kind, stdin, notify, pid_file, killing });
         Event::Spawned { run }
     }
 
@@ -170,14 +175,16 @@ impl Shell {
         }
         let live = self.runs.get(&run)?;
         info!(slot = live.slot.0, run = run.0, pid, "ended: {status}");
-        let left = if live.treekill { self.sight.leftovers(live.seen()) } else { Vec::new() };
+        let left = if live.treekill { self.sight.leftovers(live.seen()) } else { Remains::default() };
+        let killing = live.killing.subscribe();
         self.ask_last_words(run);
-        if left.is_empty() {
+        if left.is_nothing() {
             self.let_go(run);
             Some(Event::Exited { run, status, left: Left::Nothing })
         } else {
             let (process, mark) = (Arc::clone(&live.process), live.mark.clone());
-            watch::gone(run, process, left, mark, Sight::REAPER, self.tools.reports.clone());
+            let tree = watch::Tree { process, mark, left: left.held, killing };
+            watch::gone(run, tree, Sight::REAPER, self.tools.reports.clone());
             Some(Event::Exited { run, status, left: Left::Survivors })
         }
     }
@@ -229,6 +236,10 @@ impl Shell {
         let Some(live) = self.runs.get(&run) else { return };
         if let Err(error) = self.sight.signal(live.seen(), signal, whom) {
             warn!(run = run.0, "cannot send {signal}: {error}");
+        }
+        if signal == Signal::KILL && matches!(whom, Whom::Survivors | Whom::Tree) {
+            // Who forks faster than he is listed is hunted down by the task that waits for the tree.
+            live.killing.send_replace(true);
         }
     }
 
@@ -298,28 +309,6 @@ impl Shell {
         self.places.remove(&slot);
     }
 
-    // Readers.
-
-    pub(super) fn published(&mut self, core: &Supervisor, now: Time) -> Published {
-        self.generation += 1;
-        let facts = core.facts(now);
-        // Looked through only when it has grown well beyond what can be remembered.
-        if self.past.len() > 64 + 24 * facts.iter().map(|(_, slots)| slots.len()).sum::<usize>() {
-            let exits = facts.iter().flat_map(|(_, slots)| slots).flat_map(|slot| &slot.history);
-            let known: HashSet<RunId> = exits.map(|exit| exit.run).chain(self.runs.keys().copied()).collect();
-            self.past.retain(|run, _| known.contains(run));
-        }
-        let apps = facts
-            .into_iter()
-            .map(|(definition, slots)| PublishedApp {
-                definition: Arc::clone(definition),
-                version: slots.first().and_then(|slot| self.places.get(&slot.id)?.resolved.version.clone()),
-                slots: slots.iter().map(|slot| self.slot_view(slot)).collect(),
-            })
-            .collect();
-        Published { generation: self.generation, parked: u32::try_from(core.parked()).unwrap_or(u32::MAX), apps }
-    }
-
     /// Leaves with the guardian what a successor must know, and on disk what the next daemon must.
     pub(super) fn keep_wanted(&self, wanted: &[Wanted]) {
         let kept = keep::to_bytes(wanted).and_then(|bytes| {
@@ -332,40 +321,6 @@ impl Shell {
         if let Err(error) = kept {
             warn!("cannot keep what is wanted: {error}");
         }
-    }
-
-    fn slot_view(&self, slot: &SlotFacts<'_>) -> SlotView {
-        let clock = &self.tools.clock;
-        let place = self.places.get(&slot.id);
-        let planned = |stream| slot.definition.spec.log_path(&self.tools.logs, stream, slot.instance);
-        let live = slot.run.filter(|run| self.runs.contains_key(run));
-        SlotView {
-            id: slot.id.0,
-            instance: slot.instance,
-            state: convert::state(slot.state),
-            run: slot.last_run.map_or(0, |run| run.0),
-            pid: live.map(|run| self.pid(run)),
-            started: live.and(slot.started).map(|time| clock.epoch_millis(time)),
-            created: clock.epoch_millis(slot.created),
-            restarts: slot.restarts,
-            unstable: u32::try_from(slot.unstable).unwrap_or(u32::MAX),
-            next_attempt: slot.next_attempt.map(|time| clock.epoch_millis(time)),
-            reason: slot.reason.map(str::to_owned),
-            cpu: 0.0,
-            memory: 0,
-            out_file: place.map_or_else(|| planned(Stream::Out), |place| place.out_file.clone()),
-            error_file: place.map_or_else(|| planned(Stream::Error), |place| place.error_file.clone()),
-            pid_file: live
-                .and_then(|run| self.runs.get(&run)?.pid_file.clone())
-                .or_else(|| slot.definition.spec.pid_path(slot.instance)),
-            last_exit: None,
-            history: slot.history.iter().map(|exit| self.exit_view(exit)).collect(),
-        }
-    }
-
-    fn exit_view(&self, exit: &Exit) -> ExitView {
-        let stderr = self.past.get(&exit.run).map(|past| past.stderr.clone()).unwrap_or_default();
-        convert::exit(exit, self.tools.clock.epoch_millis(exit.time), self.pid(exit.run), stderr)
     }
 
     fn pid(&self, run: RunId) -> u32 {

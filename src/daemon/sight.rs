@@ -12,7 +12,7 @@ use crate::spec::Signal;
 use crate::supervisor::Whom;
 use crate::sys::proc_table::ProcTable;
 use crate::sys::process::{PidFd, Process};
-use crate::sys::tree::{self, Reaper, Survivors};
+use crate::sys::tree::{self, Reaper, Remains, Survivors};
 
 /// The looks of one batch; each is taken when it is needed first.
 #[derive(Debug, Default)]
@@ -47,11 +47,19 @@ impl Sight {
     }
 
     /// What is left of a run whose main process had ended before this batch arrived.
-    pub(super) fn leftovers(&mut self, run: Seen<'_>) -> Vec<PidFd> {
-        let left = self.survivors().and_then(|survivors| survivors.of(run.process, run.mark));
+    pub(super) fn leftovers(&mut self, run: Seen<'_>) -> Remains {
+        let seen = self.survivors().and_then(|survivors| survivors.of(run.process, run.mark));
+        let left = match seen {
+            // Most trees that move are ending: a second look finds nothing.
+            Ok(remains) if remains.is_moving && remains.held.is_empty() => {
+                self.survivors = None;
+                tree::leftovers(run.process, run.mark, Sight::REAPER)
+            }
+            seen => seen,
+        };
         left.unwrap_or_else(|error| {
             warn!(pid = run.process.display_pid(), "cannot see what the process left: {error}");
-            Vec::new()
+            Remains::default()
         })
     }
 
@@ -67,12 +75,12 @@ impl Sight {
                 run.process.signal(signal)
             }
             Whom::Survivors => {
-                send(Ok(self.leftovers(run)), signal);
+                send(Ok(self.leftovers(run).held), signal);
                 Ok(())
             }
             Whom::Tree => {
                 send(self.table().and_then(|table| tree::members(run.process, table)), signal);
-                send(Ok(self.leftovers(run)), signal);
+                send(Ok(self.leftovers(run).held), signal);
                 run.process.signal_group(signal).and_then(|()| run.process.signal(signal))
             }
         }

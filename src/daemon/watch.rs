@@ -6,17 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixDatagram;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::daemon::engine::Report;
+use crate::spec::Signal;
 use crate::supervisor::{ReadyBy, RunId};
 use crate::sys::process::{PidFd, Process};
 use crate::sys::readable;
-use crate::sys::tree::{self, Reaper};
+use crate::sys::tree::{self, Reaper, Remains};
 
 /// How long the survivors of a tree are waited for before they are listed again: they may have forked.
 const LIST_AGAIN: Duration = Duration::from_millis(500);
+
+/// The longest pause between two looks at a tree that is being killed.
+const KILL_AGAIN: Duration = Duration::from_millis(4);
 
 /// The pause before the status of an ended process that is being traced is asked for again.
 const HELD: Duration = Duration::from_millis(100);
@@ -43,44 +47,60 @@ pub(super) fn exit_later(run: RunId, reports: mpsc::UnboundedSender<Report>) {
     });
 }
 
-/// Reports when nothing is left of the tree of a main process that has ended. `left` is what was left at its end.
-pub(super) fn gone(
-    run: RunId,
-    process: Arc<Process>,
-    left: Vec<PidFd>,
-    mark: String,
-    reaper: Reaper,
-    reports: mpsc::UnboundedSender<Report>,
-) {
+/// A main process that has ended, and what is to become of the rest of its tree.
+pub(super) struct Tree {
+    pub(super) process: Arc<Process>,
+    /// What only this run's processes have in their environment.
+    pub(super) mark: String,
+    /// What was left at its end.
+    pub(super) left: Vec<PidFd>,
+    /// Becomes true when they have had their time: whoever is still found is killed at once.
+    pub(super) killing: watch::Receiver<bool>,
+}
+
+/// Reports when nothing is left of the tree of a main process that has ended.
+pub(super) fn gone(run: RunId, tree: Tree, reaper: Reaper, reports: mpsc::UnboundedSender<Report>) {
     tokio::spawn(async move {
+        let Tree { process, mark, left, mut killing } = tree;
         // Kept until each has ended: on its last steps a process has no environment any more by which a list could know
         // it, and still holds its sockets.
         let mut left: Vec<Arc<PidFd>> = left.into_iter().map(Arc::new).collect();
+        let mut pause = Duration::ZERO;
         loop {
             // One of them may start others: look again even when none has ended.
             let _ = tokio::time::timeout(LIST_AGAIN, all_ended(&left)).await;
             left.retain(|process| !process.has_ended_within(Duration::ZERO).unwrap_or(true));
-            let (main, mark) = (Arc::clone(&process), mark.clone());
-            let listed = tokio::task::spawn_blocking(move || tree::leftovers(&main, &mark, reaper)).await;
-            match listed {
-                Ok(Ok(listed)) if listed.is_empty() && left.is_empty() => break,
-                Ok(Ok(listed)) => {
-                    left.retain(|kept| listed.iter().all(|one| one.display_pid() != kept.display_pid()));
-                    left.extend(listed.into_iter().map(Arc::new));
+            let (main, mark, kills) = (Arc::clone(&process), mark.clone(), *killing.borrow_and_update());
+            match tokio::task::spawn_blocking(move || look(&main, &mark, reaper, kills)).await {
+                Ok(Ok(remains)) if remains.is_nothing() && left.is_empty() => break,
+                Ok(Ok(remains)) => {
+                    left.retain(|kept| remains.held.iter().all(|one| one.display_pid() != kept.display_pid()));
+                    left.extend(remains.held.into_iter().map(Arc::new));
                 }
-                Ok(Err(error)) => {
-                    warn!(run = run.0, "cannot see what the process left: {error}");
-                    tokio::time::sleep(LIST_AGAIN).await;
-                }
+                Ok(Err(error)) => warn!(run = run.0, "cannot see what the process left: {error}"),
                 Err(error) => {
                     warn!(run = run.0, "listing a tree failed: {error}");
                     break;
                 }
             }
+            // A tree may move on by forking, and be a different one each time: that must not cost a whole core.
+            let longest = if kills { KILL_AGAIN } else { LIST_AGAIN };
+            // The shell may have let go of the run; its tree is waited for all the same.
+            let _ = tokio::time::timeout(pause.min(longest), killing.wait_for(|now| *now && !kills)).await;
+            pause = (pause * 2).clamp(Duration::from_millis(1), LIST_AGAIN);
         }
         // The engine may have ended.
         let _ = reports.send(Report::Gone { run });
     });
+}
+
+/// Lists what is left and, when it has had its time, kills it in the same breath.
+fn look(main: &Process, mark: &str, reaper: Reaper, kills: bool) -> io::Result<Remains> {
+    let remains = tree::leftovers(main, mark, reaper)?;
+    for process in remains.held.iter().filter(|_| kills) {
+        process.signal(Signal::KILL)?;
+    }
+    Ok(remains)
 }
 
 /// The notification socket of a run; its file goes with it.

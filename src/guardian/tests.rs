@@ -168,18 +168,18 @@ fn daemon_with_leftovers() {
     until_line(&mut other_output, "up");
     let (quiet, _output) = start("exit 0");
     assert!(quiet.has_ended_within(LIMIT).unwrap());
-    let found_none = leftovers(&quiet, "RSX_ID=7", Reaper::Parent).unwrap().len();
+    let found_none = leftovers(&quiet, "RSX_ID=7", Reaper::Parent).unwrap().held.len();
     // A child in the session, and a daemon of the old school. It is up when its line is there.
     let orphan = "setsid sh -c 'sh -c \"echo up; exec sleep 1000\" & :' & wait $!";
     let (main, mut output) = start(&format!("sleep 1000 & {orphan}"));
     until_line(&mut output, "up");
     assert!(main.has_ended_within(LIMIT).unwrap());
-    let left = leftovers(&main, "RSX_ID=7", Reaper::Parent).unwrap();
+    let left = leftovers(&main, "RSX_ID=7", Reaper::Parent).unwrap().held;
     for process in &left {
         process.signal(Signal::KILL).unwrap();
         assert!(process.has_ended_within(LIMIT).unwrap());
     }
-    let found_then = leftovers(&main, "RSX_ID=7", Reaper::Parent).unwrap().len();
+    let found_then = leftovers(&main, "RSX_ID=7", Reaper::Parent).unwrap().held.len();
     let result = format!("quiet {found_none}, left {}, then {found_then}", left.len());
     fs::write(home().root().join("result"), result).unwrap();
     other.signal_group(Signal::KILL).unwrap();

@@ -93,3 +93,14 @@ pub(crate) fn until_line(output: &mut File, wanted: &str) {
         line.push(char::from(byte[0]));
     }
 }
+
+/// Whether a program that a test needs is there. Without it the test skips and says so, but not in CI.
+pub(crate) fn requires(program: &str) -> bool {
+    let found =
+        std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|at| at.join(program).is_file()));
+    assert!(found || std::env::var_os("CI").is_none(), "{program} is needed in CI");
+    if !found {
+        eprintln!("skipped: no {program} on the PATH");
+    }
+    found
+}

@@ -1,6 +1,6 @@
 //! How a run ends, and that nothing of its tree stays.
 
-use crate::harness::{Rsx, Watched};
+use crate::harness::{Rsx, Watched, requires};
 
 /// A child that has left its session and its parent, as daemons of the old school do.
 const OLD_SCHOOL: &str = "setsid sh -c 'sleep 4321 & echo $! > grandchild' & wait\n";
@@ -137,5 +137,39 @@ fn what_is_started_during_a_stop_ends_with_it() {
     rsx.ok("start app.sh --min-uptime 100 --kill-timeout 2s");
     rsx.wait_for_word("up");
     rsx.ok("stop app");
+    assert_eq!(rsx.processes().len(), 0, "{:?}", rsx.processes());
+}
+
+/// Forks, ends and leaves its session again and again: it is never where it was a moment ago.
+const HOPPER: &str = "
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() > 0:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    time.sleep(1000)
+print('up', flush=True)
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    os.setsid()
+    time.sleep(0.002)
+    if os.fork() > 0:
+        os._exit(0)
+";
+
+#[test]
+fn a_program_that_moves_on_by_forking_does_not_escape() {
+    if !requires("python3") {
+        return;
+    }
+    let rsx = Rsx::new();
+    rsx.write("hopper.py", HOPPER);
+    for name in ["a", "b", "c", "d"] {
+        rsx.ok(&format!("start hopper.py --name {name} --min-uptime 20 --kill-timeout 150"));
+        rsx.wait_for_text(&rsx.log(&format!("{name}-out.log")), |text| text == "up\n");
+    }
+    for name in ["a", "b", "c", "d"] {
+        rsx.ok(&format!("stop {name}"));
+        rsx.events().wait_for(name, "killed");
+    }
     assert_eq!(rsx.processes().len(), 0, "{:?}", rsx.processes());
 }

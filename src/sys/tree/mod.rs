@@ -7,21 +7,21 @@
 //! When a process has ended, all its children have a new parent already (exit(2) does that first). So whatever is left
 //! of a run hangs below the reaper, and a reaper that has no child but us says that nothing is left.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::time::{Duration, Instant};
+mod look;
+mod mark;
 
-use nix::unistd::{Pid, getsid};
+use std::io;
 
-use crate::sys::proc_table::{ProcTable, Row, StatReader, pids};
-use crate::sys::process::{Parent, PidFd, Process, wait_id};
+use crate::sys::proc_table::{ProcTable, Row, StatReader};
+use crate::sys::process::{Parent, PidFd, Process};
+use crate::sys::tree::look::{Look, Seen};
+use crate::sys::tree::mark::{Mark, mark_of};
 
-/// The most that is read of an environment; the kernel allows 6 MiB by default.
-const MAX_ENVIRONMENT: u64 = 8 << 20;
+/// How many listings one look takes at most until it has seen everybody of one moment.
+const LISTINGS: u32 = 16;
 
-/// How long a process may be in the middle of execve(2).
-const EXECUTING: Duration = Duration::from_millis(20);
+/// How many looks are taken for one answer, before what moves on is said to be there without being held.
+const LOOKS: u32 = 4;
 
 /// Which process adopts the orphans of runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,24 @@ pub enum Reaper {
 pub struct Survivors {
     reaper: libc::pid_t,
     table: ProcTable,
+    /// Somebody ended while he was looked at, and may have left a child that was not.
+    is_moving: bool,
+}
+
+/// What is left of one run.
+#[derive(Debug, Default)]
+pub struct Remains {
+    /// Who is held.
+    pub held: Vec<PidFd>,
+    /// Whether others may be there: one who was seen has ended before he could be held, and may have left a child.
+    pub is_moving: bool,
+}
+
+impl Remains {
+    /// Whether certainly nothing is left.
+    pub fn is_nothing(&self) -> bool {
+        self.held.is_empty() && !self.is_moving
+    }
 }
 
 impl Survivors {
@@ -52,17 +70,18 @@ impl Survivors {
             Reaper::Parent => nix::unistd::getppid().as_raw(),
             Reaper::Own => own,
         };
-        let mut rows = Vec::new();
-        let mut stat = StatReader::new()?;
+        let mut look = Look::new(reaper, own)?;
+        let mut is_moving = false;
         if !has_only_child(pid, own) {
-            let mut sessions = Sessions { reaper, own, known: HashMap::new() };
-            for pid in pids()?.filter(|pid| *pid != own) {
-                if sessions.may_be_left(pid) {
-                    rows.extend(stat.read(pid));
+            is_moving = true;
+            for _ in 0..LISTINGS {
+                is_moving = look.take()? == Seen::NotAll;
+                if !is_moving {
+                    break;
                 }
             }
         }
-        Ok(Survivors { reaper: pid, table: ProcTable::of(rows) })
+        Ok(Survivors { reaper: pid, table: ProcTable::of(look.into_rows()), is_moving })
     }
 
     /// What is left of one run. `mark` is an assignment that only this run's processes have in their environment.
@@ -72,27 +91,44 @@ impl Survivors {
     /// # Errors
     ///
     /// No descriptor left.
-    pub fn of(&self, main: &Process, mark: &str) -> io::Result<Vec<PidFd>> {
-        let Some(pid) = main.own_pid() else { return Ok(Vec::new()) };
+    pub fn of(&self, main: &Process, mark: &str) -> io::Result<Remains> {
+        let Some(pid) = main.own_pid() else { return Ok(Remains::default()) };
         let Some(itself) = self.table.session(pid).find(|row| row.pid == pid) else {
             // The fast path: the table is empty. (A main process that is not in it had not ended.)
-            return Ok(Vec::new());
+            return Ok(Remains { held: Vec::new(), is_moving: self.is_moving });
         };
-        let is_marked =
-            |row: &Row| row.session != pid && !row.is_zombie && row.start >= itself.start && has_mark(row.pid, mark);
+        let mut is_moving = self.is_moving;
         let mut roots: Vec<Row> = self.table.session(pid).filter(|row| row.pid != pid).collect();
-        roots.extend(self.table.children(self.reaper).filter(is_marked));
-        hold(self.table.with_descendants(roots).into_iter().filter(|row| row.pid != pid))
+        for row in self.table.children(self.reaper) {
+            if row.session != pid && !row.is_zombie && row.start >= itself.start {
+                match mark_of(row.pid, mark) {
+                    Mark::Carried => roots.push(row),
+                    Mark::Absent => {}
+                    Mark::Unknown => is_moving = true,
+                }
+            }
+        }
+        let mut remains = hold(self.table.with_descendants(roots).into_iter().filter(|row| row.pid != pid))?;
+        remains.is_moving |= is_moving;
+        Ok(remains)
     }
 }
 
-/// What is left of one run whose main process has ended and is not reaped: [`Survivors`] for one.
+/// What is left of one run whose main process has ended and is not reaped. A tree that moves on by forking while it is
+/// looked at is looked at several times.
 ///
 /// # Errors
 ///
 /// As [`Survivors::read`].
-pub fn leftovers(main: &Process, mark: &str, reaper: Reaper) -> io::Result<Vec<PidFd>> {
-    Survivors::read(reaper)?.of(main, mark)
+pub fn leftovers(main: &Process, mark: &str, reaper: Reaper) -> io::Result<Remains> {
+    let mut remains = Survivors::read(reaper)?.of(main, mark)?;
+    for _ in 1..LOOKS {
+        if !remains.is_moving || !remains.held.is_empty() {
+            break;
+        }
+        remains = Survivors::read(reaper)?.of(main, mark)?;
+    }
+    Ok(remains)
 }
 
 /// The living descendants of a run's main process, itself not included.
@@ -102,7 +138,7 @@ pub fn leftovers(main: &Process, mark: &str, reaper: Reaper) -> io::Result<Vec<P
 /// No descriptor left.
 pub fn descendants(main: &Process, table: &ProcTable) -> io::Result<Vec<PidFd>> {
     let Some(pid) = main.own_pid() else { return Ok(Vec::new()) };
-    hold(table.below(pid).into_iter())
+    Ok(hold(table.below(pid).into_iter())?.held)
 }
 
 /// The living members of a run by session or descent, its main process not included.
@@ -112,7 +148,7 @@ pub fn descendants(main: &Process, table: &ProcTable) -> io::Result<Vec<PidFd>> 
 /// No descriptor left.
 pub fn members(main: &Process, table: &ProcTable) -> io::Result<Vec<PidFd>> {
     let Some(pid) = main.own_pid() else { return Ok(Vec::new()) };
-    hold(table.members(main).into_iter().filter(|row| row.pid != pid))
+    Ok(hold(table.members(main).into_iter().filter(|row| row.pid != pid))?.held)
 }
 
 /// Everything alive below our parent but this process: for a daemon that has started nothing yet, what the daemon before
@@ -125,27 +161,32 @@ pub fn members(main: &Process, table: &ProcTable) -> io::Result<Vec<PidFd>> {
 pub fn left_with(parent: &Parent) -> io::Result<Vec<PidFd>> {
     let own = nix::unistd::getpid().as_raw();
     let table = ProcTable::read()?;
-    let left = hold(table.below(parent.pid()).into_iter().filter(|row| row.pid != own))?;
+    let left = hold(table.below(parent.pid()).into_iter().filter(|row| row.pid != own))?.held;
     // Asked last: until now the number was the parent's, and what was found below it is held.
     if parent.has_ended()? { Err(io::Error::new(io::ErrorKind::NotFound, "the parent has ended")) } else { Ok(left) }
 }
 
 /// Pidfds of these processes, as far as they are still the same ones.
-fn hold(rows: impl Iterator<Item = Row>) -> io::Result<Vec<PidFd>> {
+fn hold(rows: impl Iterator<Item = Row>) -> io::Result<Remains> {
     let mut stat = StatReader::new()?;
-    let mut held = Vec::new();
+    let mut remains = Remains::default();
     for row in rows.filter(|row| !row.is_zombie) {
         let pidfd = match PidFd::open(row.pid) {
             Ok(pidfd) => pidfd,
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                remains.is_moving = true;
+                continue;
+            }
             Err(error) => return Err(error),
         };
         // The number cannot change its owner between these two lines without the start time telling.
         if stat.read(row.pid).is_some_and(|now| now.start == row.start && !now.is_zombie) {
-            held.push(pidfd);
+            remains.held.push(pidfd);
+        } else {
+            remains.is_moving = true;
         }
     }
-    Ok(held)
+    Ok(remains)
 }
 
 /// Whether the kernel says that this process has one child and no other (proc_tid_children(5), where it is built in).
@@ -154,88 +195,24 @@ fn has_only_child(parent: libc::pid_t, child: libc::pid_t) -> bool {
     std::fs::read_to_string(path).is_ok_and(|list| list.trim() == child.to_string())
 }
 
-/// What is known of sessions, so that each is asked about once.
-struct Sessions {
-    reaper: Reaper,
-    own: libc::pid_t,
-    known: HashMap<libc::pid_t, bool>,
-}
-
-impl Sessions {
-    /// Whether a process may be left of a run that has ended: not if its session is that of a living run of ours.
-    fn may_be_left(&mut self, pid: libc::pid_t) -> bool {
-        let Ok(session) = getsid(Some(Pid::from_raw(pid))) else { return false };
-        let session = session.as_raw();
-        // 0 is the kernel's own threads.
-        if session == 0 {
-            return false;
-        }
-        let (reaper, own) = (self.reaper, self.own);
-        *self.known.entry(session).or_insert_with(|| match reaper {
-            // Our children are runs, and nothing else: a leader among them that lives explains its session.
-            Reaper::Parent => session != own && !is_living_child(session),
-            // Our children are adopted ones, too.
-            Reaper::Own => true,
-        })
-    }
-}
-
-/// waitid(2) knows its own children from other processes, and the living from the dead.
-fn is_living_child(pid: libc::pid_t) -> bool {
-    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    matches!(wait_id(libc::P_PID, pid.unsigned_abs(), flags), Ok(None))
-}
-
-/// Whether a process was executed with this assignment in its environment (proc_pid_environ(5)). One that may not be
-/// looked into has not.
-fn has_mark(pid: libc::pid_t, mark: &str) -> bool {
-    let environment = environment(pid).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())
-}
-
-/// The environment that a process was executed with.
-///
-/// In the middle of execve(2) it has none, which is not the same as being executed without one: an orphan that is
-/// looked at in just that moment must not be missed. That moment is over in far less than the time allowed here.
-fn environment(pid: libc::pid_t) -> io::Result<Vec<u8>> {
-    let deadline = Instant::now() + EXECUTING;
-    let mut is_settled = false;
-    loop {
-        let mut bytes = Vec::new();
-        File::open(format!("/proc/{pid}/environ"))?.take(MAX_ENVIRONMENT).read_to_end(&mut bytes)?;
-        if !bytes.is_empty() || is_settled || Instant::now() > deadline {
-            return Ok(bytes);
-        }
-        // Asked before the next read, so that what it reads is of the program that was executed.
-        is_settled = is_executed(pid)?;
-        std::thread::yield_now();
-    }
-}
-
-/// Whether a process has a place for its environment (proc_pid_stat(5): `env_start`); it has none while execve(2) is
-/// building it.
-fn is_executed(pid: libc::pid_t) -> io::Result<bool> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
-    let stat = String::from_utf8_lossy(&stat);
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    // The third field of the manual page is the first one behind the bracket.
-    Ok(fields.split_ascii_whitespace().nth(50 - 3).is_some_and(|start| start != "0"))
-}
-
 /// All processes that were executed with this assignment, for tests that look after what they left.
 #[cfg(test)]
 pub(crate) fn marked(mark: &str) -> Vec<PidFd> {
-    let rows = ProcTable::read().unwrap().all().filter(|row| has_mark(row.pid, mark)).collect::<Vec<_>>();
-    hold(rows.into_iter()).unwrap()
+    let table = ProcTable::read().unwrap();
+    let rows = table.all().filter(|row| mark_of(row.pid, mark) == Mark::Carried).collect::<Vec<_>>();
+    hold(rows.into_iter()).unwrap().held
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
     use crate::spec::Signal;
+    use crate::sys::process::wait_id;
     use crate::sys::spawn::spawn;
     use crate::sys::system::become_subreaper;
-    use crate::sys::testing::{LIMIT, end_of, shell, until_line, with_output};
+    use crate::sys::testing::{LIMIT, end_of, requires, shell, until_line, with_output};
 
     /// Reaps what this process has adopted, by number: other tests have children, too.
     fn end_all(left: Vec<PidFd>) {
@@ -261,7 +238,7 @@ mod tests {
         become_subreaper().unwrap();
         let (main, _output) = start("exit 3", "RSX_ID=41");
         assert!(main.has_ended_within(LIMIT).unwrap());
-        assert!(leftovers(&main, "RSX_ID=41", Reaper::Own).unwrap().is_empty());
+        assert!(leftovers(&main, "RSX_ID=41", Reaper::Own).unwrap().is_nothing());
         end_of(&main);
     }
 
@@ -271,10 +248,10 @@ mod tests {
         let (main, mut output) = start("sleep 1000 & echo up", "RSX_ID=42");
         until_line(&mut output, "up");
         assert!(main.has_ended_within(LIMIT).unwrap());
-        let left = leftovers(&main, "RSX_ID=42", Reaper::Own).unwrap();
+        let left = leftovers(&main, "RSX_ID=42", Reaper::Own).unwrap().held;
         assert_eq!(left.len(), 1);
         end_all(left);
-        assert!(leftovers(&main, "RSX_ID=42", Reaper::Own).unwrap().is_empty());
+        assert!(leftovers(&main, "RSX_ID=42", Reaper::Own).unwrap().is_nothing());
         end_of(&main);
     }
 
@@ -288,7 +265,7 @@ mod tests {
         assert!(main.has_ended_within(LIMIT).unwrap() && other.has_ended_within(LIMIT).unwrap());
         let survivors = Survivors::read(Reaper::Own).unwrap();
         for (process, mark) in [(&main, "RSX_ID=43"), (&other, "RSX_ID=44")] {
-            let left = survivors.of(process, mark).unwrap();
+            let left = survivors.of(process, mark).unwrap().held;
             assert_eq!(left.len(), 1, "{mark}");
             end_all(left);
             end_of(process);
@@ -296,40 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn an_environment_is_told_from_none() {
-        let (main, mut output) = start("env -i sh -c 'echo up; exec sleep 1000' & wait", "RSX_ID=48");
-        until_line(&mut output, "up");
-        let below = ProcTable::read().unwrap().below(main.own_pid().unwrap());
-        assert!(has_mark(main.own_pid().unwrap(), "RSX_ID=48"));
-        assert!(!has_mark(below[0].pid, "RSX_ID=48"));
-        assert!(is_executed(main.own_pid().unwrap()).unwrap());
-        main.signal_group(Signal::KILL).unwrap();
-        end_of(&main);
-    }
-
-    #[test]
     fn nothing_is_left_of_a_run_that_was_reaped() {
         let (main, _output) = start("sleep 1000 &", "RSX_ID=45");
         assert!(main.has_ended_within(LIMIT).unwrap());
         let survivors = Survivors::read(Reaper::Own).unwrap();
-        let left = survivors.of(&main, "RSX_ID=45").unwrap();
+        let left = survivors.of(&main, "RSX_ID=45").unwrap().held;
         end_of(&main);
-        assert!(survivors.of(&main, "RSX_ID=45").unwrap().is_empty());
+        assert!(survivors.of(&main, "RSX_ID=45").unwrap().held.is_empty());
         end_all(left);
-    }
-
-    #[test]
-    fn the_living_session_of_another_run_is_not_looked_into() {
-        let (other, _output) = start("exec sleep 1000", "RSX_ID=46");
-        let pid = other.own_pid().unwrap();
-        let mut sessions =
-            Sessions { reaper: Reaper::Parent, own: nix::unistd::getpid().as_raw(), known: HashMap::new() };
-        assert!(!sessions.may_be_left(pid));
-        other.signal(Signal::KILL).unwrap();
-        assert!(other.has_ended_within(LIMIT).unwrap());
-        sessions.known.clear();
-        assert!(sessions.may_be_left(pid));
-        end_of(&other);
     }
 
     #[test]
@@ -360,5 +311,41 @@ mod tests {
         assert_eq!(members(&main, &table).unwrap().len(), 1);
         found[0].signal(Signal::TERM).unwrap();
         assert_eq!(end_of(&main), crate::spec::ExitStatus::Code(0));
+    }
+
+    /// Forks, leaves its session and ends, again and again.
+    const HOPPER: &str = "
+import os, sys, time
+if os.fork() > 0: sys.exit(3)
+os.write(1, b'up\\n')
+end = time.monotonic() + 20
+while time.monotonic() < end:
+    os.setsid()
+    time.sleep(0.001)
+    if os.fork() > 0: os._exit(0)
+";
+
+    #[test]
+    fn a_tree_that_moves_on_is_never_taken_for_gone() {
+        if !requires("python3") {
+            return;
+        }
+        become_subreaper().unwrap();
+        let (main, mut output) =
+            start(&format!("exec python3 -c '{HOPPER}'").replace("b'up\\n'", "b\"up\\n\""), "RSX_ID=50");
+        until_line(&mut output, "up");
+        assert!(main.has_ended_within(LIMIT).unwrap());
+        for round in 0..200 {
+            let remains = leftovers(&main, "RSX_ID=50", Reaper::Own).unwrap();
+            assert!(!remains.is_nothing(), "look {round}");
+        }
+        loop {
+            let remains = leftovers(&main, "RSX_ID=50", Reaper::Own).unwrap();
+            if remains.is_nothing() {
+                break;
+            }
+            end_all(remains.held);
+        }
+        end_of(&main);
     }
 }
