@@ -133,6 +133,15 @@ _rsx() {
             rsx,start)
                 cmd="rsx__subcmd__start"
                 ;;
+            rsx,startOrGracefulReload)
+                cmd="rsx__subcmd__startOrReload"
+                ;;
+            rsx,startOrReload)
+                cmd="rsx__subcmd__startOrReload"
+                ;;
+            rsx,startOrRestart)
+                cmd="rsx__subcmd__startOrRestart"
+                ;;
             rsx,status)
                 cmd="rsx__subcmd__ls"
                 ;;
@@ -152,7 +161,7 @@ _rsx() {
 
     case "${cmd}" in
         rsx)
-            opts="-s -v -h --json --silent --no-color --version --help start restart reload scale stop delete del serve ls list l ps status jlist prettylist describe desc show info why env id signal send reset flush reload-logs doctor logs log pid events ping save dump resurrect kill check init import version man completions"
+            opts="-s -v -h --json --silent --no-color --version --help start restart reload startOrRestart startOrReload startOrGracefulReload scale stop delete del serve ls list l ps status jlist prettylist describe desc show info why env id signal send reset flush reload-logs doctor logs log pid events ping save dump resurrect kill check init import version man completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -424,7 +433,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__man)
-            opts="-s -h --out --json --silent --no-color --help start restart reload scale stop delete serve ls jlist prettylist describe why env id signal send reset flush reload-logs doctor logs pid events ping save resurrect kill check init import version man completions ecosystem.toml"
+            opts="-s -h --out --json --silent --no-color --help start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why env id signal send reset flush reload-logs doctor logs pid events ping save resurrect kill check init import version man completions ecosystem.toml"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -487,7 +496,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__reload)
-            opts="-f -a -m -s -h --env --only --dry-run --prune --force --update-env --no-wait --mini-list --json --silent --no-color --help"
+            opts="-f -a -n -N -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -498,6 +507,125 @@ _rsx() {
                     return 0
                     ;;
                 --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parallel)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -N)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interpreter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interpreter-args)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node-args)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cwd)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --error)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --err)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -e)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --restart-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exp-backoff-restart-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-restarts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-uptime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retry-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stop-exit-codes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --filter-env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kill-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -k)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stop-signal)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -537,7 +665,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__restart)
-            opts="-f -a -m -s -h --env --only --dry-run --prune --force --update-env --no-wait --mini-list --json --silent --no-color --help"
+            opts="-f -a -n -N -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -548,6 +676,125 @@ _rsx() {
                     return 0
                     ;;
                 --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parallel)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -N)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interpreter)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interp)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interpreter-args)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --node-args)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cwd)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --error)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --err)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -e)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --restart-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exp-backoff-restart-delay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-restarts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-uptime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --retry-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stop-exit-codes)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --filter-env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kill-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -k)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stop-signal)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -615,7 +862,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__serve)
-            opts="-n -f -a -s -h --spa --basic-auth --name --dry-run --prune --force --update-env --no-wait --json --silent --no-color --help"
+            opts="-n -f -a -s -h --spa --basic-auth --name --dry-run --prune --force --update-env --parallel --attach --no-wait --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -630,6 +877,10 @@ _rsx() {
                     return 0
                     ;;
                 -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parallel)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -655,7 +906,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__start)
-            opts="-f -a -n -N -i -x -o -e -k -m -s -h --env --only --dry-run --prune --force --update-env --no-wait --name --namespace --instances --fork --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --no-autostart --mini-list --json --silent --no-color --help"
+            opts="-f -a -i -x -n -N -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --instances --fork --no-autostart --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -666,6 +917,18 @@ _rsx() {
                     return 0
                     ;;
                 --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parallel)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --instances)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -i)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -682,14 +945,6 @@ _rsx() {
                     return 0
                     ;;
                 -N)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --instances)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -i)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -740,6 +995,14 @@ _rsx() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --pid)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --restart-delay)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -781,6 +1044,58 @@ _rsx() {
                     return 0
                     ;;
                 --stop-signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rsx__subcmd__startOrReload)
+            opts="-f -a -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --mini-list --json --silent --no-color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parallel)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rsx__subcmd__startOrRestart)
+            opts="-f -a -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --mini-list --json --silent --no-color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --env)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --parallel)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -872,9 +1187,9 @@ _rsx_live() {
         else
             verb=$word
             case $verb in
-                start) first=0 files=1 values=' --env --only -n --name -N --namespace -i --instances --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
-                restart) first=0 values=' --env --only ' ;;
-                reload) first=0 values=' --env --only ' ;;
+                start) first=0 files=1 values=' --env --only --parallel -i --instances -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
+                restart) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
+                reload) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
                 scale) first=0 values='  ' ;;
                 stop) first=0 values=' --only ' ;;
                 delete | del) first=0 values=' --only ' ;;

@@ -32,6 +32,9 @@ complete -c rsx -n "__fish_rsx_needs_command" -s h -l help -d 'Print help'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "start" -d 'Make apps run, and be ready when this returns'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "restart" -d 'Stop and start, also what is stopped; of a file: apply it, and restart what is unchanged'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "reload" -d 'Restart without downtime; in fork mode there is no such thing, and it restarts'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "startOrRestart" -d 'Apply config files, and restart what is unchanged'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "startOrReload" -d 'Apply config files, and reload what is unchanged'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "startOrGracefulReload" -d 'Apply config files, and reload what is unchanged'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "scale" -d 'Change the number of instances'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "stop" -d 'Stop, and keep in the list'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "delete" -d 'Stop and forget'
@@ -74,14 +77,16 @@ complete -c rsx -n "__fish_rsx_needs_command" -f -a "man" -d 'The manual page of
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "completions" -d 'A script that completes verbs, flags and names of apps'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l env -d 'Take the variables of `env_NAME`, too' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l only -d 'Only these apps of the file' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l parallel -d 'Start or restart so many instances at a time; default: all' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s i -l instances -d 'How many instances: a number, `max`, -1 for one less than there are cores' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s n -l name -d 'Its name; default: the script\'s without extension' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s N -l namespace -d 'The group it belongs to' -r
-complete -c rsx -n "__fish_rsx_using_subcommand start" -s i -l instances -d 'How many instances: a number, `max`, -1 for one less than there are cores' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l interpreter -l interp -d 'What executes the script; `none`: the script itself' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l interpreter-args -l node-args -d 'Arguments before the script' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l cwd -d 'The working directory' -r -f -a "(__fish_complete_directories)"
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s o -l output -l out -d 'The file for standard output' -r -F
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s e -l error -l err -d 'The file for standard error' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s p -l pid -d 'The file that holds its pid while it runs' -r -F
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l restart-delay -d 'Pause before each restart' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l exp-backoff-restart-delay -d 'First pause of a growing one' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l max-restarts -d 'Quick exits until it is given up' -r
@@ -96,13 +101,14 @@ complete -c rsx -n "__fish_rsx_using_subcommand start" -l dry-run -d 'Print the 
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l prune -d 'Delete apps that the file no longer declares'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s f -l force -d 'Take over names that another file or folder owns'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s a -l update-env -d 'Existing apps take this shell\'s environment'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l attach -d 'Follow the logs afterwards, until Ctrl-C'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-wait -d 'Return as soon as the plan is accepted'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s x -l fork -d 'Run instances side by side, each binding for itself'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-autostart -d 'Add it to the list without starting it'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l merge-logs -d 'One log file for all instances'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l disable-logs -d 'Write no logs'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-autorestart -d 'Do not restart it when it ends'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-treekill -d 'Stop its main process only'
-complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-autostart -d 'Add it to the list without starting it'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s m -l mini-list -d 'Print a short table afterwards'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s s -l silent -d 'Print errors only'
@@ -110,11 +116,35 @@ complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-color -d 'Print wit
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s h -l help -d 'Print help'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l env -d 'Take the variables of `env_NAME`, too' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l only -d 'Only these apps of the file' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l parallel -d 'Start or restart so many instances at a time; default: all' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s n -l name -d 'Its name; default: the script\'s without extension' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s N -l namespace -d 'The group it belongs to' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l interpreter -l interp -d 'What executes the script; `none`: the script itself' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l interpreter-args -l node-args -d 'Arguments before the script' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l cwd -d 'The working directory' -r -f -a "(__fish_complete_directories)"
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s o -l output -l out -d 'The file for standard output' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s e -l error -l err -d 'The file for standard error' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s p -l pid -d 'The file that holds its pid while it runs' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l restart-delay -d 'Pause before each restart' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l exp-backoff-restart-delay -d 'First pause of a growing one' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l max-restarts -d 'Quick exits until it is given up' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l min-uptime -d 'A shorter life is a quick exit' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l retry-after -d 'When to try again what was given up; `off`: never' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l stop-exit-codes -d 'Exit codes that mean "finished"' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l filter-env -d 'Withhold variables of this shell whose names contain one of these; `true`: all but the necessary' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l listen-timeout -d 'How long it may take to be ready' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s k -l kill-timeout -d 'How long it may take to end before SIGKILL' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l stop-signal -d 'The first signal of a stop' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l dry-run -d 'Print the plan and change nothing'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l prune -d 'Delete apps that the file no longer declares'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -s f -l force -d 'Take over names that another file or folder owns'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -s a -l update-env -d 'Existing apps take this shell\'s environment'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l attach -d 'Follow the logs afterwards, until Ctrl-C'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l no-wait -d 'Return as soon as the plan is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l merge-logs -d 'One log file for all instances'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l disable-logs -d 'Write no logs'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l no-autorestart -d 'Do not restart it when it ends'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l no-treekill -d 'Stop its main process only'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -s m -l mini-list -d 'Print a short table afterwards'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -s s -l silent -d 'Print errors only'
@@ -122,16 +152,82 @@ complete -c rsx -n "__fish_rsx_using_subcommand restart" -l no-color -d 'Print w
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -s h -l help -d 'Print help'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l env -d 'Take the variables of `env_NAME`, too' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l only -d 'Only these apps of the file' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l parallel -d 'Start or restart so many instances at a time; default: all' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -s n -l name -d 'Its name; default: the script\'s without extension' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -s N -l namespace -d 'The group it belongs to' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l interpreter -l interp -d 'What executes the script; `none`: the script itself' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l interpreter-args -l node-args -d 'Arguments before the script' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l cwd -d 'The working directory' -r -f -a "(__fish_complete_directories)"
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -s o -l output -l out -d 'The file for standard output' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -s e -l error -l err -d 'The file for standard error' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -s p -l pid -d 'The file that holds its pid while it runs' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l restart-delay -d 'Pause before each restart' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l exp-backoff-restart-delay -d 'First pause of a growing one' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l max-restarts -d 'Quick exits until it is given up' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l min-uptime -d 'A shorter life is a quick exit' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l retry-after -d 'When to try again what was given up; `off`: never' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l stop-exit-codes -d 'Exit codes that mean "finished"' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l filter-env -d 'Withhold variables of this shell whose names contain one of these; `true`: all but the necessary' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l listen-timeout -d 'How long it may take to be ready' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -s k -l kill-timeout -d 'How long it may take to end before SIGKILL' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l stop-signal -d 'The first signal of a stop' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l dry-run -d 'Print the plan and change nothing'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l prune -d 'Delete apps that the file no longer declares'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s f -l force -d 'Take over names that another file or folder owns'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s a -l update-env -d 'Existing apps take this shell\'s environment'
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l attach -d 'Follow the logs afterwards, until Ctrl-C'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l no-wait -d 'Return as soon as the plan is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l merge-logs -d 'One log file for all instances'
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l disable-logs -d 'Write no logs'
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l no-autorestart -d 'Do not restart it when it ends'
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l no-treekill -d 'Stop its main process only'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s m -l mini-list -d 'Print a short table afterwards'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l no-color -d 'Print without colour (as NO_COLOR does)'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -l env -d 'Take the variables of `env_NAME`, too' -r
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -l only -d 'Only these apps of the file' -r
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -l parallel -d 'Start or restart so many instances at a time; default: all' -r
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -l dry-run -d 'Print the plan and change nothing'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -l prune -d 'Delete apps that the file no longer declares'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -s f -l force -d 'Take over names that another file or folder owns'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -s a -l update-env -d 'Existing apps take this shell\'s environment'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -l attach -d 'Follow the logs afterwards, until Ctrl-C'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -l no-wait -d 'Return as soon as the plan is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -s m -l mini-list -d 'Print a short table afterwards'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrRestart" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -l env -d 'Take the variables of `env_NAME`, too' -r
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -l only -d 'Only these apps of the file' -r
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -l parallel -d 'Start or restart so many instances at a time; default: all' -r
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -l dry-run -d 'Print the plan and change nothing'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -l prune -d 'Delete apps that the file no longer declares'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -s f -l force -d 'Take over names that another file or folder owns'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -s a -l update-env -d 'Existing apps take this shell\'s environment'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -l attach -d 'Follow the logs afterwards, until Ctrl-C'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -l no-wait -d 'Return as soon as the plan is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -s m -l mini-list -d 'Print a short table afterwards'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrReload" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -l env -d 'Take the variables of `env_NAME`, too' -r
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -l only -d 'Only these apps of the file' -r
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -l parallel -d 'Start or restart so many instances at a time; default: all' -r
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -l dry-run -d 'Print the plan and change nothing'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -l prune -d 'Delete apps that the file no longer declares'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -s f -l force -d 'Take over names that another file or folder owns'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -s a -l update-env -d 'Existing apps take this shell\'s environment'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -l attach -d 'Follow the logs afterwards, until Ctrl-C'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -l no-wait -d 'Return as soon as the plan is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -s m -l mini-list -d 'Print a short table afterwards'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand startOrGracefulReload" -s h -l help -d 'Print help'
 complete -c rsx -n "__fish_rsx_using_subcommand scale" -l no-wait -d 'Return as soon as it is accepted'
 complete -c rsx -n "__fish_rsx_using_subcommand scale" -s m -l mini-list -d 'Print a short table afterwards'
 complete -c rsx -n "__fish_rsx_using_subcommand scale" -l json -d 'Print the answer as JSON on stdout'
@@ -161,11 +257,13 @@ complete -c rsx -n "__fish_rsx_using_subcommand del" -l no-color -d 'Print witho
 complete -c rsx -n "__fish_rsx_using_subcommand del" -s h -l help -d 'Print help'
 complete -c rsx -n "__fish_rsx_using_subcommand serve" -l basic-auth -d 'Ask for a password' -r
 complete -c rsx -n "__fish_rsx_using_subcommand serve" -s n -l name -d 'Its name; default: static-page-server-PORT' -r
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -l parallel -d 'Start or restart so many instances at a time; default: all' -r
 complete -c rsx -n "__fish_rsx_using_subcommand serve" -l spa -d 'Answer unknown paths with index.html'
 complete -c rsx -n "__fish_rsx_using_subcommand serve" -l dry-run -d 'Print the plan and change nothing'
 complete -c rsx -n "__fish_rsx_using_subcommand serve" -l prune -d 'Delete apps that the file no longer declares'
 complete -c rsx -n "__fish_rsx_using_subcommand serve" -s f -l force -d 'Take over names that another file or folder owns'
 complete -c rsx -n "__fish_rsx_using_subcommand serve" -s a -l update-env -d 'Existing apps take this shell\'s environment'
+complete -c rsx -n "__fish_rsx_using_subcommand serve" -l attach -d 'Follow the logs afterwards, until Ctrl-C'
 complete -c rsx -n "__fish_rsx_using_subcommand serve" -l no-wait -d 'Return as soon as the plan is accepted'
 complete -c rsx -n "__fish_rsx_using_subcommand serve" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand serve" -s s -l silent -d 'Print errors only'
@@ -396,5 +494,5 @@ complete -c rsx -n "__fish_rsx_using_subcommand kill" -f
 complete -c rsx -n "__fish_rsx_using_subcommand init" -f -a "simple"
 complete -c rsx -n "__fish_rsx_using_subcommand import" -f -a "pm2"
 complete -c rsx -n "__fish_rsx_using_subcommand version" -f
-complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart reload scale stop delete serve ls jlist prettylist describe why env id signal send reset flush reload-logs doctor logs pid events ping save resurrect kill check init import version man completions ecosystem.toml"
+complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why env id signal send reset flush reload-logs doctor logs pid events ping save resurrect kill check init import version man completions ecosystem.toml"
 complete -c rsx -n "__fish_rsx_using_subcommand completions" -f -a "bash zsh fish"

@@ -5,6 +5,8 @@
 #[path = "it/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the harness serves the other end to end tests, too")]
 mod harness;
+#[path = "arrive/npm.rs"]
+mod npm;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -14,6 +16,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::harness::{LIMIT, Rsx, command_of, free_port, get, requires};
+use crate::npm::packages;
 
 /// A project of a real shape. Cargo runs tests in the package's folder.
 const PROJECT: &str = "tests/data/pm2-project";
@@ -34,9 +37,24 @@ const NOT_YET: &[&str] = &[
 
 /// Copies the project into the scratch folder.
 fn project(rsx: &Rsx) {
-    for name in ["ecosystem.config.js", "package.json", "api/server.js", "worker/worker.js"] {
+    for name in [
+        "ecosystem.config.js",
+        "package.json",
+        "api/server.js",
+        "worker/worker.js",
+        "admin/server.js",
+        "admin/public/style.css",
+    ] {
         rsx.write(name, fs::read(Path::new(PROJECT).join(name)).unwrap());
     }
+}
+
+/// The project with what it needs from npm; false: that cannot be had here.
+fn project_with_packages(rsx: &Rsx) -> bool {
+    let Some(packages) = packages(Path::new(PROJECT)) else { return false };
+    project(rsx);
+    symlink(packages, rsx.scratch().join("node_modules")).unwrap();
+    true
 }
 
 /// The configuration without what this version refuses.
@@ -80,12 +98,37 @@ fn check_names_every_value_of_an_unchanged_project_that_this_version_refuses() {
 }
 
 #[test]
-fn the_rest_of_the_project_runs_in_fork_mode() {
-    if !requires("node") {
+fn an_app_of_an_unchanged_project_that_this_version_can_run_runs() {
+    let (mut rsx, port) = (Rsx::new(), free_port());
+    if !project_with_packages(&rsx) {
         return;
     }
-    let (mut rsx, port) = (Rsx::new(), free_port());
-    project(&rsx);
+    rsx.set_env("ADMIN_PORT", port.to_string());
+    rsx.fails(6, "start --env production").says(&["8 problems", "`--only admin` takes what this version can run"]);
+    let done = rsx.ok("start ecosystem.config.js --only admin --env production");
+    done.prints(&["+ admin", "online"]).says(&["left out, and with problems: `api`, `worker`", "rsx check FILE"]);
+    assert!(!done.err.contains("wait_ready"), "{}", done.err);
+    let settings = body(&get(port, "/settings"));
+    assert_eq!(settings, json!({ "env": "production", "level": "warn", "options": ["--max-old-space-size=64"] }));
+    assert!(get(port, "/static/style.css").ends_with("body { margin: 0 }\n"));
+    rsx.wait_for_text(&rsx.scratch().join("logs/admin.log"), |text| text == format!("admin on {port}\n"));
+    let number = fs::read_to_string(rsx.scratch().join("run/admin.pid")).unwrap();
+    assert_eq!(number, format!("{}\n", rsx.pid("admin")));
+    // The chosen environment is remembered, as are the apps that cannot run yet: each time by name.
+    rsx.ok("restart ecosystem.config.js --only admin");
+    assert_eq!(body(&get(port, "/settings"))["env"], "production");
+    rsx.fails(6, "restart ecosystem.config.js").says(&["apps[0].wait_ready", "apps[1].cron_restart", "8 problems"]);
+    rsx.ok("delete ecosystem.config.js --only admin");
+    assert!(!rsx.scratch().join("run/admin.pid").exists());
+}
+
+#[test]
+fn the_rest_of_the_project_runs_in_fork_mode() {
+    let (mut rsx, port, admin) = (Rsx::new(), free_port(), free_port());
+    if !project_with_packages(&rsx) {
+        return;
+    }
+    rsx.set_env("ADMIN_PORT", admin.to_string());
     rsx.write("ecosystem.config.js", edited());
     rsx.set_env("SHOP_PORT", port.to_string());
     rsx.ok("start --env production").prints(&["api", "worker"]);
@@ -100,6 +143,7 @@ fn the_rest_of_the_project_runs_in_fork_mode() {
     let (api, worker) = (rsx.pid("api"), rsx.pid("worker"));
     // Evaluated again, the file means the same.
     rsx.ok("start ecosystem.config.js --env production").prints(&["= api: unchanged", "= worker: unchanged"]);
+    assert!(get(port, "/orders/1").starts_with("HTTP/1.1 404"));
     assert_eq!((rsx.pid("api"), rsx.pid("worker")), (api, worker));
     rsx.ok("restart ecosystem.config.js --only worker --env production");
     assert_eq!(rsx.pid("api"), api);

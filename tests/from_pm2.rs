@@ -52,7 +52,16 @@ const FLAGS: &str = "--name --namespace --instances --cwd --interpreter --interp
     --only --update-env --filter-env --force --parallel --no-autostart --no-daemon --attach --pid --uid --gid --silent \
     --mini-list --sort --no-pmx --no-automation --trace --disable-trace --deep-monitoring --v8 --event-loop-inspector \
     --no-vizion --source-map-support --disable-source-map-support --container --dist --image-name --node-version --write \
-    --hp --service-name";
+    --hp --service-name --execute-command --fresh --wait-ip -i -n -x -f -a -p -o -e -l -w -c -k -u -s -m";
+
+/// Flags that take a value, and one that they take.
+const VALUES: &[(&str, &str)] = &[
+    ("--name -n --namespace --interpreter --interpreter-args --node-args --log-date-format --log-type", "x"),
+    ("--output -o --error -e --log -l --pid -p --cwd --hp --service-name --image-name --node-version", "/tmp/x"),
+    ("--instances -i --max-restarts --stop-exit-codes --parallel", "2"),
+    ("--restart-delay --exp-backoff-restart-delay --min-uptime --kill-timeout -k --listen-timeout --watch-delay", "2"),
+    ("--max-memory-restart --cron -c --ignore-watch --ext --env --only --filter-env --uid --gid -u --sort", "x"),
+];
 
 #[test]
 fn the_table_of_keys_is_the_one_that_the_program_reads() {
@@ -93,6 +102,36 @@ fn every_verb_of_pm2_works_or_says_what_takes_its_place() {
         let said = String::from_utf8(done.stderr).unwrap();
         let is_known = ["is not in this version yet", "rsx has no verb"].iter().any(|words| said.contains(words));
         assert!(done.status.success() || (done.status.code() == Some(2) && is_known), "{verb}: {said}");
+    }
+}
+
+#[test]
+fn every_flag_of_pm2_is_taken_or_noticed_or_refused_by_its_name() {
+    let home = tempfile::tempdir().unwrap();
+    for flag in FLAGS.split_whitespace() {
+        let value =
+            VALUES.iter().find(|(flags, _)| flags.split(' ').any(|known| known == flag)).map(|(_, value)| *value);
+        let line: Vec<&str> = match flag {
+            "--sort" => vec!["ls", flag, "name"],
+            // What is named does not exist: nothing is started whatever the flags mean.
+            _ => ["start", "./nowhere.js", flag].into_iter().chain(value).collect(),
+        };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rsx"));
+        command.args(&line).env("RSX_HOME", home.path().join("h")).current_dir(home.path());
+        let done = command.output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(
+            !["unexpected argument", "invalid value", "required"].iter().any(|words| said.contains(words)),
+            "{flag}: {said}"
+        );
+        let is_known = ["no effect", "is not in this version yet", "nowhere.js", "choose from a config file"];
+        assert!(
+            flag == "-s"
+                || flag == "--silent"
+                || done.status.success()
+                || is_known.iter().any(|words| said.contains(words)),
+            "{flag}: {said}"
+        );
     }
 }
 

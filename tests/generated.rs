@@ -110,7 +110,7 @@ fn bash_completes_verbs_flags_and_their_values() {
     assert_eq!(completed("rsx desc"), ["desc", "describe"]);
     assert_eq!(completed("rsx stop --no-w"), ["--no-wait"]);
     assert_eq!(completed("rsx completions z"), ["zsh"]);
-    assert_eq!(completed("rsx man sta"), ["start"]);
+    assert_eq!(completed("rsx man sta"), ["start", "startOrReload", "startOrRestart"]);
     assert!(!completed("rsx start --name a").contains(&"api".to_owned()), "the name is a new one");
     assert!(!completed("rsx start app.js -- a").contains(&"api".to_owned()), "behind -- are the program's arguments");
 }

@@ -142,6 +142,7 @@ fn the_table_of_refusals_has_the_codes_that_are_sent() {
         Refusal::NameTaken { name: String::new(), owner: String::new(), asked_by: String::new() },
         Refusal::Leaving,
         Refusal::Instances { name: String::new(), wanted: 0, limit: 1 },
+        Refusal::Unchangeable { name: String::new(), why: String::new() },
         Refusal::State { why: String::new() },
     ] {
         let sent: Value = serde_json::from_slice(&write_refusal(1, &refusal)).unwrap();

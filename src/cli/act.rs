@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use crate::cli::args::{ApplyArgs, FileArgs, FilesArgs, RestartArgs, StopArgs, TargetArgs};
+use crate::cli::logs::Attach;
 use crate::cli::progress::{self, FIRST_LIMIT};
 use crate::cli::render::{outcome, table::Extent};
 use crate::cli::session::Session;
-use crate::cli::{apply, outside, start, targets};
+use crate::cli::{apply, declared, outside, start, targets};
 use crate::client::ClientError;
 use crate::error::{ExitCode, Failure};
 use crate::proto::{Act, Call, Outcome, Target, Unchanged};
+use crate::spec::Changes;
 
 /// What a reload is as long as no app is in cluster mode.
 const NO_RELOAD: &str = "notice: in fork mode a reload is a restart: each instance stops before it starts";
@@ -17,21 +19,21 @@ const NO_RELOAD: &str = "notice: in fork mode a reload is a restart: each instan
 /// Runs `rsx stop`.
 pub(super) fn stop(session: &mut Session, args: &StopArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &args.only)?;
-    let act = Act { targets, update_env: None, no_wait: args.no_wait };
+    let act = Act { targets, update_env: None, changes: None, parallel: None, no_wait: args.no_wait };
     carry_out(session, act, Call::Stop, "stopped", extent(args.mini_list))
 }
 
 /// Runs `rsx delete`.
 pub(super) fn delete(session: &mut Session, args: &StopArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &args.only)?;
-    let act = Act { targets, update_env: None, no_wait: args.no_wait };
+    let act = Act { targets, update_env: None, changes: None, parallel: None, no_wait: args.no_wait };
     carry_out(session, act, Call::Delete, "deleted", extent(args.mini_list))
 }
 
 /// Runs `rsx reset`.
 pub(super) fn reset(session: &mut Session, args: &TargetArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &[])?;
-    let act = Act { targets, update_env: None, no_wait: false };
+    let act = Act { targets, update_env: None, changes: None, parallel: None, no_wait: false };
     carry_out(session, act, Call::Reset, "counters set back:", Extent::Full)
 }
 
@@ -49,35 +51,51 @@ pub(super) fn start_or_reload(session: &mut Session, args: &FilesArgs) -> Result
 
 /// Runs `rsx startOrRestart`.
 pub(super) fn start_or_restart(session: &mut Session, args: &FilesArgs) -> Result<ExitCode, Failure> {
-    if let Some(word) = args.files.iter().find(|word| !is_file_of_apps(session, word)) {
+    if let Some(word) = args.files.iter().find(|word| !declared::is_declaration(session, word)) {
         return Err(Failure::new(ExitCode::Usage, format!("`{word}` is no config file"))
             .hint(format!("`rsx restart {word}` restarts what is in the list")));
     }
     let files: Vec<&String> = args.files.iter().collect();
-    apply_files(session, &files, &args.file, &args.apply, extent(args.mini_list))
+    let mut attach = Attach::begin(session, &args.apply)?;
+    let code = apply_files(session, &files, &args.file, &args.apply, (extent(args.mini_list), attach.as_mut()))?;
+    attach.map_or(Ok(code), |attach| attach.follow(session, code))
 }
 
 /// Runs `rsx restart`: files are applied first, and what is unchanged in them is restarted, too.
 pub(super) fn restart(session: &mut Session, args: &RestartArgs) -> Result<ExitCode, Failure> {
+    let mut attach = Attach::begin(session, &args.apply)?;
+    let code = restart_all(session, args, attach.as_mut())?;
+    attach.map_or(Ok(code), |attach| attach.follow(session, code))
+}
+
+fn restart_all(
+    session: &mut Session,
+    args: &RestartArgs,
+    mut attach: Option<&mut Attach>,
+) -> Result<ExitCode, Failure> {
     let extent = extent(args.mini_list);
     let (files, words): (Vec<&String>, Vec<&String>) =
-        args.targets.iter().partition(|word| is_file_of_apps(session, word));
+        args.targets.iter().partition(|word| declared::is_declaration(session, word));
     if files.is_empty() && (args.file.env.is_some() || !args.file.only.is_empty()) {
         let message = "`--env` and `--only` choose from a config file, and none was named";
         return Err(Failure::new(ExitCode::Usage, message).hint("rsx restart ecosystem.toml --only api"));
     }
+    let changes = changes(session, args, files.first().map(|file| file.as_str()))?;
     let mut code = ExitCode::Done;
     if !files.is_empty() {
-        code = apply_files(session, &files, &args.file, &args.apply, extent)?;
+        code = apply_files(session, &files, &args.file, &args.apply, (extent, attach.as_deref_mut()))?;
     }
     if words.is_empty() || code == ExitCode::Interrupted {
         return Ok(code);
     }
     let words: Vec<String> = words.into_iter().cloned().collect();
     let targets = targets::read(session, &words, &[])?;
+    if let Some(attach) = attach {
+        attach.named(words);
+    }
     let update_env = args.apply.update_env.then(|| outside::inherited_env(session.environment()));
     let edited = edited_files(session, &targets);
-    let act = Act { targets, update_env, no_wait: args.apply.no_wait };
+    let act = Act { targets, update_env, changes, parallel: args.apply.parallel, no_wait: args.apply.no_wait };
     let done = carry_out(session, act, Call::Restart, "restarted", extent)?;
     for (file, name) in edited {
         session.out.talk(&format!(
@@ -89,29 +107,43 @@ pub(super) fn restart(session: &mut Session, args: &RestartArgs) -> Result<ExitC
     Ok(if done == ExitCode::Done { code } else { done })
 }
 
+/// The new values that the flags give to what is in the list.
+fn changes(session: &mut Session, args: &RestartArgs, file: Option<&str>) -> Result<Option<Box<Changes>>, Failure> {
+    let flags = start::values(&args.values);
+    if flags.is_empty() && args.args.is_empty() {
+        return Ok(None);
+    }
+    if let Some(file) = file {
+        let message = format!("flags change what is in the list, and `{file}` is a file of apps");
+        return Err(Failure::new(ExitCode::Usage, message).hint("write the values into the file, by the same names"));
+    }
+    let verb = format!("rsx {} {}", session.verb, args.targets.join(" "));
+    let (changes, warnings) = outside::changes_from_flags(session, &verb, &flags, &args.args)?;
+    warn(session, &warnings);
+    Ok(Some(Box::new(changes)))
+}
+
 /// Applies files, and restarts what is unchanged in them.
 fn apply_files(
     session: &mut Session,
     files: &[&String],
     file: &FileArgs,
     how: &ApplyArgs,
-    extent: Extent,
+    (extent, attach): (Extent, Option<&mut Attach>),
 ) -> Result<ExitCode, Failure> {
     start::refuse_partial_prune(how, file)?;
     let (mut apps, mut names) = (Vec::new(), Vec::new());
     for path in files {
-        let path = session.cwd().join(path);
-        let loaded = outside::load(session, &path, file.env.as_deref(), &file.only)?;
+        let loaded = declared::load(session, path, file)?;
         warn(session, &loaded.warnings);
         apps.extend(loaded.apps);
         names.extend(loaded.names);
     }
+    if let Some(attach) = attach {
+        attach.declared(session, &apps)?;
+    }
     let wish = apply::declaration(session, apps, how, Unchanged::Restart);
     apply::apply(session, wish, &names, extent)
-}
-
-fn is_file_of_apps(session: &Session, word: &str) -> bool {
-    outside::is_config_path(word) && session.cwd().join(word).is_file()
 }
 
 /// Starts what targets name (`rsx start api`).

@@ -31,6 +31,7 @@ pub(super) fn declaration(session: &Session, apps: Vec<AppSpec>, flags: &ApplyAr
         prune: flags.prune,
         force: flags.force,
         update_env: flags.update_env,
+        parallel: flags.parallel,
         no_wait: flags.no_wait,
     }
 }

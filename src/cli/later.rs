@@ -78,6 +78,10 @@ const fn later(long: &'static str, short: Option<char>, takes_value: bool) -> Fl
     }
 }
 
+const fn later_but(long: &'static str, takes_value: bool, meanwhile: &'static str) -> Flag {
+    Flag { long, aliases: &[], short: None, takes_value, fate: Fate::Later(meanwhile) }
+}
+
 const fn replaced(long: &'static str, takes_value: bool, by: &'static str) -> Flag {
     Flag { long, aliases: &[], short: None, takes_value, fate: Fate::Replaced(by) }
 }
@@ -100,11 +104,7 @@ const APP_FLAGS: &[Flag] = &[
     later("shutdown-with-message", None, false),
     Flag { aliases: &["uid"], ..later("user", Some('u'), true) },
     Flag { aliases: &["gid"], ..later("group", None, true) },
-    later("ext", None, true),
-    later("pid", Some('p'), true),
-    later("no-daemon", None, false),
-    later("attach", None, false),
-    later("parallel", None, true),
+    later_but("ext", true, "it chooses among the files that are watched, and watching comes later"),
     replaced("no-pmx", false, NO_AGENT),
     replaced("pmx", false, NO_AGENT),
     replaced("no-automation", false, NO_AGENT),
@@ -121,41 +121,64 @@ const APP_FLAGS: &[Flag] = &[
     replaced("dist", false, NO_CONTAINER),
     replaced("image-name", true, NO_CONTAINER),
     replaced("node-version", true, "`--interpreter /path/to/node` chooses one"),
-    replaced("write", false, "`rsx init` writes a file to start from"),
+    Flag { short: Some('w'), ..replaced("write", false, "`rsx init` writes a file to start from") },
+    replaced("fresh", false, NO_CONTAINER),
+    replaced("wait-ip", false, "`rsx startup` will order its unit behind the network"),
     replaced("hp", true, "`HOME` of the shell is the app's"),
     replaced("service-name", true, "the unit will be named by `rsx startup`"),
 ];
+
+/// Flags of `start` that `restart` and `reload` of PM2 take, too, without an effect.
+const KEPT: &[Flag] = &[
+    Flag { short: Some('i'), ..replaced("instances", true, "`rsx scale NAME N` changes the number of instances") },
+    Flag { short: Some('x'), aliases: &["execute-command"], ..replaced("fork", false, "every app is in fork mode") },
+    replaced("no-autostart", false, "it is in the list already"),
+];
+
+/// PM2 takes this one with every verb.
+const NO_DAEMON: Flag = later_but(
+    "no-daemon",
+    false,
+    "`rsx start … --attach` shows the logs of what it starts; `rsx runtime`, the foreground for containers, comes later",
+);
 
 /// Which verb knows which of these flags.
 const FLAGS: &[(&str, &[Flag])] = &[
     ("start", APP_FLAGS),
     ("restart", APP_FLAGS),
+    ("restart", KEPT),
     ("reload", APP_FLAGS),
+    ("reload", KEPT),
     ("startOrRestart", APP_FLAGS),
     ("startOrReload", APP_FLAGS),
     ("stop", &[later("watch", None, false)]),
 ];
 
 /// The command line with all known flags added, hidden from help.
-pub(super) fn with_known_flags(mut command: Command) -> Command {
-    for (verb, flags) in FLAGS {
-        command = command.mut_subcommand(verb, |mut sub| {
-            for flag in *flags {
-                let arg = Arg::new(format!("known:{}", flag.long)).long(flag.long).aliases(flag.aliases).hide(true);
-                let arg = if flag.takes_value {
-                    arg.action(ArgAction::Append).num_args(1).allow_hyphen_values(true)
-                } else {
-                    arg.action(ArgAction::Count)
-                };
-                sub = sub.arg(match flag.short {
-                    Some(short) => arg.short(short),
-                    None => arg,
-                });
-            }
-            sub
-        });
+pub(super) fn with_known_flags(command: Command) -> Command {
+    let command = command.arg(NO_DAEMON.arg().global(true));
+    FLAGS.iter().fold(command, |command, (verb, flags)| {
+        command.mut_subcommand(verb, |sub| flags.iter().fold(sub, |sub, flag| sub.arg(flag.arg())))
+    })
+}
+
+impl Flag {
+    fn arg(&self) -> Arg {
+        let arg = Arg::new(self.id()).long(self.long).aliases(self.aliases).hide(true);
+        let arg = if self.takes_value {
+            arg.action(ArgAction::Append).num_args(1).allow_hyphen_values(true)
+        } else {
+            arg.action(ArgAction::Count)
+        };
+        match self.short {
+            Some(short) => arg.short(short),
+            None => arg,
+        }
     }
-    command
+
+    fn id(&self) -> String {
+        format!("known:{}", self.long)
+    }
 }
 
 /// Refuses the command line if its verb is one of the known words. Looked at before clap, which would otherwise suggest
@@ -177,9 +200,8 @@ pub(super) fn refuse_verb<'a>(args: impl Iterator<Item = &'a str>) -> Result<(),
 pub(super) fn judge_flags(verb: &str, matches: &ArgMatches) -> Result<Vec<String>, Failure> {
     let mut notices = Vec::new();
     let flags = FLAGS.iter().filter(|(name, _)| *name == verb).flat_map(|(_, flags)| flags.iter());
-    for flag in flags {
-        let id = format!("known:{}", flag.long);
-        if matches.value_source(&id) != Some(ValueSource::CommandLine) {
+    for flag in flags.chain([&NO_DAEMON]) {
+        if matches.value_source(&flag.id()) != Some(ValueSource::CommandLine) {
             continue;
         }
         match flag.fate {
@@ -236,6 +258,8 @@ mod tests {
             let matches = command().try_get_matches_from([&["rsx", "start", "app.js"], args].concat()).unwrap();
             judge_flags("start", matches.subcommand_matches("start").unwrap())
         };
+        let no_daemon = start(&["--no-daemon"]).unwrap_err();
+        assert!(no_daemon.hints()[0].contains("--attach") && no_daemon.hints()[0].contains("rsx runtime"));
         assert!(start(&["--watch"]).unwrap_err().message().contains("`--watch` is not in this version yet"));
         assert_eq!(start(&["-c", "* * * * *"]).unwrap_err().code(), ExitCode::Usage);
         let notices = start(&["--no-pmx", "--no-vizion"]).unwrap();

@@ -11,6 +11,7 @@ mod apply;
 mod args;
 mod care;
 mod daemon;
+mod declared;
 mod doctor;
 mod events;
 mod files;

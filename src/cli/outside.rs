@@ -12,7 +12,7 @@ use crate::config::{
 };
 use crate::error::{ExitCode, Failure};
 use crate::proto::ViewDetail;
-use crate::spec::{AppSpec, Env, Origin};
+use crate::spec::{AppSpec, Changes, Env, Origin};
 use crate::sys::system;
 
 /// The narrowest and the widest a report of problems is printed.
@@ -70,12 +70,30 @@ pub(super) fn import_pm2(session: &Session, text: &str, folder: &Path) -> Result
 
 /// Makes an app of a script or command line; with problems that stop nothing, rendered.
 pub(super) fn app_from_flags(session: &Session, typed: &Typed<'_>) -> Result<(AppSpec, String), Failure> {
+    from_flags(session, ("rsx start", Some(typed.script)), typed.flags, typed.args, config::app_from_flags)
+}
+
+/// Reads the flags and arguments that change what is in the list; `verb` is how the command line begins.
+pub(super) fn changes_from_flags(
+    session: &Session,
+    verb: &str,
+    flags: &[(&'static str, String)],
+    args: &[String],
+) -> Result<(Changes, String), Failure> {
+    from_flags(session, (verb, None), flags, args, config::changes_from_flags)
+}
+
+fn from_flags<T>(
+    session: &Session,
+    (verb, script): (&str, Option<&str>),
+    flags: &[(&'static str, String)],
+    args: &[String],
+    read: fn(&CommandLine<'_>) -> Result<(T, Report), Report>,
+) -> Result<(T, String), Failure> {
     let options = options(session, None, &[]);
-    let flags: Vec<(&str, &str)> = typed.flags.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    let line =
-        CommandLine { flags: &flags, script: typed.script, args: typed.args, cwd: session.cwd(), options: &options };
-    match config::app_from_flags(&line) {
-        Ok((spec, warnings)) => Ok((spec, rendered(session, &warnings))),
+    let flags: Vec<(&str, &str)> = flags.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    match read(&CommandLine { verb, flags: &flags, script, args, cwd: session.cwd(), options: &options }) {
+        Ok((read, warnings)) => Ok((read, rendered(session, &warnings))),
         Err(report) => Err(Failure::new(ExitCode::Usage, report.summary()).reported(rendered(session, &report))),
     }
 }

@@ -1,5 +1,6 @@
 //! Waiting for an answer in front of a person: progress, Ctrl-C, and limits that fit what is waited for.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -35,7 +36,7 @@ pub(super) fn ask<T: DeserializeOwned>(
     let ticket = client.send(call, first)?;
     let answer = match client.wait(&ticket, first, &mut |progress| bar.show(&progress)) {
         Err(ClientError::TimedOut { limit }) => {
-            let rest = configured_limit(session).unwrap_or_default().saturating_sub(first);
+            let rest = configured_limit(session, width(call)).unwrap_or_default().saturating_sub(first);
             if rest.is_zero() {
                 return Err(ClientError::TimedOut { limit });
             }
@@ -47,11 +48,38 @@ pub(super) fn ask<T: DeserializeOwned>(
     answer
 }
 
-/// The limits of all apps of the daemon; none if it does not answer.
-fn configured_limit(session: &Session) -> Option<Duration> {
+/// The limits of all apps of the daemon, as often as it takes with so many instances at a time; none if it does not
+/// answer.
+fn configured_limit(session: &Session, width: Option<NonZeroU16>) -> Option<Duration> {
     let mut client = session.daemon().ok()??;
     let view: View = view(&mut client, ViewDetail::Full).ok()?;
-    Some(limit_of(view.apps.iter().filter_map(|app| app.spec.as_ref())))
+    let limit = limit_of(view.apps.iter().filter_map(|app| app.spec.as_ref()));
+    let slots = view.apps.iter().map(|app| app.slots.len()).sum::<usize>();
+    let rounds = width.map_or(1, |width| slots.div_ceil(usize::from(width.get())).max(1));
+    Some(limit.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX)))
+}
+
+/// How many instances the call has asked at a time.
+fn width(call: &Call) -> Option<NonZeroU16> {
+    match call {
+        Call::Apply(apply) => apply.parallel,
+        Call::Start(act) | Call::Stop(act) | Call::Restart(act) | Call::Delete(act) => act.parallel,
+        Call::Hello(_)
+        | Call::Ping
+        | Call::Reset(_)
+        | Call::Scale(_)
+        | Call::Signal(_)
+        | Call::Send(_)
+        | Call::Env(_)
+        | Call::Flush(_)
+        | Call::ReloadLogs
+        | Call::Past(_)
+        | Call::View(_)
+        | Call::Events(_)
+        | Call::Save
+        | Call::Resurrect(_)
+        | Call::Kill => None,
+    }
 }
 
 /// A line on stderr that says how far it is; nothing where stderr is no terminal.

@@ -3,6 +3,7 @@
 use crate::cli::act;
 use crate::cli::apply;
 use crate::cli::args::ServeArgs;
+use crate::cli::logs::Attach;
 use crate::cli::outside::{self, Typed};
 use crate::cli::render::table::Extent;
 use crate::cli::session::Session;
@@ -37,6 +38,11 @@ pub(super) fn run(session: &mut Session, args: &ServeArgs) -> Result<ExitCode, F
         // Not an argument: those are seen by every user of the machine.
         spec.env.insert(BASIC_AUTH.to_owned(), user.clone());
     }
+    let mut attach = Attach::begin(session, &args.apply)?;
+    if let Some(attach) = &mut attach {
+        attach.declared(session, std::slice::from_ref(&spec))?;
+    }
     let wish = apply::declaration(session, vec![spec], &args.apply, Unchanged::Leave);
-    apply::apply(session, wish, &[], Extent::Full)
+    let code = apply::apply(session, wish, &[], Extent::Full)?;
+    attach.map_or(Ok(code), |attach| attach.follow(session, code))
 }

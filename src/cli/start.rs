@@ -1,18 +1,16 @@
 //! `start`: what each word means, then one declaration for what is declared and one action for what exists.
 
-use std::io::{IsTerminal, Read};
 use std::path::Path;
 
-use crate::cli::args::{AppFlags, ApplyArgs, FileArgs, StartArgs};
+use crate::cli::args::{AppFlags, ApplyArgs, FileArgs, StartArgs, ValueFlags};
+use crate::cli::logs::Attach;
 use crate::cli::outside::Typed;
+use crate::cli::render::table;
 use crate::cli::session::{Session, view};
-use crate::cli::{act, apply, outside, targets};
+use crate::cli::{act, apply, declared, outside, targets};
 use crate::error::{ExitCode, Failure};
 use crate::proto::{Act, Target, Unchanged, View, ViewDetail};
 use crate::spec::AppSpec;
-
-/// The longest config that is read from stdin.
-const STDIN_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// What the words of a `start` ask for.
 #[derive(Default)]
@@ -28,6 +26,21 @@ pub(super) fn run(session: &mut Session, args: &StartArgs) -> Result<ExitCode, F
     let flags = declared_by(&args.app);
     let extent = act::extent(args.mini_list);
     let asked = read(session, args, &flags)?;
+    let mut attach = Attach::begin(session, &args.apply)?;
+    if let Some(attach) = &mut attach {
+        attach.declared(session, &asked.declared)?;
+        attach.named(asked.existing.iter().filter_map(word_of));
+    }
+    let code = carry_out(session, args, asked, extent)?;
+    attach.map_or(Ok(code), |attach| attach.follow(session, code))
+}
+
+fn carry_out(
+    session: &mut Session,
+    args: &StartArgs,
+    asked: Asked,
+    extent: table::Extent,
+) -> Result<ExitCode, Failure> {
     let mut code = ExitCode::Done;
     if !asked.declared.is_empty() || asked.existing.is_empty() {
         refuse_partial_prune(&args.apply, &args.file)?;
@@ -42,9 +55,23 @@ pub(super) fn run(session: &mut Session, args: &StartArgs) -> Result<ExitCode, F
         return Ok(code);
     }
     let update_env = args.apply.update_env.then(|| outside::inherited_env(session.environment()));
-    let wish = Act { targets: asked.existing, update_env, no_wait: args.apply.no_wait };
+    let wish = Act {
+        targets: asked.existing,
+        update_env,
+        changes: None,
+        parallel: args.apply.parallel,
+        no_wait: args.apply.no_wait,
+    };
     let started = act::start(session, wish, extent)?;
     Ok(if started == ExitCode::Done { code } else { started })
+}
+
+/// What exists is named by words only.
+fn word_of(target: &Target) -> Option<String> {
+    match target {
+        Target::Word(word) => Some(word.clone()),
+        Target::File { .. } | Target::Script(_) => None,
+    }
 }
 
 fn read(session: &mut Session, args: &StartArgs, flags: &[(&'static str, String)]) -> Result<Asked, Failure> {
@@ -60,14 +87,15 @@ fn read(session: &mut Session, args: &StartArgs, flags: &[(&'static str, String)
             usage(format!("nothing to start: no ecosystem file in `{}`", session.cwd().display()))
                 .hint("name a script, a command line or a file, or write one with `rsx init`")
         })?;
-        load(session, &path, args, &mut asked)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        load(session, &name, args, &mut asked)?;
         return Ok(asked);
     }
-    if args.what.len() > 1 && args.app.name.is_some() {
+    if args.what.len() > 1 && args.app.values.name.is_some() {
         return Err(usage("one `--name` for several apps").hint("start them one by one, or write a file: `rsx init`"));
     }
     // The list decides what a word means, so it is read once, and only if some word needs it.
-    let needs_view = |word: &String| word != "-" && !is_file_of_apps(session, word);
+    let needs_view = |word: &String| !declared::is_declaration(session, word);
     let view = match args.what.iter().any(needs_view) {
         true => session.daemon()?.map(|mut client| view(&mut client, ViewDetail::Brief)).transpose()?,
         false => None,
@@ -75,24 +103,14 @@ fn read(session: &mut Session, args: &StartArgs, flags: &[(&'static str, String)
     let view = view.unwrap_or_default();
     let mut is_from_file = false;
     for word in &args.what {
-        let is_config = word == "-" || is_file_of_apps(session, word);
+        let is_config = declared::is_declaration(session, word);
         is_from_file |= is_config;
         if is_config && is_declaring {
             return Err(usage(format!("flags declare an app, and `{word}` is a file of apps"))
                 .hint("write the values into the file, by the same names"));
         }
         match word.as_str() {
-            "-" => {
-                let text = stdin_text(session)?;
-                let loaded = outside::load_json(session, &text, args.file.env.as_deref(), &args.file.only)?;
-                act::warn(session, &loaded.warnings);
-                asked.names.extend(loaded.names);
-                asked.declared.extend(loaded.apps);
-            }
-            word if is_config => {
-                let path = session.cwd().join(word);
-                load(session, &path, args, &mut asked)?;
-            }
+            word if is_config => load(session, word, args, &mut asked)?,
             word => match meaning(session, word, is_declaring, &view)? {
                 Meaning::Existing => asked.existing.push(Target::Word(word.to_owned())),
                 Meaning::Program => {
@@ -128,7 +146,7 @@ fn meaning(session: &Session, word: &str, is_declaring: bool, view: &View) -> Re
         (true, false, _) => Ok(Meaning::Existing),
         (_, _, true) => Ok(Meaning::Program),
         (true, true, false) => Err(usage(format!("`{word}` is in the list, and flags declare a new app"))
-            .hint(format!("`rsx start {word}` starts it as it is; name its script to change it"))),
+            .hint(format!("`rsx restart {word} --flags` gives it new values, `rsx start {word}` starts it as it is"))),
         (false, _, false)
             if word == "all" || !session.cwd().join(word).exists() && targets::regex_of(word)?.is_some() =>
         {
@@ -173,46 +191,33 @@ fn is_program(session: &Session, word: &str) -> bool {
         || path_variable.is_some_and(|path| std::env::split_paths(&path).any(|dir| is_executable(&dir.join(word))))
 }
 
-fn is_file_of_apps(session: &Session, word: &str) -> bool {
-    outside::is_config_path(word) && session.cwd().join(word).is_file()
-}
-
-fn load(session: &mut Session, path: &Path, args: &StartArgs, asked: &mut Asked) -> Result<(), Failure> {
-    let loaded = outside::load(session, path, args.file.env.as_deref(), &args.file.only)?;
+fn load(session: &mut Session, word: &str, args: &StartArgs, asked: &mut Asked) -> Result<(), Failure> {
+    let loaded = declared::load(session, word, &args.file)?;
     act::warn(session, &loaded.warnings);
     asked.names.extend(loaded.names);
     asked.declared.extend(loaded.apps);
     Ok(())
 }
 
-fn stdin_text(session: &mut Session) -> Result<String, Failure> {
-    if std::io::stdin().is_terminal() {
-        session.out.talk("reading JSON from the terminal, Ctrl-D ends it");
-    }
-    let mut text = String::new();
-    std::io::stdin()
-        .lock()
-        .take(STDIN_LIMIT + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| Failure::failed("cannot read standard input").caused_by(&error))?;
-    if text.len() as u64 > STDIN_LIMIT {
-        return Err(Failure::new(ExitCode::InvalidConfig, "standard input holds more than 4 MiB"));
-    }
-    Ok(text)
-}
-
 /// The flags as keys of the config file, with the text that the user wrote.
 pub(super) fn declared_by(flags: &AppFlags) -> Vec<(&'static str, String)> {
+    let instances = flags.instances.clone().map(|count| ("instances", count));
+    let switches = [("exec_mode", "fork", flags.fork), ("autostart", "false", flags.no_autostart)];
+    values(&flags.values).into_iter().chain(instances).chain(on(&switches)).collect()
+}
+
+/// Those that can be changed later, too.
+pub(super) fn values(flags: &ValueFlags) -> Vec<(&'static str, String)> {
     let valued = [
         ("name", &flags.name),
         ("namespace", &flags.namespace),
-        ("instances", &flags.instances),
         ("interpreter", &flags.interpreter),
         ("filter_env", &flags.filter_env),
         ("interpreter_args", &flags.interpreter_args),
         ("cwd", &flags.cwd),
         ("out_file", &flags.output),
         ("error_file", &flags.error),
+        ("pid_file", &flags.pid),
         ("restart_delay", &flags.restart_delay),
         ("exp_backoff_restart_delay", &flags.exp_backoff_restart_delay),
         ("max_restarts", &flags.max_restarts),
@@ -223,20 +228,22 @@ pub(super) fn declared_by(flags: &AppFlags) -> Vec<(&'static str, String)> {
         ("stop_signal", &flags.stop_signal),
     ];
     let switches = [
-        ("exec_mode", "fork", flags.fork),
         ("merge_logs", "true", flags.merge_logs),
         ("disable_logs", "true", flags.disable_logs),
         ("autorestart", "false", flags.no_autorestart),
         ("treekill", "false", flags.no_treekill),
-        ("autostart", "false", flags.no_autostart),
     ];
     let mut declared: Vec<(&'static str, String)> =
         valued.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();
-    declared.extend(switches.into_iter().filter(|(_, _, is_on)| *is_on).map(|(key, value, _)| (key, value.to_owned())));
+    declared.extend(on(&switches));
     if !flags.stop_exit_codes.is_empty() {
         declared.push(("stop_exit_codes", flags.stop_exit_codes.join(",")));
     }
     declared
+}
+
+fn on(switches: &[(&'static str, &str, bool)]) -> impl Iterator<Item = (&'static str, String)> {
+    switches.iter().filter(|(_, _, is_on)| *is_on).map(|(key, value, _)| (*key, (*value).to_owned()))
 }
 
 /// The daemon deletes what a declaration leaves out; `--only` leaves out what is still in the file.

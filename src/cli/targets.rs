@@ -4,7 +4,8 @@ use std::path::Path;
 
 use regex_lite::Regex;
 
-use crate::cli::outside;
+use crate::cli::args::FileArgs;
+use crate::cli::declared;
 use crate::cli::session::{Session, view};
 use crate::error::{ExitCode, Failure};
 use crate::proto::{AppView, SlotView, Target, View, ViewDetail};
@@ -95,17 +96,31 @@ fn similar<'v>(view: &'v View, word: &str) -> Option<&'v str> {
 }
 
 /// Words of the command line as targets for the daemon.
-pub(super) fn read(session: &Session, words: &[String], only: &[String]) -> Result<Vec<Target>, Failure> {
-    words.iter().map(|word| read_one(session, word, only)).collect()
+pub(super) fn read(session: &mut Session, words: &[String], only: &[String]) -> Result<Vec<Target>, Failure> {
+    let mut targets = Vec::with_capacity(words.len());
+    for word in words {
+        if declared::is_declaration(session, word) {
+            targets.extend(read_declaration(session, word, only)?);
+        } else {
+            targets.push(read_one(session, word)?);
+        }
+    }
+    Ok(targets)
 }
 
-fn read_one(session: &Session, word: &str, only: &[String]) -> Result<Target, Failure> {
+/// The apps of a file are its own; those of standard input are whoever has their names.
+fn read_declaration(session: &mut Session, word: &str, only: &[String]) -> Result<Vec<Target>, Failure> {
+    let file = FileArgs { env: None, only: only.to_vec() };
+    let loaded = declared::load(session, word, &file)?;
+    let names = if only.is_empty() { loaded.names } else { loaded.apps.into_iter().map(|app| app.name).collect() };
+    Ok(match word == declared::STDIN {
+        true => names.into_iter().map(Target::Word).collect(),
+        false => vec![Target::File { path: loaded.path, names }],
+    })
+}
+
+fn read_one(session: &Session, word: &str) -> Result<Target, Failure> {
     let path = session.cwd().join(word);
-    if outside::is_config_path(word) && path.is_file() {
-        let loaded = outside::load(session, &path, None, only)?;
-        let names = if only.is_empty() { loaded.names } else { loaded.apps.into_iter().map(|app| app.name).collect() };
-        return Ok(Target::File { path: loaded.path, names });
-    }
     // The daemon would say the same, as a call that it does not understand.
     regex_of(word)?;
     let as_word = Target::Word(word.to_owned());

@@ -41,10 +41,10 @@ fn short_forms_of_pm2_are_understood() {
     let declared = start::declared_by(&args.app);
     let expected = [
         ("name", "api"),
-        ("instances", "-1"),
         ("out_file", "a.log"),
         ("error_file", "b.log"),
         ("kill_timeout", "3s"),
+        ("instances", "-1"),
         ("exec_mode", "fork"),
     ];
     assert_eq!(declared, expected.map(|(key, value)| (key, value.to_owned())));

@@ -157,6 +157,7 @@ fn refused(refusal: &Refusal) -> Failure {
                 failure
             }
         }
+        Refusal::Unchangeable { .. } => Failure::new(ExitCode::Usage, refusal.to_string()),
         Refusal::Leaving => Failure::new(ExitCode::NoDaemon, refusal.to_string()).hint("try again in a moment"),
         Refusal::HelloFirst | Refusal::BadRequest { .. } | Refusal::TooLarge { .. } => {
             Failure::failed("the rsx daemon refused the call").because(refusal.to_string())

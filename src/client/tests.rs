@@ -64,7 +64,13 @@ fn a_call_is_answered_after_its_progress() {
     });
     let mut client = Client::connect(&home, "test").unwrap().unwrap();
     assert_eq!(client.daemon().version, "9.9.9");
-    let act = Act { targets: vec![Target::Word("all".into())], update_env: None, no_wait: false };
+    let act = Act {
+        targets: vec![Target::Word("all".into())],
+        update_env: None,
+        changes: None,
+        parallel: None,
+        no_wait: false,
+    };
     let ticket = client.send(&Call::Stop(act), LIMIT).unwrap();
     let mut seen = Vec::new();
     let outcome: Outcome = client.wait(&ticket, LIMIT, &mut |progress| seen.push(progress.state)).unwrap();

@@ -45,7 +45,7 @@ pub fn parse(text: &str, document: &Document<'_>, options: &Options, probe: &dyn
     let root = read(text, document.format).map_err(report)?;
     let nuls = nuls(&root);
     let mut problems = Vec::new();
-    let resolved = apps(&root, document, options, probe, &mut problems);
+    let (resolved, fine) = apps(&root, document, options, probe, &mut problems);
     // What else is said about such a value follows from the NUL in it.
     problems.retain(|problem| problem.span.is_none() || nuls.iter().all(|nul| nul.span != problem.span));
     problems.extend(nuls);
@@ -59,18 +59,20 @@ pub fn parse(text: &str, document: &Document<'_>, options: &Options, probe: &dyn
     let apps = resolved.into_iter().filter(wanted).map(|app| app.spec).collect();
     let warnings = report(problems);
     if warnings.count(Severity::Error) > 0 {
-        return Err(warnings);
+        // Whoever chose by name knows the others.
+        return Err(if options.only.is_empty() { warnings.with_fine(fine) } else { warnings });
     }
     Ok(Loaded { apps, names, warnings, path: document.path.to_owned() })
 }
 
+/// The apps, and the names of those that nothing is wrong with.
 fn apps(
     root: &Node,
     document: &Document<'_>,
     options: &Options,
     probe: &dyn Probe,
     problems: &mut Vec<Problem>,
-) -> Vec<Resolved> {
+) -> (Vec<Resolved>, Vec<String>) {
     let author = match document.format {
         Format::Toml => Author::Toml,
         Format::Json | Format::Yaml | Format::Evaluated => Author::Shared,
@@ -87,30 +89,45 @@ fn apps(
     let shape = shape(root, author, role, problems);
     let defaults = shape.defaults.map(|table| Settings::read(table, author, problems)).unwrap_or_default();
     let (mut all, mut resolved, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut fine, mut wrong) = (Vec::new(), Vec::new());
     for app in &shape.apps {
         let mut own = Vec::new();
         let settings = Settings::read(app.table, author, &mut own).over(&defaults);
         let found = resolve::app(&settings, app.head, app.key, &source, &mut own);
         let name = found.as_ref().map(|app| app.spec.name.as_str()).or(settings.text("name")).or(app.key);
         let name = name.map(str::to_owned);
-        if !options.only.is_empty() && name.as_ref().is_some_and(|name| !options.only.contains(name)) {
-            // Not asked for: what is wrong with it is told and stops nothing.
-            own.iter_mut().for_each(|problem| problem.severity = Severity::Warning);
+        let count = own.iter().filter(|problem| problem.severity == Severity::Error).count();
+        fine.extend(name.clone().filter(|_| count == 0));
+        if let Some(name) = name.as_ref().filter(|name| !options.only.is_empty() && !options.only.contains(name)) {
+            // Not asked for: what is wrong with it is counted and stops nothing.
+            wrong.extend((count > 0).then(|| (name.clone(), count)));
+            own.clear();
         }
         problems.extend(own);
         names.extend(name);
         resolved.extend(found);
         all.push(settings);
     }
+    problems.extend(left_out(&wrong));
     if let Some(name) = &options.env_name {
         check_env_name(name, &all, problems);
     }
     check_names(&resolved, problems);
+    check_pid_files(&resolved, problems);
     // With an app missing from the list, "unknown" could be wrong.
     if names.len() == all.len() {
         check_only(&options.only, &names, problems);
     }
-    resolved
+    (resolved, fine)
+}
+
+/// One word about all apps that were not asked for and could not be started: their problems are for `rsx check`.
+fn left_out(wrong: &[(String, usize)]) -> Option<Problem> {
+    let count: usize = wrong.iter().map(|(_, count)| count).sum();
+    let names = listed(wrong.iter().map(|(name, _)| name.as_str()).collect());
+    let (problems, them) = if count == 1 { ("a problem", "it") } else { ("problems", "them") };
+    let message = format!("left out, and with {problems}: {names}");
+    (count > 0).then(|| Problem::warning(None, message).help(format!("`rsx check FILE` shows {them}")))
 }
 
 /// The name that means `env` alone, for an app that remembers another one.
@@ -153,6 +170,21 @@ fn check_names(resolved: &[Resolved], problems: &mut Vec<Problem>) {
         let problem = Problem::error(app.span, format!("two apps are named `{}`", shown(&app.spec.name)));
         let problem = problem.label("again here").also(*span, "first here");
         problems.push(problem.help("give one of them another `name` or `namespace`"));
+    }
+}
+
+/// One file holds one number: a `pid_file` under `[defaults]` would be that of whichever app started last.
+fn check_pid_files(resolved: &[Resolved], problems: &mut Vec<Problem>) {
+    let mut first: BTreeMap<&Path, (&str, Span)> = BTreeMap::new();
+    for app in resolved {
+        let Some(path) = app.spec.pid_file.as_deref() else { continue };
+        let Some((name, span)) = first.get(path) else {
+            first.insert(path, (&app.spec.name, app.span));
+            continue;
+        };
+        let message = format!("`{}` and `{}` have one `pid_file`", shown(name), shown(&app.spec.name));
+        let problem = Problem::error(app.span, message).label("this one").also(*span, "and this one");
+        problems.push(problem.help("give each a file of its own"));
     }
 }
 

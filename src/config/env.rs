@@ -34,22 +34,29 @@ const MARKS: &[&str] = &[
     "COOKIE",
     "SIGNING",
     "ACCESS_KEY",
+    "PASSPHRASE",
+    "CONNECTION_STRING",
 ];
+
+/// What the names of secrets end with, behind a `_`.
+const ENDS: &[&str] = &["KEY", "PASS", "PWD", "DSN"];
 
 /// Whether a variable looks like a secret: by its name, or by a password in a URL.
 pub fn is_secret(name: &str, value: &str) -> bool {
     let upper = name.to_ascii_uppercase();
-    let has_password = || {
-        value.split_once("://").is_some_and(|(_, rest)| {
-            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
-        })
-    };
     MARKS.iter().any(|mark| upper.contains(mark))
-        || upper.ends_with("_KEY")
-        || upper.ends_with("_PASS")
-        || upper == "PASS"
-        || has_password()
+        || ENDS.iter().any(|end| upper.strip_suffix(end).is_some_and(|front| front.ends_with('_')))
+        || ["PASS", "DSN"].contains(&upper.as_str())
+        || has_password(value)
+}
+
+/// Whether an address with a password is in it: `scheme://user:password@host`. A password may hold any character but
+/// blanks, `/` and `@` included, so `http://host:80/@me` is taken for one: rather hidden than shown.
+fn has_password(value: &str) -> bool {
+    value.match_indices("://").any(|(at, mark)| {
+        let rest = value[at + mark.len()..].split(char::is_whitespace).next().unwrap_or_default();
+        rest.split_once(':').is_some_and(|(user, rest)| !user.contains(['/', '?', '#', '@']) && rest.contains('@'))
+    })
 }
 
 #[cfg(test)]
@@ -64,6 +71,26 @@ mod tests {
             NODE_CHANNEL_FD NODE_UNIQUE_ID RSX_HOME JOURNAL_STREAM INVOCATION_ID NODE_ENV";
         let env = inherited_env(names.split_whitespace().map(|name| (name.into(), "x".into())));
         assert_eq!(env.into_keys().collect::<Vec<_>>(), ["HOME", "LANG", "NODE_ENV", "PATH"]);
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_found_whatever_it_holds() {
+        for value in [
+            "postgres://u:p@db/app",
+            "redis://:p@h",
+            "postgres://u:a/b?c#d@db",
+            "amqp://u:a@b@h",
+            "http://a.b/x,amqp://u:p@h",
+            "--db postgres://u:a/b@h",
+            "x://u:p/@[::1]:80",
+        ] {
+            assert!(is_secret("", value), "{value}");
+        }
+        for value in
+            ["https://example.org/a:b@c", "http://h:80/x y@z", "u:p@h", "https://h/?q=a:b@c", "http://u@h:80/", "a://b"]
+        {
+            assert!(!is_secret("", value), "{value}");
+        }
     }
 
     #[test]

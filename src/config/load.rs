@@ -51,8 +51,10 @@ impl ConfigError {
                 };
                 Failure::new(code, self.to_string()).because(source.to_string())
             }
-            ConfigError::Unsupported(_) | ConfigError::Invalid(_) => {
-                Failure::new(ExitCode::InvalidConfig, self.to_string())
+            ConfigError::Unsupported(_) => Failure::new(ExitCode::InvalidConfig, self.to_string()),
+            ConfigError::Invalid(report) => {
+                let failure = Failure::new(ExitCode::InvalidConfig, self.to_string());
+                report.way_out().into_iter().fold(failure, Failure::hint)
             }
         }
     }

@@ -20,7 +20,7 @@ static ARGUMENT: LazyLock<Regex> =
     LazyLock::new(|| expression(r#"["'](?P<name>--?[A-Za-z0-9_-]+)["']\s*,\s*(?P<value>"[^"\n]*"|'[^'\n]*')"#));
 
 /// `scheme://user:password@`.
-static ADDRESS: LazyLock<Regex> = LazyLock::new(|| expression(r#"(?P<name>://[^/\s:@"']*):(?P<value>[^@/\s"']+)@"#));
+static ADDRESS: LazyLock<Regex> = LazyLock::new(|| expression(r#"(?P<name>://[^/?\#\s:@"']*):(?P<value>[^\s"']+)@"#));
 
 /// The same text with stars in the place of secrets, byte for byte, so that places stay right.
 pub(super) fn masked(text: &str) -> String {
@@ -65,6 +65,7 @@ mod tests {
             ("args = [\"--api-token\", \"abc\"]", "args = [\"--api-token\", \"***\"]"),
             ("script = \"x --auth=abc\"", "script = \"x --auth=***\""),
             ("URL = \"redis://u:pw@h/1\"", "URL = \"redis://u:**@h/1\""),
+            ("URL = \"redis://u:a/b@c@h/1\"", "URL = \"redis://u:*****@h/1\""),
             ("name = \"api\"", "name = \"api\""),
         ] {
             assert_eq!(masked(text), shown);

@@ -39,7 +39,7 @@ use crate::spec::AppSpec;
 
 pub use document::{Document, Owner, parse};
 pub use env::{inherited_env, is_secret};
-pub use flags::{CommandLine, app_from_flags};
+pub use flags::{CommandLine, app_from_flags, changes_from_flags};
 pub use load::{ConfigError, SystemProbe, find_default, is_config_path, load, parse_stdin_json};
 pub use node::Span;
 pub use problem::{Problem, Report, Severity};

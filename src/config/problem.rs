@@ -73,6 +73,8 @@ pub struct Report {
     name: String,
     text: String,
     problems: Vec<Problem>,
+    /// Apps of this file that nothing is wrong with.
+    fine: Vec<String>,
 }
 
 impl Report {
@@ -87,13 +89,26 @@ impl Report {
                 once.push(problem);
             }
         }
-        Report { name: name.display().to_string(), text: text.to_owned(), problems: once }
+        Report { name: name.display().to_string(), text: text.to_owned(), problems: once, fine: Vec::new() }
     }
 
     /// This report with more problems, which concern the file as a whole, in front.
     pub(crate) fn with(mut self, more: Vec<Problem>) -> Report {
         self.problems.splice(0..0, more);
         self
+    }
+
+    /// This report, with the names of apps that nothing is wrong with.
+    pub(crate) fn with_fine(self, fine: Vec<String>) -> Report {
+        Report { fine, ..self }
+    }
+
+    /// What to type where nothing is wrong with the file but that this version cannot run all of it.
+    pub(crate) fn way_out(&self) -> Option<String> {
+        let mut errors = self.problems.iter().filter(|problem| problem.severity == Severity::Error);
+        let is_early = errors.all(|problem| problem.message.ends_with(NOT_YET));
+        let is_short = (1..=8).contains(&self.fine.len());
+        (is_early && is_short).then(|| format!("`--only {}` takes what this version can run", self.fine.join(",")))
     }
 
     /// The file, as it is cited.
@@ -145,6 +160,9 @@ impl Report {
         }
     }
 }
+
+/// How a message ends about what a later version will have.
+pub(crate) const NOT_YET: &str = "is not in this version yet";
 
 /// The name of a report about flags and arguments.
 pub(crate) const COMMAND_LINE: &str = "command line";

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Probe;
 use crate::config::node::Span;
-use crate::config::problem::{Problem, shown};
+use crate::config::problem::{NOT_YET, Problem, shown};
 use crate::config::settings::{Author, Settings};
 use crate::spec::Program;
 
@@ -98,7 +98,7 @@ fn interpreter(settings: &Settings, places: &Places<'_>, problems: &mut Vec<Prob
     }
     if text.starts_with("node@") {
         let span = settings.get("interpreter").map(|setting| setting.span);
-        let message = format!("installing an interpreter (`{}`) is not in this version yet", shown(text));
+        let message = format!("installing an interpreter (`{}`) {NOT_YET}", shown(text));
         problems.push(Problem::error(span, message).label("cannot be used yet").help("name the path of that `node`"));
         return None;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::check::{self, Count};
 use crate::config::node::Span;
-use crate::config::problem::{Problem, shown};
+use crate::config::problem::{NOT_YET, Problem, shown};
 use crate::config::program::{Found, Places, absolute, program, warn_unused};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
@@ -105,6 +105,7 @@ pub(crate) fn app(
             error: log("error_file"),
             merge: settings.bool("merge_logs").unwrap_or(false),
         },
+        pid_file: settings.text("pid_file").map(|text| absolute(text, source.base, home)),
     };
     Some(Resolved { spec, span })
 }
@@ -128,7 +129,7 @@ fn refuse_cluster(settings: &Settings, author: Author, problems: &mut Vec<Proble
         Author::Toml => "`exec_mode = \"fork\"` runs the instances side by side, each with a port of its own",
         Author::Shared => "`exec_mode: \"fork\"` runs the instances side by side, each with a port of its own",
     };
-    let message = format!("cluster mode ({about}) is not in this version yet");
+    let message = format!("cluster mode ({about}) {NOT_YET}");
     problems.push(Problem::error(span, message).label("means cluster mode").help(help));
 }
 

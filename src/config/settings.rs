@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::config::check::{Checked, Count, check};
 use crate::config::keys::{self, Availability, KeySpec, Kind, Lookup};
 use crate::config::node::{Key, Node, Span, Value};
-use crate::config::problem::{Problem, Severity, shown};
+use crate::config::problem::{NOT_YET, Problem, Severity, shown};
 
 /// Who wrote the keys: it decides how strict the reading is, and how hints are phrased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,8 +221,7 @@ fn unknown(key: &Key, meant: Option<&str>, author: Author) -> Problem {
 
 fn not_yet(written: &str, span: Span, feature: &str, unless: &[&str], hint: &str) -> Problem {
     let about = if feature.contains(&format!("`{written}`")) { String::new() } else { format!(" (`{written}`)") };
-    let problem =
-        Problem::error(span, format!("{feature}{about} is not in this version yet")).label("cannot be used yet");
+    let problem = Problem::error(span, format!("{feature}{about} {NOT_YET}")).label("cannot be used yet");
     match (hint, unless) {
         ("", []) => problem.help("remove it"),
         ("", [value, ..]) => problem.help(format!("remove it, or set it to `{value}`")),

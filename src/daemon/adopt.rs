@@ -24,12 +24,13 @@ use tracing::{info, warn};
 use crate::daemon::journal::Past;
 use crate::daemon::keep;
 use crate::daemon::link::Link;
+use crate::daemon::pid_file::Draft;
 use crate::daemon::pump::Source;
 use crate::daemon::shell::{End, Place, Shell};
 use crate::daemon::spawner::open_log;
 use crate::proto::BornRecord;
 use crate::spec::{Signal, Stream};
-use crate::supervisor::{Effect, Event, Lasting, Phase, Resolve, RunId, Slot, Stage, Waiter, Whom};
+use crate::supervisor::{Batch, Effect, Event, Lasting, Phase, Resolve, RunId, Slot, Stage, Waiter, Whom};
 use crate::sys::moment::Moment;
 use crate::sys::process::Process;
 
@@ -41,6 +42,8 @@ pub(super) enum Adopted {
     Effect(Effect),
     /// A client waits.
     Waiter(Waiter),
+    /// A request has not asked all of its slots.
+    Batch(Batch),
 }
 
 /// A run that an earlier daemon has started.
@@ -208,6 +211,12 @@ fn find(
         None => Process::gone(pid, moment)?,
     };
     let notify = kept.notify.map(|socket| (UnixDatagram::from(socket), notify_dir.join(run.to_string())));
+    if end == End::NotYet
+        && let Some(path) = &place.pid_file
+        && let Err(error) = Draft::new(path, place.run).and_then(|draft| draft.publish(pid))
+    {
+        warn!(run, "cannot write {}: {error}", path.display());
+    }
     let (place, process) = (Arc::clone(place), Arc::new(process));
     Ok(Found { place, process, born: moment, stdin: kept.stdin, notify, end, sent })
 }

@@ -21,6 +21,7 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
             prune: apply.prune,
             force: apply.force,
             update_env: apply.update_env,
+            parallel: apply.parallel,
             wait: wait(apply.no_wait),
         }),
         proto::Call::Start(a) => core::Ask::Start(act(a)),
@@ -53,7 +54,13 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
 }
 
 fn act(act: proto::Act) -> core::Act {
-    core::Act { targets: targets(act.targets), update_env: act.update_env.map(Arc::new), wait: wait(act.no_wait) }
+    core::Act {
+        targets: targets(act.targets),
+        update_env: act.update_env.map(Arc::new),
+        changes: act.changes,
+        parallel: act.parallel,
+        wait: wait(act.no_wait),
+    }
 }
 
 pub(super) fn wait(no_wait: bool) -> core::Wait {
@@ -95,6 +102,7 @@ pub(super) fn refusal(refusal: core::Refusal) -> proto::Refusal {
         core::Refusal::Instances { name, wanted } => {
             proto::Refusal::Instances { name, wanted, limit: crate::spec::MAX_INSTANCES }
         }
+        core::Refusal::Unchangeable { name, why } => proto::Refusal::Unchangeable { name, why },
         core::Refusal::Twice { name } => {
             proto::Refusal::BadRequest { why: format!("the name `{name}` is declared twice") }
         }
@@ -164,6 +172,19 @@ pub(super) fn result(result: core::SlotResult, stderr: Vec<String>) -> proto::Sl
             core::SlotAnswer::Pending(s) => proto::Answer::Pending { state: state(s) },
             core::SlotAnswer::Superseded => proto::Answer::Superseded,
         },
+    }
+}
+
+/// How a run ended; `time` in milliseconds of the epoch, `stderr` its last words.
+pub(super) fn exit(exit: &core::Exit, time: u64, pid: u32, stderr: Vec<String>) -> proto::ExitView {
+    proto::ExitView {
+        run: exit.run.0,
+        pid,
+        time,
+        uptime: u64::try_from(exit.uptime.as_millis()).unwrap_or(u64::MAX),
+        status: exit.status,
+        reason: exit.reason.clone(),
+        stderr,
     }
 }
 

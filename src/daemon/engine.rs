@@ -250,6 +250,7 @@ impl Engine {
             match one {
                 Adopted::Event(event) => self.decide(event),
                 Adopted::Effect(effect) => self.perform(effect),
+                Adopted::Batch(batch) => self.core.ask_on(batch),
                 Adopted::Waiter(waiter) => {
                     let mut effects = Vec::new();
                     self.core.wait_on(self.clock.now(), waiter, &mut effects);
@@ -257,6 +258,8 @@ impl Engine {
                 }
             }
         }
+        // Whose turn it is by now has it.
+        self.decide(Event::Tick);
         self.publish();
     }
 
@@ -316,14 +319,14 @@ impl Engine {
             });
             (key.as_str(), *id, reply)
         });
-        let shell = &self.shell;
-        self.writer.turn(&mut self.core, Turn { events, asked, pid: &|run| shell.pid(run) });
+        let (shell, keys) = (&self.shell, &self.keys);
+        self.writer.turn(&mut self.core, Turn { events, asked, pid: &|run| shell.pid(run), key: &|id| keys.key(id) });
         let is_broken = self.writer.journal().trouble().is_some();
         if (is_broken || self.writer.is_due()) && self.renewed_at.elapsed() >= RENEW_EVERY {
             self.renewed_at = Instant::now();
             let (runs, events) = (shell.journalled(), shell.past_events());
-            let asked = self.keys.records(&self.core);
-            self.writer.renew(&self.core, Whole { runs, events, asked, pid: &|run| shell.pid(run) });
+            let (asked, batches) = (keys.records(&self.core), keys.batches(&self.core));
+            self.writer.renew(&self.core, Whole { runs, events, asked, batches, pid: &|run| shell.pid(run) });
         }
     }
 

@@ -37,7 +37,7 @@ pub(super) fn stream(stream: Stream) -> &'static str {
 
 /// One launch, for the journal.
 pub(super) fn launch(place: &Place) -> LaunchRecord {
-    let Place { run, slot, resolved, out_file, error_file, treekill } = place;
+    let Place { run, slot, resolved, out_file, error_file, pid_file, treekill } = place;
     let Resolved { program, argv, cwd, wraps, version } = &**resolved;
     LaunchRecord {
         run: run.0,
@@ -50,14 +50,16 @@ pub(super) fn launch(place: &Place) -> LaunchRecord {
         treekill: *treekill,
         out_file: out_file.clone(),
         error_file: error_file.clone(),
+        pid_file: pid_file.clone(),
     }
 }
 
 /// One launch, from the journal.
 pub(super) fn recalled_launch(record: LaunchRecord) -> Place {
-    let LaunchRecord { run, slot, program, argv, cwd, wraps, version, treekill, out_file, error_file } = record;
+    let LaunchRecord { run, slot, program, argv, cwd, wraps, version, treekill, .. } = record;
+    let LaunchRecord { out_file, error_file, pid_file, .. } = record;
     let resolved = Arc::new(Resolved { program: program.into(), argv, cwd: cwd.into(), wraps, version });
-    Place { run: RunId(run), slot: SlotId(slot), resolved, out_file, error_file, treekill }
+    Place { run: RunId(run), slot: SlotId(slot), resolved, out_file, error_file, pid_file, treekill }
 }
 
 /// What is wanted, as text.

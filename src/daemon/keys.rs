@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::daemon::journal;
-use crate::proto::AskedRecord;
-use crate::supervisor::{Reply, RequestId, Supervisor, Waiter};
+use crate::proto::{AskedRecord, BatchRecord};
+use crate::supervisor::{Batch, Reply, RequestId, Supervisor, Waiter};
 
 /// How many answers are kept for those who ask again.
 const KEPT: usize = 256;
@@ -55,6 +55,22 @@ impl Keys {
             waiters.push(waiter);
         }
         waiters
+    }
+
+    /// The requests of an earlier daemon that have not asked all of their slots; after [`Keys::recall`].
+    pub(super) fn recall_batches(&mut self, batches: Vec<BatchRecord>) -> Vec<Batch> {
+        let mut recalled = Vec::with_capacity(batches.len());
+        for record in batches {
+            let known = record.key.as_deref().and_then(|key| self.waiting.iter().find(|(_, known)| *known == key));
+            let request = known.map(|(id, _)| *id);
+            recalled.push(journal::recalled_batch(request.unwrap_or_else(|| self.new_request(None)), record));
+        }
+        recalled
+    }
+
+    /// All batches, for the journal.
+    pub(super) fn batches(&self, core: &Supervisor) -> Vec<BatchRecord> {
+        core.batches().iter().map(|batch| journal::batch(self.key(batch.request), batch)).collect()
     }
 
     pub(super) fn key(&self, id: RequestId) -> Option<&str> {

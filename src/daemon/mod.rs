@@ -26,6 +26,7 @@ mod launch;
 mod link;
 mod looker;
 mod past;
+mod pid_file;
 mod predecessor;
 mod publish;
 mod pump;

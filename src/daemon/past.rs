@@ -47,7 +47,7 @@ pub(super) async fn recall(
     })?;
     let seed = clock.epoch_millis(clock.now()) ^ u64::from(std::process::id());
     let (mut core, mut keys, mut notices) = (Supervisor::new(seed), Keys::default(), Vec::new());
-    let mut still_asked = Vec::new();
+    let mut still_asked = (Vec::new(), Vec::new());
     let first = match journal::read(&path, &boot) {
         Read::Past(mut past) => {
             if past.torn > 0 {
@@ -58,8 +58,9 @@ pub(super) async fn recall(
             let mut adopted = adopt::adopt(&past, &slots, kept, shell, (link, &home.notify_dir()));
             info!(slots = slots.len(), "goes on where another daemon was");
             core = Supervisor::recalled(seed, past.counters, slots);
-            still_asked = asked.clone();
+            still_asked = (asked.clone(), past.batches.clone());
             adopted.extend(keys.recall(asked).into_iter().map(Adopted::Waiter));
+            adopted.extend(keys.recall_batches(past.batches).into_iter().map(Adopted::Batch));
             First::Adopt(adopted)
         }
         read @ (Read::Nothing | Read::Unusable(_)) => {
@@ -77,7 +78,8 @@ pub(super) async fn recall(
     let whole = Whole {
         runs: shell.journalled(),
         events: events.all(),
-        asked: still_asked,
+        asked: still_asked.0,
+        batches: still_asked.1,
         pid: &|run| shell.pid(run),
     };
     let writer = match Writer::begin(&path, boot.clone(), &core, whole) {

@@ -105,6 +105,7 @@ fn sampled(slot: &SlotView, full: bool, samples: &HashMap<RunId, Sample>) -> Slo
         history: if full { slot.history.clone() } else { Vec::new() },
         out_file: slot.out_file.clone(),
         error_file: slot.error_file.clone(),
+        pid_file: slot.pid_file.clone(),
         reason: slot.reason.clone(),
         ..*slot
     }

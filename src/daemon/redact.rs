@@ -99,15 +99,22 @@ mod tests {
             ("stripe_api_key", "x"),
             ("SSH_KEY", "x"),
             ("DATABASE_URL", "postgres://u:p@db/app"),
+            ("QUEUE_URL", "amqp://u:p/q@mq"),
             ("HOME_URL", "https://example.org/a:b@c"),
             ("PORT", "3000"),
             ("KEYBOARD", "us"),
+            ("MYSQL_PWD", "x"),
+            ("DSN", "u:p@tcp(db)/app"),
+            ("OLDPWD", "/srv"),
         ]
         .into_iter()
         .map(|(n, v)| (n.to_owned(), v.to_owned()))
         .collect();
         let hidden: Vec<String> = env(&given).into_iter().filter(|(_, v)| v == HIDDEN).map(|(n, _)| n).collect();
-        assert_eq!(hidden, ["DATABASE_URL", "DB_PASSWORD", "SSH_KEY", "stripe_api_key"]);
+        assert_eq!(
+            hidden,
+            ["DATABASE_URL", "DB_PASSWORD", "DSN", "MYSQL_PWD", "QUEUE_URL", "SSH_KEY", "stripe_api_key"]
+        );
     }
 
     #[test]

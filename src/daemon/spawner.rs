@@ -1,4 +1,4 @@
-//! The spawner: a thread that makes processes, because looking up files and fork may take their time.
+//! The spawner: a thread that makes processes and their files, because looking up files and fork may take their time.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,6 +18,7 @@ use crate::daemon::journal::Journal;
 use crate::daemon::keep;
 use crate::daemon::launch::{self, LaunchError, Resolved};
 use crate::daemon::link::Link;
+use crate::daemon::pid_file::{self, Draft};
 use crate::daemon::pump::Source;
 use crate::daemon::shell::Place;
 use crate::proto::Record;
@@ -34,6 +35,15 @@ const RESERVED: u64 = 64;
 
 /// How long the guardian may be behind with what it was sent, before a process is made all the same.
 const SENT: Duration = Duration::from_secs(1);
+
+/// What the thread does, in this order.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// Makes a process.
+    Make(Job),
+    /// Removes the pid file of a run that has ended, then reports its end once more.
+    Clear { run: RunId, pid: u32, pid_file: PathBuf },
+}
 
 /// One process to make.
 #[derive(Debug)]
@@ -80,6 +90,8 @@ enum Failed {
     Launch(#[from] LaunchError),
     #[error("log file {path}: {why}", path = path.display(), why = launch::reason(source))]
     Log { path: PathBuf, source: io::Error },
+    #[error("pid file {path}: {why}", path = path.display(), why = launch::reason(source))]
+    PidFile { path: PathBuf, source: io::Error },
     #[error("pipe: {}", launch::reason(.0))]
     Pipe(#[source] io::Error),
     #[error("{0}")]
@@ -90,7 +102,7 @@ impl Failed {
     fn lasting(&self) -> Lasting {
         let transient = match self {
             Failed::Launch(_) => false,
-            Failed::Log { source, .. } | Failed::Pipe(source) => {
+            Failed::Log { source, .. } | Failed::PidFile { source, .. } | Failed::Pipe(source) => {
                 matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
             }
             Failed::Spawn(error) => error.is_transient(),
@@ -99,19 +111,29 @@ impl Failed {
     }
 }
 
-/// Where jobs wait. Bounded by the number of slots: each has one launch in flight at most.
-pub(super) fn channel() -> (mpsc::Sender<Job>, mpsc::Receiver<Job>) {
+/// Where tasks wait. Bounded by the number of slots: each has one launch or one end in flight at most.
+pub(super) fn channel() -> (mpsc::Sender<Task>, mpsc::Receiver<Task>) {
     mpsc::channel()
 }
 
-/// Starts the thread; jobs are carried out in order, each is reported once.
+/// Starts the thread; tasks are carried out in order, each is reported once.
 pub(super) fn start(
     ground: Ground,
-    inbox: mpsc::Receiver<Job>,
+    inbox: mpsc::Receiver<Task>,
     reports: tokio::sync::mpsc::UnboundedSender<Report>,
 ) -> io::Result<()> {
     std::thread::Builder::new().name("rsx-spawn".into()).spawn(move || {
-        for job in inbox {
+        for task in inbox {
+            let job = match task {
+                Task::Make(job) => job,
+                Task::Clear { run, pid, pid_file } => {
+                    pid_file::remove(&pid_file, pid);
+                    if reports.send(Report::Ended { run }).is_err() {
+                        return;
+                    }
+                    continue;
+                }
+            };
             let run = job.run;
             // A panic is logged by its hook; without this it would end the thread, and with it every later start.
             let made = catch_unwind(AssertUnwindSafe(|| make(&ground, job)));
@@ -143,6 +165,7 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     };
     let (stdout, out, out_file) = output(ground, &definition, run, instance, Stream::Out, by_request)?;
     let (stderr, error, error_file) = output(ground, &definition, run, instance, Stream::Error, by_request)?;
+    let draft = draft_pid_file(&definition, run, instance, by_request)?;
     let (stdin_theirs, stdin) = fds::input_pipe().map_err(Failed::Pipe)?;
     leave_some(&stdin)?;
     let notify = notify_socket(&ground.notify_dir, run);
@@ -150,7 +173,8 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     let env = launch::environment(&definition, slot, instance, notify_path);
     let sources: Vec<Source> = [out, error].into_iter().flatten().collect();
     let treekill = definition.spec.stop.treekill;
-    let place = Arc::new(Place { run, slot, resolved, out_file, error_file, treekill });
+    let pid_file = draft.as_ref().map(|(_, path)| path.clone());
+    let place = Arc::new(Place { run, slot, resolved, out_file, error_file, pid_file, treekill });
     let made = env.map_err(Failed::Launch).and_then(|env| {
         let mut launch = Launch {
             program: place.resolved.program.clone(),
@@ -187,7 +211,31 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     }
     let process = Arc::new(made?);
     let born = Moment::now();
+    if let Some((draft, path)) = draft
+        && let Err(error) = draft.publish(process.display_pid())
+    {
+        warn!("{}: cannot write {}: {error}", definition.spec.name, path.display());
+    }
     Ok(Spawned { run, slot, place, process, born, stdin, sources, notify })
+}
+
+/// The pid file of a run that is to be made, if its owner wants one. As with log files, a request is told what is wrong
+/// with it, and a crash restart goes on without.
+fn draft_pid_file(
+    definition: &Definition,
+    run: RunId,
+    instance: u16,
+    by_request: bool,
+) -> Result<Option<(Draft, PathBuf)>, Failed> {
+    let Some(path) = definition.spec.pid_path(instance) else { return Ok(None) };
+    match Draft::new(&path, run) {
+        Ok(draft) => Ok(Some((draft, path))),
+        Err(source) if by_request => Err(Failed::PidFile { path, source }),
+        Err(error) => {
+            warn!("{}: cannot write {}: {error}", definition.spec.name, path.display());
+            Ok(None)
+        }
+    }
 }
 
 /// What a successor needs of a process has to be with the guardian before there is one: in the next moment this daemon

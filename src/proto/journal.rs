@@ -63,6 +63,8 @@ pub enum Record {
     Event(Arc<Event>),
     /// A request that a client may ask about again.
     Asked(Box<AskedRecord>),
+    /// All requests that have not asked all of their slots yet.
+    Batches(Vec<BatchRecord>),
 }
 
 /// What a journal is.
@@ -121,6 +123,8 @@ pub struct SlotRecord {
     pub generation: u32,
     /// The one of the last launch.
     pub launched: u32,
+    /// How often requests have wanted something of it.
+    pub wishes: u32,
     /// Who asked last: user id and verb.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked_by: Option<(u32, String)>,
@@ -287,6 +291,9 @@ pub struct LaunchRecord {
     pub out_file: Option<PathBuf>,
     /// Where its standard error goes.
     pub error_file: Option<PathBuf>,
+    /// Where its number is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_file: Option<PathBuf>,
 }
 
 /// A process that executes its program.
@@ -323,6 +330,34 @@ pub struct AskedRecord {
     pub leaves: bool,
 }
 
+/// A request that asks its slots so many at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchRecord {
+    /// The client's name for it, if it has one.
+    pub key: Option<String>,
+    /// Who asked: user id and verb.
+    pub who: (u32, String),
+    /// How many at a time.
+    pub width: usize,
+    /// Who has not been asked, with the count of wishes that the slot had.
+    pub queue: Vec<(WishRecord, u32)>,
+    /// Who has, and until when it is waited for.
+    pub asked: Vec<(WaitRecord, u64)>,
+    /// Apps of which an instance failed, and which.
+    pub failed: Vec<(u32, String)>,
+}
+
+/// What is to be asked of one slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WishRecord {
+    /// Its id.
+    pub slot: u32,
+    /// What is waited for.
+    pub want: WantRecord,
+    /// Whether it is launched anew although it runs; none: it is not launched at all.
+    pub renew: Option<bool>,
+}
+
 /// One slot that a request waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitRecord {
@@ -341,6 +376,9 @@ pub struct WaitRecord {
     pub known: Option<u64>,
     /// The state that was told last.
     pub seen: State,
+    /// Whether it has not been asked yet.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_held: bool,
 }
 
 /// What is waited for.

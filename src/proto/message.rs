@@ -197,6 +197,7 @@ pub fn write_refusal(id: u64, refusal: &Refusal) -> Vec<u8> {
         Refusal::Leaving => -32006,
         Refusal::State { .. } => -32007,
         Refusal::Instances { .. } => -32008,
+        Refusal::Unchangeable { .. } => -32009,
     };
     line(&OutError {
         jsonrpc: "2.0",
@@ -268,7 +269,13 @@ mod tests {
 
     #[test]
     fn every_call_survives_the_wire() {
-        let act = || Act { targets: vec![Target::Word("all".into())], update_env: None, no_wait: false };
+        let act = || Act {
+            targets: vec![Target::Word("all".into())],
+            update_env: None,
+            changes: None,
+            parallel: None,
+            no_wait: false,
+        };
         for call in [
             Call::Hello(Hello { protocol: 1, version: "0.1.0".into(), verb: "ls".into() }),
             Call::Ping,
@@ -323,7 +330,7 @@ mod tests {
 
         #[test]
         fn any_target_survives(words in proptest::collection::vec(".*", 0..5)) {
-            round_trip(&Call::Stop(Act { targets: words.into_iter().map(Target::Word).collect(), update_env: None, no_wait: false }));
+            round_trip(&Call::Stop(Act { targets: words.into_iter().map(Target::Word).collect(), update_env: None, changes: None, parallel: None, no_wait: false }));
         }
     }
 }

@@ -12,11 +12,12 @@ mod event;
 mod frame;
 mod journal;
 mod kept;
+mod refusal;
 mod view;
 
 pub use call::{
     Act, Answer, Applied, Apply, Call, DaemonAnswer, EventsCall, Hello, HelloAnswer, Outcome, PlanAction, PlanStep,
-    Progress, Refusal, ResurrectCall, Saved, SlotResult, StartApp, Target, Unchanged, ViewCall, ViewDetail,
+    Progress, ResurrectCall, Saved, SlotResult, StartApp, Target, Unchanged, ViewCall, ViewDetail,
 };
 pub use care::{
     Count, EnvCall, Environments, FlushCall, InstanceEnv, LogFile, LogFiles, MAX_INPUT, Past, PastCall, ScaleCall,
@@ -25,10 +26,12 @@ pub use care::{
 pub use event::{Event, EventKind};
 pub use frame::{FrameError, LineCodec};
 pub use journal::{
-    AnswerRecord, AppRecord, AskedRecord, BornRecord, ExitRecord, FailedRecord, GoalRecord, Head, JOURNAL_VERSION,
-    LaunchRecord, Next, PhaseRecord, Record, ResultRecord, RunRecord, SlotRecord, StageRecord, WaitRecord, WantRecord,
+    AnswerRecord, AppRecord, AskedRecord, BatchRecord, BornRecord, ExitRecord, FailedRecord, GoalRecord, Head,
+    JOURNAL_VERSION, LaunchRecord, Next, PhaseRecord, Record, ResultRecord, RunRecord, SlotRecord, StageRecord,
+    WaitRecord, WantRecord, WishRecord,
 };
 pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
+pub use refusal::Refusal;
 pub use view::{AppView, DaemonView, ExitView, SlotView, State, View};
 
 mod message;

@@ -98,6 +98,9 @@ pub struct SlotView {
     /// Where its standard error is written.
     #[serde(default)]
     pub error_file: Option<PathBuf>,
+    /// The file that holds its pid while it runs, where one is declared.
+    #[serde(default)]
+    pub pid_file: Option<PathBuf>,
     /// The last exit.
     #[serde(default)]
     pub last_exit: Option<ExitView>,

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod changes;
 mod ends;
 mod millis;
 
+pub use changes::Changes;
 pub use ends::{ExitStatus, NotASignal, Signal};
 use millis::optional as optional_millis;
 
@@ -63,6 +65,9 @@ pub struct AppSpec {
     pub listen_timeout: Duration,
     /// Where its output goes.
     pub logs: LogSpec,
+    /// The file that holds the pid of its main process while it runs, absolute.
+    #[serde(default)]
+    pub pid_file: Option<PathBuf>,
 }
 
 /// Which variables of the starting shell an app does not get.
@@ -238,23 +243,24 @@ impl AppSpec {
             Stream::Out => (&self.logs.out, "out"),
             Stream::Error => (&self.logs.error, "error"),
         };
-        let suffix = if self.instances == 1 || self.logs.merge { String::new() } else { format!("-{instance}") };
+        let suffix = if self.logs.merge { String::new() } else { self.suffix(instance) };
         match target {
             LogTarget::Null => None,
             LogTarget::Default if self.namespace == DEFAULT_NAMESPACE => {
                 Some(logs.join(format!("{}-{word}{suffix}.log", self.name)))
             }
             LogTarget::Default => Some(logs.join(format!("{}.{}-{word}{suffix}.log", self.namespace, self.name))),
-            LogTarget::Path(path) if suffix.is_empty() => Some(path.clone()),
-            LogTarget::Path(path) => {
-                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-                let name = match path.extension() {
-                    Some(extension) => format!("{stem}{suffix}.{}", extension.to_string_lossy()),
-                    None => format!("{stem}{suffix}"),
-                };
-                Some(path.with_file_name(name))
-            }
+            LogTarget::Path(path) => Some(with_suffix(path, &suffix)),
         }
+    }
+
+    /// The file that holds the pid of one instance; of several instances each has its own, numbered as their logs are.
+    pub fn pid_path(&self, instance: u16) -> Option<PathBuf> {
+        self.pid_file.as_ref().map(|path| with_suffix(path, &self.suffix(instance)))
+    }
+
+    fn suffix(&self, instance: u16) -> String {
+        if self.instances == 1 { String::new() } else { format!("-{instance}") }
     }
 
     /// The file that this app executes and whose change means new code; `None` for command lines and `rsx:serve`.
@@ -264,6 +270,16 @@ impl AppSpec {
             Program::Binary { path, .. } if path.is_absolute() => Some(path),
             Program::Binary { .. } | Program::CommandLine { .. } | Program::Serve { .. } => None,
         }
+    }
+}
+
+/// `api.log` and `-1` make `api-1.log`.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    match path.extension() {
+        _ if suffix.is_empty() => path.to_owned(),
+        Some(extension) => path.with_file_name(format!("{stem}{suffix}.{}", extension.to_string_lossy())),
+        None => path.with_file_name(format!("{stem}{suffix}")),
     }
 }
 
@@ -303,6 +319,8 @@ impl AppSpec {
             Some(format!("it has {} instances; 1 to {MAX_INSTANCES} are possible", self.instances))
         } else if !self.cwd.is_absolute() {
             Some("its `cwd` is not absolute".into())
+        } else if self.pid_file.as_ref().is_some_and(|path| !path.is_absolute() || path.file_name().is_none()) {
+            Some("its `pid_file` is not an absolute path of a file".into())
         } else if self.env.iter().any(|(name, value)| name.is_empty() || name.contains('=') || nul(name) || nul(value))
         {
             Some("a variable of its `env` has an empty name, or contains `=` in its name or a NUL character".into())
@@ -354,6 +372,7 @@ impl AppSpec {
             stop: StopSpec { signal: Signal::TERM, kill_timeout: Duration::from_secs(10), treekill: true },
             listen_timeout: Duration::from_secs(60),
             logs: LogSpec { out: LogTarget::Default, error: LogTarget::Default, merge: false },
+            pid_file: None,
         }
     }
 }

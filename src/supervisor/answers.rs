@@ -136,6 +136,13 @@ pub enum Refusal {
         /// How many it would have.
         wanted: i64,
     },
+    /// New values that an app cannot take.
+    Unchangeable {
+        /// The app.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// Two apps of one request with one name.
     Twice {
         /// The name.

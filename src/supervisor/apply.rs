@@ -127,6 +127,7 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
         ("out_file", old.logs.out != new.logs.out),
         ("error_file", old.logs.error != new.logs.error),
         ("merge_logs", old.logs.merge != new.logs.merge),
+        ("pid_file", old.pid_file != new.pid_file),
     ];
     let live = [
         ("instances", old.instances != new.instances),

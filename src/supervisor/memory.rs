@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::supervisor::{App, Effect, RequestId, Slot, SlotId, Supervisor, Time, Waiter};
+use crate::supervisor::{App, Batch, Effect, RequestId, Slot, SlotId, Supervisor, Time, Waiter};
 
 /// The names that come next. None is given twice, whoever gives it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,16 @@ impl Supervisor {
         }
         self.waiters.push(waiter);
         self.answer(effects);
+    }
+
+    /// Goes on asking the slots of an earlier core's request.
+    pub(crate) fn ask_on(&mut self, batch: Batch) {
+        self.batches.push(batch);
+    }
+
+    /// The requests that have not asked all of their slots.
+    pub(crate) fn batches(&self) -> &[Batch] {
+        &self.batches
     }
 
     /// The slots that have changed since the last call, those that are no more included.

@@ -5,11 +5,13 @@
 //!
 //! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end,
 //! `memory.rs` what a successor takes over,
-//! `requests.rs` what each request wants, `apply.rs` the plan of `start FILE`, `resize.rs` the number of slots, `targets.rs` what a target means,
-//! `waiters.rs` who waits for which answer.
+//! `requests.rs` what each request wants, `apply.rs` the plan of `start FILE`, `amend.rs` new values, `resize.rs` the number of slots, `targets.rs` what a target means,
+//! `waiters.rs` who waits for which answer, `batch.rs` who is asked later.
 
+mod amend;
 mod answers;
 mod apply;
+mod batch;
 mod memory;
 mod requests;
 mod resize;
@@ -30,7 +32,9 @@ use std::sync::Arc;
 
 use crate::supervisor::slot::Turn;
 
+pub(crate) use batch::{Batch, Wish};
 pub(crate) use memory::Counters;
+pub(crate) use requests::Renew;
 pub(crate) use restart::Lives;
 pub(crate) use slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage};
 pub(crate) use waiters::{Form, Pending, Waiter, Want};
@@ -58,6 +62,7 @@ pub struct Supervisor {
     apps: BTreeMap<AppId, App>,
     slots: BTreeMap<SlotId, Slot>,
     waiters: Vec<Waiter>,
+    batches: Vec<Batch>,
     next_app: u32,
     next_slot: u32,
     next_run: u64,
@@ -107,6 +112,7 @@ impl Supervisor {
             apps: BTreeMap::new(),
             slots: BTreeMap::new(),
             waiters: Vec::new(),
+            batches: Vec::new(),
             next_app: 0,
             next_slot: 0,
             next_run: 0,
@@ -138,7 +144,8 @@ impl Supervisor {
     /// When [`Event::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Time> {
         let slots = self.slots.values().filter_map(Slot::deadline);
-        slots.chain(self.waiters.iter().map(Waiter::deadline)).min()
+        let batches = self.batches.iter().filter_map(Batch::deadline);
+        slots.chain(self.waiters.iter().map(Waiter::deadline)).chain(batches).min()
     }
 
     /// Whether a shutdown was asked for.
@@ -204,10 +211,28 @@ impl Supervisor {
     fn settle(&mut self, now: Time, mut moved: Vec<SlotId>, effects: &mut Vec<Effect>) {
         moved
             .extend(self.slots.values().filter(|slot| slot.deadline().is_some_and(|at| at <= now)).map(|slot| slot.id));
-        moved.sort_unstable();
-        moved.dedup();
-        self.touched.extend(&moved);
-        for id in &moved {
+        loop {
+            moved.sort_unstable();
+            moved.dedup();
+            self.settle_slots(now, &moved, effects);
+            for waiter in &mut self.waiters {
+                for id in &moved {
+                    waiter.observe(*id, self.slots.get(id), now, effects);
+                }
+            }
+            // Who is there makes room for who waits for a turn. Ends, because each round takes from their queues.
+            moved = self.advance_batches(now, effects);
+            if moved.is_empty() {
+                break;
+            }
+        }
+        self.waiters.iter_mut().filter(|waiter| waiter.deadline() <= now).for_each(Waiter::give_up);
+        self.answer(effects);
+    }
+
+    fn settle_slots(&mut self, now: Time, moved: &[SlotId], effects: &mut Vec<Effect>) {
+        self.touched.extend(moved);
+        for id in moved {
             let dice = self.roll();
             let Some(slot) = self.slots.get_mut(id) else { continue };
             let mut turn = Turn { now, effects, next_run: &mut self.next_run, dice };
@@ -222,15 +247,6 @@ impl Supervisor {
                 self.remove(*id, effects);
             }
         }
-        for waiter in &mut self.waiters {
-            for id in &moved {
-                waiter.observe(*id, self.slots.get(id), now, effects);
-            }
-            if waiter.deadline() <= now {
-                waiter.give_up();
-            }
-        }
-        self.answer(effects);
     }
 
     fn answer(&mut self, effects: &mut Vec<Effect>) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::spec::{Env, Signal};
 use crate::supervisor::apply::{self, Step};
+use crate::supervisor::batch::Wish;
 use crate::supervisor::slot::{Goal, Slot};
 use crate::supervisor::targets;
 use crate::supervisor::waiters::{Form, Waiter, Want};
@@ -18,7 +19,7 @@ const AFTER_KILL: Duration = Duration::from_secs(2);
 
 /// Whether a start is a new launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Renew {
+pub(crate) enum Renew {
     /// Also of what runs.
     Always,
     /// Only of what does not run.
@@ -42,10 +43,10 @@ impl Supervisor {
         }
         let outcome = match ask {
             Ask::Apply(apply) => self.on_apply(now, id, who, &apply, effects),
-            Ask::Start(act) => self.on_act(now, id, who, &act, Want::Ready, Renew::IfDown),
-            Ask::Restart(act) => self.on_act(now, id, who, &act, Want::Ready, Renew::Always),
-            Ask::Stop(act) => self.on_act(now, id, who, &act, Want::Down, Renew::Never),
-            Ask::Delete(act) => self.on_act(now, id, who, &act, Want::Gone, Renew::Never),
+            Ask::Start(act) => self.on_act(now, (id, who), &act, (Want::Ready, Renew::IfDown), effects),
+            Ask::Restart(act) => self.on_act(now, (id, who), &act, (Want::Ready, Renew::Always), effects),
+            Ask::Stop(act) => self.on_act(now, (id, who), &act, (Want::Down, Renew::Never), effects),
+            Ask::Delete(act) => self.on_act(now, (id, who), &act, (Want::Gone, Renew::Never), effects),
             Ask::Reset(act) => self.on_reset(now, id, who, &act, effects),
             Ask::Scale(scale) => self.on_scale(now, id, who, &scale, effects),
             Ask::Signal { targets, signal } => self.on_signal(id, who, &targets, signal, effects),
@@ -66,22 +67,21 @@ impl Supervisor {
     fn on_act(
         &mut self,
         now: Time,
-        id: RequestId,
-        who: &Arc<Who>,
+        (id, who): (RequestId, &Arc<Who>),
         act: &Act,
-        want: Want,
-        renew: Renew,
+        (want, renew): (Want, Renew),
+        effects: &mut Vec<Effect>,
     ) -> Result<Vec<SlotId>, Refusal> {
         let slots = self.resolve(&act.targets)?;
+        if let Some(changes) = &act.changes {
+            self.amend(&slots, changes, who, effects)?;
+        }
         if let Some(inherited) = &act.update_env {
             self.update_env(&slots, inherited);
         }
-        for slot in &slots {
-            self.ask_slot(now, *slot, who, want, renew);
-        }
         self.wanted_version += 1;
-        self.wait(now, id, Form::Outcome, act.wait, slots.iter().map(|slot| (*slot, want)).collect());
-        Ok(slots)
+        let wishes = slots.into_iter().map(|slot| Wish { slot, want, renew }).collect();
+        Ok(self.ask_and_wait(now, (id, who), Form::Outcome, wishes, Vec::new(), (act.wait, act.parallel)))
     }
 
     pub(super) fn ask_slot(&mut self, now: Time, id: SlotId, who: &Arc<Who>, want: Want, renew: Renew) {
@@ -158,22 +158,22 @@ impl Supervisor {
             effects.push(Effect::Reply { to: id, reply: Reply::Applied { plan, results: Vec::new() } });
             return Ok(Vec::new());
         }
-        let mut waited = Vec::new();
+        let (mut wishes, mut waited) = (Vec::new(), Vec::new());
         for step in steps {
-            self.carry_out(now, who, step, &mut waited, effects);
+            self.carry_out(now, who, step, (&mut wishes, &mut waited), effects);
         }
         self.wanted_version += 1;
-        let slots = waited.iter().map(|(slot, _)| *slot).collect();
-        self.wait(now, id, Form::Applied(plan), apply.wait, waited);
-        Ok(slots)
+        let when = (apply.wait, apply.parallel);
+        Ok(self.ask_and_wait(now, (id, who), Form::Applied(plan), wishes, waited, when))
     }
 
+    /// Defines what a step declares. What has to start is left to `wishes`; what goes is asked at once and is in `waited`.
     fn carry_out(
         &mut self,
         now: Time,
         who: &Arc<Who>,
         step: Step,
-        waited: &mut Vec<(SlotId, Want)>,
+        (wishes, waited): (&mut Vec<Wish>, &mut Vec<(SlotId, Want)>),
         effects: &mut Vec<Effect>,
     ) {
         let announce = |kind| {
@@ -222,8 +222,14 @@ impl Supervisor {
         }
         for id in places.kept.into_iter().chain(places.new) {
             if renew != Renew::Never {
-                self.ask_slot(now, id, who, Want::Ready, renew);
-                waited.push((id, Want::Ready));
+                let is_leaving = self.slots.get(&id).is_some_and(|slot| slot.goal == Goal::Deleted);
+                if is_leaving {
+                    // It would be gone before its turn.
+                    self.ask_slot(now, id, who, Want::Ready, renew);
+                    waited.push((id, Want::Ready));
+                } else {
+                    wishes.push(Wish { slot: id, want: Want::Ready, renew });
+                }
             } else if let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.goal == Goal::Deleted) {
                 // Declared again while it was on its way out: it stays, and stopped.
                 slot.want_down(Goal::Down, who);
@@ -350,7 +356,7 @@ impl Supervisor {
         self.waiters.push(waiter);
     }
 
-    fn limit(&self, slot: &Slot, want: Want) -> Duration {
+    pub(super) fn limit(&self, slot: &Slot, want: Want) -> Duration {
         let spec = &slot.definition.spec;
         let down = spec.stop.kill_timeout + AFTER_KILL;
         match (want, slot.run()) {

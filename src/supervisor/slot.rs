@@ -130,6 +130,8 @@ pub(crate) struct Slot {
     pub(crate) generation: u32,
     /// The generation of the last launch.
     pub(crate) launched: u32,
+    /// How often requests have wanted something of it.
+    pub(crate) wishes: u32,
     /// Who asked last.
     pub(crate) asked_by: Option<Arc<Who>>,
     pub(crate) phase: Phase,
@@ -153,6 +155,7 @@ impl Slot {
             parked: false,
             generation: 0,
             launched: 0,
+            wishes: 0,
             asked_by: None,
             phase: Phase::Stopped,
             lives: Lives::default(),
@@ -222,6 +225,7 @@ impl Slot {
         self.goal = Goal::Up;
         self.parked = false;
         self.generation = self.generation.max(self.launched) + 1;
+        self.wishes = self.wishes.wrapping_add(1);
         self.asked_by = Some(Arc::clone(who));
         self.created = now;
         self.failed = None;
@@ -232,6 +236,7 @@ impl Slot {
     pub(super) fn want_down(&mut self, goal: Goal, who: &Arc<Who>) {
         self.goal = goal;
         self.parked = false;
+        self.wishes = self.wishes.wrapping_add(1);
         self.asked_by = Some(Arc::clone(who));
     }
 

@@ -1,5 +1,7 @@
 //! The core by tables: one behaviour a test, no process, no clock.
 
+mod amend;
+mod batch;
 mod declare;
 mod handover;
 mod meanwhile;
@@ -126,12 +128,19 @@ fn apply_of(specs: Vec<AppSpec>) -> Apply {
         prune: false,
         force: false,
         update_env: false,
+        parallel: None,
         wait: Wait::UntilDone,
     }
 }
 
 pub(super) fn act(word: &str) -> Act {
-    Act { targets: vec![Target::Word(word.into())], update_env: None, wait: Wait::UntilDone }
+    Act {
+        targets: vec![Target::Word(word.into())],
+        update_env: None,
+        changes: None,
+        parallel: None,
+        wait: Wait::UntilDone,
+    }
 }
 
 fn plan(bench: &mut Bench, apply: Apply) -> Vec<PlanAction> {

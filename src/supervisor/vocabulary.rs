@@ -1,11 +1,12 @@
 //! The closed vocabulary of the core: ids, time, events in, effects out.
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::spec::{AppSpec, Env, ExitStatus, Signal, Stamp};
+use crate::spec::{AppSpec, Changes, Env, ExitStatus, Signal, Stamp};
 use crate::supervisor::{Change, Reply, State};
 
 /// A moment: milliseconds since the daemon's own beginning, monotonic.
@@ -211,6 +212,8 @@ pub struct Apply {
     pub force: bool,
     /// Existing apps take the caller's environment.
     pub update_env: bool,
+    /// How many slots are started or restarted at a time; none: all.
+    pub parallel: Option<NonZeroU16>,
     /// When to answer.
     pub wait: Wait,
 }
@@ -222,6 +225,10 @@ pub struct Act {
     pub targets: Vec<Target>,
     /// A new inherited environment for them.
     pub update_env: Option<Arc<Env>>,
+    /// New values for their apps.
+    pub changes: Option<Box<Changes>>,
+    /// How many slots are asked at a time; none: all.
+    pub parallel: Option<NonZeroU16>,
     /// When to answer.
     pub wait: Wait,
 }

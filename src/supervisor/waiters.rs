@@ -36,6 +36,44 @@ pub(crate) struct Pending {
     /// The failed run that was known of when the request came: that is not its answer.
     pub(crate) known: Option<RunId>,
     pub(crate) seen: State,
+    /// It has not been asked yet, so nothing that it does is an answer.
+    pub(crate) is_held: bool,
+}
+
+impl Pending {
+    /// This slot, asked just now.
+    pub(super) fn new(slot: &Slot, want: Want) -> Pending {
+        Pending {
+            name: slot.definition.spec.name.clone(),
+            instance: slot.instance,
+            want,
+            generation: if slot.generation > 0 { slot.generation } else { slot.launched },
+            known: slot.failed.as_ref().map(|failed| failed.run),
+            seen: slot.state(),
+            is_held: false,
+        }
+    }
+
+    /// Whether what was wanted of the slot holds, or cannot hold any more. `None` as a slot: it is no more.
+    pub(super) fn judge(&self, slot: Option<&Slot>, now: Time) -> Option<SlotAnswer> {
+        let Some(slot) = slot else {
+            return Some(match self.want {
+                Want::Gone => SlotAnswer::Done(State::Stopped),
+                Want::Ready | Want::Down => SlotAnswer::Superseded,
+            });
+        };
+        match self.want {
+            Want::Gone => (slot.goal != Goal::Deleted).then_some(SlotAnswer::Superseded),
+            Want::Down => match (slot.goal, &slot.phase) {
+                (Goal::Up, _) => Some(SlotAnswer::Superseded),
+                (Goal::Down | Goal::Deleted, Phase::Stopped) => Some(SlotAnswer::Done(State::Stopped)),
+                (Goal::Down | Goal::Deleted, _) => None,
+            },
+            Want::Ready if slot.goal != Goal::Up => Some(SlotAnswer::Superseded),
+            Want::Ready if slot.launched < self.generation => None,
+            Want::Ready => ready(self, slot, now),
+        }
+    }
 }
 
 /// One request that waits.
@@ -55,17 +93,26 @@ impl Waiter {
         Waiter { request, form, deadline, pending: BTreeMap::new(), results: Vec::new(), leaves: false }
     }
 
-    /// Waits for this slot, too.
+    /// Waits for this slot, too, which was asked just now.
     pub(super) fn add(&mut self, slot: &Slot, want: Want) {
-        let pending = Pending {
-            name: slot.definition.spec.name.clone(),
-            instance: slot.instance,
-            want,
-            generation: if slot.generation > 0 { slot.generation } else { slot.launched },
-            known: slot.failed.as_ref().map(|failed| failed.run),
-            seen: slot.state(),
-        };
-        self.pending.insert(slot.id, pending);
+        self.pending.insert(slot.id, Pending::new(slot, want));
+    }
+
+    /// Waits for this slot, too, which is asked later.
+    pub(super) fn hold(&mut self, slot: &Slot, want: Want) {
+        self.pending.insert(slot.id, Pending { is_held: true, ..Pending::new(slot, want) });
+    }
+
+    /// Answers for a slot that is not asked after all.
+    pub(super) fn conclude(&mut self, id: SlotId, answer: SlotAnswer, slot: Option<&Slot>, effects: &mut Vec<Effect>) {
+        let state = slot.map_or(State::Stopped, Slot::state);
+        if let Some(pending) = self.pending.remove(&id) {
+            self.finish(id, pending, Some(answer), state, effects);
+        }
+    }
+
+    pub(super) fn request(&self) -> RequestId {
+        self.request
     }
 
     pub(super) fn deadline(&self) -> Time {
@@ -78,21 +125,32 @@ impl Waiter {
 
     /// Looks at one slot that may have changed; `None`: it is no more.
     pub(super) fn observe(&mut self, id: SlotId, slot: Option<&Slot>, now: Time, effects: &mut Vec<Effect>) {
-        let of = u32::try_from(self.pending.len() + self.results.len()).unwrap_or(u32::MAX);
-        let Some(pending) = self.pending.get_mut(&id) else {
-            return;
-        };
+        let Some(mut pending) = self.pending.remove(&id) else { return };
         let state = slot.map_or(State::Stopped, Slot::state);
-        let (name, instance) = (pending.name.clone(), pending.instance);
-        let answer = judge(pending, slot, now);
+        let answer = if pending.is_held { None } else { pending.judge(slot, now) };
         if answer.is_none() && state == pending.seen {
+            self.pending.insert(id, pending);
             return;
         }
         pending.seen = state;
-        if let Some(answer) = answer {
-            self.pending.remove(&id);
-            self.results.push(SlotResult { slot: id, name: name.clone(), instance, answer });
+        self.finish(id, pending, answer, state, effects);
+    }
+
+    /// Keeps the answer, if there is one by now, and tells of the step.
+    fn finish(
+        &mut self,
+        id: SlotId,
+        pending: Pending,
+        answer: Option<SlotAnswer>,
+        state: State,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (name, instance) = (pending.name.clone(), pending.instance);
+        match answer {
+            Some(answer) => self.results.push(SlotResult { slot: id, name: name.clone(), instance, answer }),
+            None => drop(self.pending.insert(id, pending)),
         }
+        let of = u32::try_from(self.pending.len() + self.results.len()).unwrap_or(u32::MAX);
         let done = u32::try_from(self.results.len()).unwrap_or(u32::MAX);
         effects.push(Effect::Progress { to: self.request, slot: id, name, instance, state, done, of });
     }
@@ -113,27 +171,6 @@ impl Waiter {
             Form::Outcome => Reply::Outcome(self.results),
         };
         Effect::Reply { to: self.request, reply }
-    }
-}
-
-/// Whether what was wanted of a slot holds, or cannot hold any more.
-fn judge(pending: &Pending, slot: Option<&Slot>, now: Time) -> Option<SlotAnswer> {
-    let Some(slot) = slot else {
-        return Some(match pending.want {
-            Want::Gone => SlotAnswer::Done(State::Stopped),
-            Want::Ready | Want::Down => SlotAnswer::Superseded,
-        });
-    };
-    match pending.want {
-        Want::Gone => (slot.goal != Goal::Deleted).then_some(SlotAnswer::Superseded),
-        Want::Down => match (slot.goal, &slot.phase) {
-            (Goal::Up, _) => Some(SlotAnswer::Superseded),
-            (Goal::Down | Goal::Deleted, Phase::Stopped) => Some(SlotAnswer::Done(State::Stopped)),
-            (Goal::Down | Goal::Deleted, _) => None,
-        },
-        Want::Ready if slot.goal != Goal::Up => Some(SlotAnswer::Superseded),
-        Want::Ready if slot.launched < pending.generation => None,
-        Want::Ready => ready(pending, slot, now),
     }
 }
 

@@ -1,11 +1,12 @@
 //! The core in random worlds: invariants that hold after every event (safety), and answers that must come (liveness).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::tests::{Bench, act, apply};
 use super::*;
-use crate::spec::{AppSpec, ExitStatus, RestartDelay, RestartPolicy, Signal};
+use crate::spec::{AppSpec, Changes, ExitStatus, RestartDelay, RestartPolicy, Signal};
 
 /// xorshift: the same walk for the same seed.
 struct Dice(u64);
@@ -133,12 +134,14 @@ fn random_ask(dice: &mut Dice) -> Ask {
         0..=2 => {
             let Ask::Apply(mut ask) = apply(vec![random_spec(dice)]) else { unreachable!("apply makes an Apply") };
             ask.restart_unchanged = dice.roll(4) == 0;
+            ask.parallel = NonZeroU16::new(u16::try_from(dice.roll(3)).unwrap());
             ask.wait = if dice.roll(4) == 0 { Wait::No } else { Wait::UntilDone };
             Ask::Apply(ask)
         }
         3 | 4 => Ask::Stop(act(word)),
-        5 => Ask::Start(act(word)),
-        6 | 7 => Ask::Restart(act(word)),
+        5 => Ask::Start(Act { changes: changes(dice), ..act(word) }),
+        6 => Ask::Restart(act(word)),
+        7 => Ask::Restart(Act { parallel: NonZeroU16::new(1), ..act(word) }),
         8 => Ask::Reset(act(word)),
         9 => Ask::Signal { targets: act(word).targets, signal: hangup() },
         10 | 11 => {
@@ -152,6 +155,15 @@ fn random_ask(dice: &mut Dice) -> Ask {
         12 => Ask::Resurrect { saved: saved(dice), wait: Wait::UntilDone },
         _ => Ask::Delete(act(word)),
     }
+}
+
+/// Now and then another name, which may be taken, and another value.
+fn changes(dice: &mut Dice) -> Option<Box<Changes>> {
+    let keys = ["name", "kill_timeout", "treekill"].map(str::to_owned);
+    let keys = keys.into_iter().filter(|_| dice.roll(2) == 0).collect();
+    let from = random_spec(dice);
+    let changes = Changes { keys, from, interpreter: None, interpreter_args: None, args: None };
+    (dice.roll(2) == 0).then(|| Box::new(changes))
 }
 
 fn saved(dice: &mut Dice) -> Vec<Wanted> {
@@ -298,10 +310,11 @@ fn in_an_obedient_world_every_request_is_answered_with_exactly_as_many_spawns_as
     spec.instances = 4;
     let (mut bench, mut world) = (Bench::new(), World::default());
     let scale = |count| Ask::Scale(Scale { targets: act("api").targets, count, wait: Wait::UntilDone });
-    let table: [(Ask, usize); 13] = [
+    let table: [(Ask, usize); 14] = [
         (apply(vec![spec.clone()]), 4),
         (apply(vec![spec.clone()]), 0),
         (Ask::Restart(act("api")), 4),
+        (Ask::Restart(Act { parallel: NonZeroU16::new(3), ..act("api") }), 4),
         (Ask::Signal { targets: act("api").targets, signal: hangup() }, 0),
         (Ask::Reset(act("api")), 0),
         (scale(Count::By(2)), 2),

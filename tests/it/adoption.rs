@@ -29,7 +29,8 @@ time.sleep(1000)
 /// Every line once and in order, the last one at the end.
 #[track_caller]
 fn check_lines(rsx: &Rsx, log: &str) {
-    let text = rsx.wait_for_text(&rsx.log(log), |text| text.lines().last().is_some_and(|line| line.starts_with("last")));
+    let text =
+        rsx.wait_for_text(&rsx.log(log), |text| text.lines().last().is_some_and(|line| line.starts_with("last")));
     let lines: Vec<&str> = text.lines().collect();
     let (last, lines) = lines.split_last().unwrap();
     for (number, line) in (1..).zip(lines) {

@@ -6,16 +6,20 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests act on the world and may fail")]
 
 mod adoption;
+mod amend;
 mod bad_input;
 mod daemon;
 mod forms;
+mod habits;
 mod harness;
 mod kept;
 mod lifecycle;
+mod log_files;
 mod log_flags;
 mod logs;
 mod messages;
 mod output;
+mod pid_files;
 mod programs;
 mod ready;
 mod shapes;
@@ -23,4 +27,5 @@ mod socket;
 mod stopping;
 mod supervision;
 mod targets;
+mod turns;
 mod verbs;

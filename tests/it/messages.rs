@@ -77,6 +77,36 @@ fn each_wrong_app_is_told_by_its_own_words() {
 }
 
 #[test]
+fn new_values_turns_and_files_are_refused_by_their_own_words() {
+    let rsx = Rsx::new();
+    rsx.ok("start 'sleep 1000; true' --name good --min-uptime 50");
+    rsx.ok("start 'sleep 1000' --name other --min-uptime 50");
+    rsx.write("some.json", "[{ \"name\": \"now\", \"script\": \"sleep 1\" }, { \"script\": \"sleep 2\", \"name\": \"later\", \"watch\": true }]");
+    insta::assert_snapshot!(told(
+        &rsx,
+        &[
+            "restart good --name other",
+            "restart good --name a/b",
+            "restart good --kill-timeout 3x",
+            "restart good -- --port 1",
+            "restart good -i 3 --max-restarts many",
+            "restart good --parallel 0",
+            "restart some.json --max-restarts 3",
+            "start good --max-restarts 3",
+            "start good --attach --json",
+            "start good --attach --dry-run",
+            "start 'sleep 1' --name p -p /proc/nope/p.pid -s",
+            "start 'sleep 1' --name p -p /dev/null -s",
+            "start 'sleep 1' --no-daemon",
+            "start 'sleep 1' --watch --ext js",
+            "start some.json",
+            "check some.json --only now",
+            "stop -",
+        ]
+    ));
+}
+
+#[test]
 fn no_secret_is_found_in_anything_that_is_shown_or_logged() {
     let rsx = Rsx::new();
     let secret = "hunter2hunter2";

@@ -5,7 +5,8 @@ use std::fs;
 use crate::harness::Rsx;
 
 /// Values that must be found nowhere.
-const SECRETS: [&str; 4] = ["hunter2-declared", "hunter2-inherited", "hunter2-address", "hunter2-argument"];
+const SECRETS: [&str; 5] =
+    ["hunter2-declared", "hunter2-inherited", "hunter2-address", "hunter2-argument", "hunter2/slash@sign"];
 
 #[test]
 fn ids_and_lists_have_the_shapes_of_pm2() {
@@ -65,10 +66,10 @@ fn secrets_are_found_in_no_listing_event_log_or_error() {
     rsx.set_env("AWS_SECRET_ACCESS_KEY", SECRETS[1]);
     rsx.ecosystem(&format!(
         "[[apps]]\nname = \"a\"\nscript = \"/bin/sleep\"\nargs = [\"1000\"]\n\
-         env = {{ DB_PASSWORD = \"{}\", REDIS = \"redis://:{}@h\" }}\n\
+         env = {{ DB_PASSWORD = \"{}\", REDIS = \"redis://:{}@h\", QUEUE = \"amqp://u:{}@h/q\" }}\n\
          [[apps]]\nname = \"bad\"\nscript = \"/nope/x\"\nargs = [\"--api-token\", \"{}\"]\n\
          env = {{ DB_PASSWORD = \"{}\" }}\n",
-        SECRETS[0], SECRETS[2], SECRETS[3], SECRETS[0]
+        SECRETS[0], SECRETS[2], SECRETS[4], SECRETS[3], SECRETS[0]
     ));
     let mut told = String::new();
     let mut tell = |done: crate::harness::Done| told.push_str(&format!("{}{}", done.out, done.err));

@@ -1,23 +1,34 @@
-//! The flags that declare an app.
+//! The flags that declare an app, or change one.
 
 use clap::Args;
 
-/// Flags that declare an app, one for a key of the config file.
+/// Flags that declare an app.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "The app (for a script or command line)")]
 pub(in crate::cli) struct AppFlags {
+    /// How many instances: a number, `max`, -1 for one less than there are cores
+    #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
+    pub(in crate::cli) instances: Option<String>,
+    /// Run instances side by side, each binding for itself
+    #[arg(short = 'x', long, alias = "execute-command")]
+    pub(in crate::cli) fork: bool,
+    /// Add it to the list without starting it
+    #[arg(long)]
+    pub(in crate::cli) no_autostart: bool,
+    #[command(flatten)]
+    pub(in crate::cli) values: ValueFlags,
+}
+
+/// Flags that an app can be declared with and that can be changed later, one for a key of the config file.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "The app's values")]
+pub(in crate::cli) struct ValueFlags {
     /// Its name; default: the script's without extension
     #[arg(short, long)]
     pub(in crate::cli) name: Option<String>,
     /// The group it belongs to
     #[arg(long, short = 'N')]
     pub(in crate::cli) namespace: Option<String>,
-    /// How many instances: a number, `max`, -1 for one less than there are cores
-    #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
-    pub(in crate::cli) instances: Option<String>,
-    /// Run instances side by side, each binding for itself
-    #[arg(short = 'x', long)]
-    pub(in crate::cli) fork: bool,
     /// What executes the script; `none`: the script itself
     #[arg(long, visible_alias = "interp", value_name = "PROGRAM")]
     pub(in crate::cli) interpreter: Option<String>,
@@ -33,6 +44,9 @@ pub(in crate::cli) struct AppFlags {
     /// The file for standard error
     #[arg(short, long, visible_alias = "err", value_name = "FILE")]
     pub(in crate::cli) error: Option<String>,
+    /// The file that holds its pid while it runs
+    #[arg(short, long, value_name = "FILE")]
+    pub(in crate::cli) pid: Option<String>,
     /// One log file for all instances
     #[arg(long)]
     pub(in crate::cli) merge_logs: bool,
@@ -75,7 +89,4 @@ pub(in crate::cli) struct AppFlags {
     /// Stop its main process only
     #[arg(long)]
     pub(in crate::cli) no_treekill: bool,
-    /// Add it to the list without starting it
-    #[arg(long)]
-    pub(in crate::cli) no_autostart: bool,
 }

@@ -66,7 +66,7 @@ pub(in crate::cli) struct WhyArgs {
 }
 
 /// `rsx logs`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(in crate::cli) struct LogsArgs {
     /// all, /regex/, name, namespace, id, config file or script; default: all
     #[arg(value_name = "TARGET")]

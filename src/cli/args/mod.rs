@@ -4,6 +4,7 @@ mod app;
 mod care;
 mod look;
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -11,56 +12,58 @@ use clap::{Args, Parser, Subcommand};
 use crate::cli::import::ImportArgs;
 use crate::cli::pages::{CompletionsArgs, ManArgs};
 
-pub(super) use app::AppFlags;
+pub(super) use app::{AppFlags, ValueFlags};
 pub(super) use care::{FilesArgs, FlushArgs, ScaleArgs, SendArgs, SignalArgs, TargetArgs};
 pub(super) use look::{DescribeArgs, EnvArgs, EventsArgs, LogsArgs, LsArgs, PidArgs, WhyArgs};
 
 /// The verbs, grouped as people look for them. A test compares them with [`Verb`].
 const GROUPS: &str = "\
 Run:
-  start        Make apps run: a script, a command line, a file, or what exists
-  restart      Stop and start, also what is stopped
-  reload       The same without downtime, where an app can (none yet)
-  scale        More or fewer instances
-  stop         Stop, and keep in the list
-  delete       Stop and forget
-  serve        Serve static files
+  start           Make apps run: a script, a command line, a file, or what exists
+  restart         Stop and start, also what is stopped
+  reload          The same without downtime, where an app can (none yet)
+  startOrRestart  Apply files, and restart what is unchanged in them, too
+  startOrReload   The same, by reload
+  scale           More or fewer instances
+  stop            Stop, and keep in the list
+  delete          Stop and forget
+  serve           Serve static files
 
 Look:
-  ls           The table of all instances
-  describe     Everything about one app
-  why          What happened to it, and what comes next
-  logs         History of the logs, then what comes
-  events       The stream of changes
-  env          The variables that an app gets
-  id           Ids, for scripts
-  pid          Process ids
-  jlist        The list as JSON in the shape of PM2
-  prettylist   The same for people
+  ls              The table of all instances
+  describe        Everything about one app
+  why             What happened to it, and what comes next
+  logs            History of the logs, then what comes
+  events          The stream of changes
+  env             The variables that an app gets
+  id              Ids, for scripts
+  pid             Process ids
+  jlist           The list as JSON in the shape of PM2
+  prettylist      The same for people
 
 Care:
-  signal       Send a signal
-  send         Write a line to standard input
-  reset        Set restart counters back
-  flush        Empty log files
-  reload-logs  Open log files anew, after they were moved
+  signal          Send a signal
+  send            Write a line to standard input
+  reset           Set restart counters back
+  flush           Empty log files
+  reload-logs     Open log files anew, after they were moved
 
 Files:
-  init         Write an ecosystem.toml to start from
-  check        All problems of a file, before it is applied
-  import       What PM2 has saved, as an ecosystem.toml
+  init            Write an ecosystem.toml to start from
+  check           All problems of a file, before it is applied
+  import          What PM2 has saved, as an ecosystem.toml
 
 Help:
-  man          The manual, page by page
-  completions  A script that completes verbs, flags and names
+  man             The manual, page by page
+  completions     A script that completes verbs, flags and names
 
 Daemon:
-  ping         Is it there
-  save         Keep a copy of the list
-  resurrect    Start what was saved, and what ran before
-  kill         Stop all apps and the daemon
-  doctor       What this machine offers, and what is missing
-  version      The release
+  ping            Is it there
+  save            Keep a copy of the list
+  resurrect       Start what was saved, and what ran before
+  kill            Stop all apps and the daemon
+  doctor          What this machine offers, and what is missing
+  version         The release
 
 Targets: all, /regex/, name, namespace, id, config file, script path.";
 
@@ -74,6 +77,14 @@ reads JSON from stdin.
   rsx start \"python3 -m http.server 8000\" --name web
   rsx start npm -- start
   rsx start ecosystem.toml --only api --env staging";
+
+/// Beside the flags of `restart`.
+const RESTART_HELP: &str = "\
+Flags give what is in the list new values, which stay: `null` is the default of a key. What a config
+file declares is changed there, and taken over by `rsx restart FILE`.
+
+  rsx restart api --max-restarts 5 -- --port 3001
+  rsx restart ecosystem.toml --only api --env staging";
 
 /// Runs programs and keeps them running.
 #[derive(Debug, Parser)]
@@ -117,15 +128,16 @@ pub(super) enum Verb {
     #[command(after_help = START_HELP)]
     Start(Box<StartArgs>),
     /// Stop and start, also what is stopped; of a file: apply it, and restart what is unchanged
-    Restart(RestartArgs),
+    #[command(after_help = RESTART_HELP)]
+    Restart(Box<RestartArgs>),
     /// Restart without downtime; in fork mode there is no such thing, and it restarts
     #[command(alias = "gracefulReload")]
-    Reload(RestartArgs),
+    Reload(Box<RestartArgs>),
     /// Apply config files, and restart what is unchanged
-    #[command(name = "startOrRestart", hide = true)]
+    #[command(name = "startOrRestart")]
     StartOrRestart(FilesArgs),
     /// Apply config files, and reload what is unchanged
-    #[command(name = "startOrReload", alias = "startOrGracefulReload", hide = true)]
+    #[command(name = "startOrReload", visible_alias = "startOrGracefulReload")]
     StartOrReload(FilesArgs),
     /// Change the number of instances
     ///
@@ -267,23 +279,38 @@ pub(super) struct ApplyArgs {
     /// Existing apps take this shell's environment
     #[arg(short = 'a', long)]
     pub(super) update_env: bool,
+    /// Start or restart so many instances at a time; default: all
+    #[arg(long, value_name = "N", value_parser = at_a_time)]
+    pub(super) parallel: Option<NonZeroU16>,
+    /// Follow the logs afterwards, until Ctrl-C
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) attach: bool,
     /// Return as soon as the plan is accepted
     #[arg(long)]
     pub(super) no_wait: bool,
 }
 
-/// `rsx restart`.
+fn at_a_time(text: &str) -> Result<NonZeroU16, String> {
+    text.parse().map_err(|_| format!("it is a number from 1 to {}", u16::MAX))
+}
+
+/// `rsx restart`, `rsx reload`.
 #[derive(Debug, Args)]
 pub(super) struct RestartArgs {
     /// all, /regex/, name, namespace, id, config file or script
     #[arg(required = true, value_name = "TARGET")]
     pub(super) targets: Vec<String>,
+    /// New arguments of the program
+    #[arg(last = true, value_name = "ARGS")]
+    pub(super) args: Vec<String>,
     #[command(flatten)]
     pub(super) file: FileArgs,
     #[command(flatten)]
     pub(super) apply: ApplyArgs,
+    #[command(flatten)]
+    pub(super) values: ValueFlags,
     /// Print a short table afterwards
-    #[arg(short = 'm', long)]
+    #[arg(short = 'm', long, help_heading = "How")]
     pub(super) mini_list: bool,
 }
 

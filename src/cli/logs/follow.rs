@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::cli::logs::choice::{Choice, Wish};
 use crate::cli::logs::print::{Age, Printer, label, prefix};
-use crate::cli::logs::tail::{Rest, Tail};
+use crate::cli::logs::tail::{Mark, Rest, Tail};
 use crate::cli::logs::watcher::{Changed, Watcher};
 use crate::cli::logs::{Source, sources};
 use crate::cli::output::Output;
@@ -39,6 +39,12 @@ impl Follower {
         self.tails.push(Tail::new(source, Choice::new(self.wish.clone())));
         self.align();
         self.tails.len() - 1
+    }
+
+    /// Adds a file from where it ended then; from its beginning if it was not there.
+    pub(super) fn add_from(&mut self, source: Source, mark: Option<Mark>) -> Result<(), Failure> {
+        let number = self.add(source);
+        self.tails[number].open_at(mark)
     }
 
     /// Prints the last lines of each file that are wanted; all that are without a number.
@@ -175,7 +181,7 @@ impl Follower {
     /// Follows instances that the targets mean now and did not mean before.
     fn meet_newcomers(
         &mut self,
-        session: &Session,
+        session: &mut Session,
         words: &[String],
         is_wanted: &dyn Fn(Stream) -> bool,
         watcher: &mut Watcher,

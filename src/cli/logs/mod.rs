@@ -3,6 +3,7 @@
 //! The files are read directly; a slow reader costs the daemon nothing. Which files belong to a target is the daemon's
 //! word, or, when none runs, that of the file names.
 
+mod attach;
 mod choice;
 mod follow;
 mod print;
@@ -19,6 +20,8 @@ use crate::cli::logs::print::Printer;
 use crate::cli::session::Session;
 use crate::error::{ExitCode, Failure};
 use crate::spec::Stream;
+
+pub(super) use attach::Attach;
 
 /// How many lines of each file come first unless others are asked for.
 const LINES: u32 = 15;

@@ -42,7 +42,7 @@ pub(super) fn find(session: &mut Session, words: &[String]) -> Result<Found, Fai
 }
 
 /// The files of these words now, for when instances came up after [`find`].
-pub(super) fn find_again(session: &Session, words: &[String]) -> Result<Vec<Source>, Failure> {
+pub(super) fn find_again(session: &mut Session, words: &[String]) -> Result<Vec<Source>, Failure> {
     let Some(mut daemon) = session.daemon()? else { return Ok(Vec::new()) };
     let targets = read(session, words)?;
     let view = view(&mut daemon, detail(&targets))?;
@@ -66,7 +66,7 @@ pub(super) fn share(sources: &mut Vec<Source>) {
     });
 }
 
-fn read(session: &Session, words: &[String]) -> Result<Vec<Target>, Failure> {
+fn read(session: &mut Session, words: &[String]) -> Result<Vec<Target>, Failure> {
     if words.is_empty() { Ok(vec![Target::Word("all".into())]) } else { targets::read(session, words, &[]) }
 }
 

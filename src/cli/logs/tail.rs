@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 
 use crate::cli::logs::Source;
 use crate::cli::logs::choice::Choice;
@@ -36,6 +37,19 @@ struct Open {
 
 /// Which file it is, whatever its name (device and inode).
 pub(super) type Identity = (u64, u64);
+
+/// Where a file ended at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    identity: Identity,
+    length: u64,
+}
+
+/// The end of a file now; none where there is no file that could be read back.
+pub(super) fn mark(path: &Path) -> Option<Mark> {
+    let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    Some(Mark { identity: (meta.dev(), meta.ino()), length: meta.len() })
+}
 
 /// Whether a file has more to show than its turn allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +88,16 @@ impl Tail {
     /// Opens the file at its beginning: which lines are the last ones that are wanted, only their reading tells.
     pub(super) fn open_at_start(&mut self) -> Result<(), Failure> {
         self.open = self.try_open()?;
+        Ok(())
+    }
+
+    /// Opens the file where it ended then; another file of its name at its beginning.
+    pub(super) fn open_at(&mut self, mark: Option<Mark>) -> Result<(), Failure> {
+        self.open = self.try_open()?;
+        let mark = mark.filter(|mark| Some(mark.identity) == self.identity());
+        if let (Some(open), Some(mark)) = (&mut self.open, mark) {
+            open.position = mark.length;
+        }
         Ok(())
     }
 

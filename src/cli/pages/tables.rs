@@ -96,7 +96,7 @@ fn verbs_of(surface: &Command) -> String {
     let every: Vec<String> = surface.get_arguments().filter(|arg| arg.is_global_set()).map(flag).collect();
     out.push_str(&format!(
         "\nEvery verb takes {} and `--help`; `rsx man VERB` tells more about each. A verb that declares an app has a flag \
-         for each key that has one:\n\n| flag | is |\n|---|---|\n",
+         for each key that has one; `restart` and `reload` take those from `--name` on as new values:\n\n| flag | is |\n|---|---|\n",
         every.join(", ")
     ));
     let declaring = surface.find_subcommand("start").into_iter().flat_map(Command::get_arguments);

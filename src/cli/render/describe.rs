@@ -134,6 +134,9 @@ fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, Stri
         ("error log", file(&slot.error_file)),
         ("created", age(slot.created)),
     ];
+    if slot.pid_file.is_some() {
+        rows.push(("pid file", file(&slot.pid_file)));
+    }
     if slot.unstable > 0 {
         rows.push(("quick exits", format!("{} in the last ten minutes", slot.unstable)));
     }

@@ -119,7 +119,7 @@ fn state(app: &AppView, slot: &SlotView) -> Value {
         "exit_code": exit_code,
         "pm_out_log_path": slot.out_file,
         "pm_err_log_path": slot.error_file,
-        "pm_pid_path": null,
+        "pm_pid_path": slot.pid_file,
         "pmx_module": false,
     })
 }

@@ -249,8 +249,8 @@ pub const GROUPS: &[Group] = &[
             log_type: Kind::Words(&["raw", "json"]), "raw", r#""json""#, later_unless("JSON logs", &["raw"]);
             /// What happens when the disk is slower than the program.
             log_full: Kind::Words(&["block", "drop"]), "block", r#""drop""#, later_unless("`log_full`", &["block"]);
-            /// A file with the pid.
-            pid_file | pid: Kind::Path, "none", r#""api.pid""#, later_hint("a pid file", "`rsx pid NAME` prints the pid");
+            /// Holds the pid while the app runs; of several instances each has its own: `api-0.pid`.
+            pid_file | pid: Kind::Path, "none", r#""api.pid""#, NOW;
         },
     },
     Group {

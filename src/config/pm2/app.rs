@@ -217,7 +217,8 @@ impl App {
             if own {
                 continue;
             }
-            let path = if is_merged { path.to_owned() } else { without_id(path) };
+            let is_shared = is_merged && key != "pid_file";
+            let path = if is_shared { path.to_owned() } else { without_id(path) };
             self.take_key(keys::find(key), &json!(path.to_string_lossy()), key);
         }
     }

@@ -24,7 +24,7 @@ pub(crate) fn read(text: &str, format: Format) -> Result<Node, Vec<Problem>> {
         return Err(vec![problem.help("it is not a text file, or it was damaged")]);
     }
     if text.trim().is_empty() {
-        return Err(vec![Problem::error(None, "the file is empty").help("`rsx init` writes one to start from")]);
+        return Err(vec![Problem::error(None, "there is nothing in it").help("`rsx init` writes one to start from")]);
     }
     let node = match format {
         Format::Toml => toml::read(text),

@@ -108,11 +108,26 @@ fn what_is_wrong_with_an_app_that_was_not_asked_for_stops_nothing() {
     let with = Options { only: vec!["b".into()], ..options() };
     let loaded = read_with(text, Format::Toml, &with).unwrap();
     assert_eq!(loaded.apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>(), ["b"]);
-    assert_eq!(loaded.warnings.problems().iter().filter(|p| p.message.contains("wait_ready")).count(), 1);
+    let told: Vec<&str> = loaded.warnings.problems().iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(told, ["left out, and with problems: `a`", "`b.py` is neither a file nor a program on PATH"]);
     let with = Options { only: vec!["a".into()], ..options() };
     assert!(read_with(text, Format::Toml, &with).is_err());
     let with = Options { only: vec!["c".into()], ..options() };
     assert!(read_with(text, Format::Toml, &with).is_err(), "nobody is named c");
+}
+
+#[test]
+fn where_only_this_version_stands_in_the_way_the_rest_is_named() {
+    let way_out = |a: &str| {
+        let text = format!("[[apps]]\nname='a'\nscript='a.js'\n{a}\n[[apps]]\nname='b'\nscript='b.py'");
+        read_with(&text, Format::Toml, &options()).unwrap_err().way_out()
+    };
+    assert_eq!(way_out("wait_ready=true").as_deref(), Some("`--only b` takes what this version can run"));
+    assert_eq!(
+        way_out("exec_mode='cluster'\nwait_ready=true").as_deref().map(|hint| hint.contains("--only b")),
+        Some(true)
+    );
+    assert_eq!(way_out("wait_ready=true\nkill_timout=1"), None, "a mistake is to be mended");
 }
 
 #[test]
@@ -187,6 +202,17 @@ fn instances_in_fork_mode_are_counted_by_cores() {
         let app = app(&format!("script='app.js'\nexec_mode='fork'\ninstances={value}"));
         assert_eq!(app.instances, count, "{value}");
     }
+}
+
+#[test]
+fn a_pid_file_is_relative_to_the_file_and_belongs_to_one_app() {
+    let path = |text: &str| app(&format!("script='app.js'\n{text}")).pid_file;
+    assert_eq!(path("pid_file='run/a.pid'"), Some("/p/run/a.pid".into()));
+    assert_eq!(path("pid='~/a.pid'"), Some("/home/u/a.pid".into()));
+    assert_eq!(path(""), None);
+    let text = "[defaults]\npid_file='a.pid'\n[[apps]]\nname='a'\nscript='app.js'\n[[apps]]\nname='b'\nscript='app.js'";
+    let report = read_with(text, Format::Toml, &options()).unwrap_err();
+    assert_eq!(report.problems()[0].message, "`a` and `b` have one `pid_file`");
 }
 
 #[test]

@@ -16,7 +16,7 @@ const FORMATS: [Format; 3] = [Format::Toml, Format::Json, Format::Yaml];
 fn an_empty_file_is_called_empty() {
     for format in FORMATS {
         for text in ["", " \n\t", "\u{feff}"] {
-            assert_eq!(messages(text, format), ["the file is empty"]);
+            assert_eq!(messages(text, format), ["there is nothing in it"]);
         }
     }
     assert_eq!(messages("// nothing", Format::Json), ["the file contains comments only"]);

@@ -11,7 +11,14 @@ use crate::spec::{AppSpec, Origin, Program, RestartPolicy};
 fn start(script: &str, flags: &[(&str, &str)], args: &[&str]) -> Result<AppSpec, Report> {
     let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
     let options = options();
-    let line = CommandLine { flags, script, args: &args, cwd: Path::new("/p"), options: &options };
+    let line = CommandLine {
+        verb: "rsx start",
+        flags,
+        script: Some(script),
+        args: &args,
+        cwd: Path::new("/p"),
+        options: &options,
+    };
     app(&line, &Machine).map(|(spec, _)| spec)
 }
 

@@ -10,8 +10,8 @@ use tracing::warn;
 
 use crate::daemon::journal::state;
 use crate::proto::{
-    AppRecord, AskedRecord, BornRecord, Event, ExitRecord, Head, JOURNAL_VERSION, LaunchRecord, Next, Record,
-    SlotRecord,
+    AppRecord, AskedRecord, BatchRecord, BornRecord, Event, ExitRecord, Head, JOURNAL_VERSION, LaunchRecord, Next,
+    Record, SlotRecord,
 };
 use crate::spec::Env;
 use crate::supervisor::{AppId, Counters, Definition, RunId, Slot};
@@ -50,6 +50,7 @@ pub(crate) struct Past {
     pub(crate) words: HashMap<RunId, Vec<String>>,
     pub(crate) events: VecDeque<Arc<Event>>,
     pub(crate) asked: Vec<AskedRecord>,
+    pub(crate) batches: Vec<BatchRecord>,
     /// Records that could not be read. One, the last, is torn if the writer was killed on a full disk.
     pub(crate) torn: usize,
 }
@@ -140,6 +141,7 @@ impl Replay {
                     past.events.pop_front();
                 }
             }
+            Record::Batches(batches) => past.batches = batches,
             Record::Asked(asked) => {
                 let place = self.asked.len();
                 self.asked.insert(asked.key.clone(), (place, *asked));

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use crate::daemon::convert;
 use crate::proto::{
-    AnswerRecord, AskedRecord, ExitRecord, FailedRecord, GoalRecord, PhaseRecord, ResultRecord, RunRecord, SlotRecord,
-    StageRecord, State as Shown, WaitRecord, WantRecord,
+    AnswerRecord, AskedRecord, BatchRecord, ExitRecord, FailedRecord, GoalRecord, PhaseRecord, ResultRecord, RunRecord,
+    SlotRecord, StageRecord, State as Shown, WaitRecord, WantRecord, WishRecord,
 };
 use crate::supervisor::{
-    AppId, Cause, Definition, Exit, Failed, Form, Goal, Lives, Pending, Phase, Reply, RequestId, Run, RunId, Slot,
-    SlotAnswer, SlotId, SlotResult, Stage, State, Time, Waiter, Want, Who,
+    AppId, Batch, Cause, Definition, Exit, Failed, Form, Goal, Lives, Pending, Phase, Renew, Reply, RequestId, Run,
+    RunId, Slot, SlotAnswer, SlotId, SlotResult, Stage, State, Time, Waiter, Want, Who, Wish,
 };
 
 pub(super) fn millis(duration: Duration) -> u64 {
@@ -30,6 +30,7 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
         parked,
         generation,
         launched,
+        wishes,
         asked_by,
         phase: now,
         lives,
@@ -52,6 +53,7 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
         parked: *parked,
         generation: *generation,
         launched: *launched,
+        wishes: *wishes,
         asked_by: asked_by.as_ref().map(|who| (who.uid, who.verb.clone())),
         phase: phase(now),
         unstable: unstable.iter().map(|time| time.as_millis()).collect(),
@@ -110,6 +112,7 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         parked,
         generation,
         launched,
+        wishes,
         asked_by,
         phase,
         unstable,
@@ -133,6 +136,7 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         parked,
         generation,
         launched,
+        wishes,
         asked_by: asked_by.map(|(uid, verb)| Arc::new(Who { uid, verb })),
         phase: recalled_phase(phase),
         lives: Lives { unstable: unstable.into_iter().map(Time::from_millis).collect(), backoff_step, half_open },
@@ -205,22 +209,7 @@ pub(super) fn recalled_exit(record: &ExitRecord) -> Exit {
 /// A request that waits.
 pub(crate) fn waiting(key: &str, waiter: &Waiter) -> AskedRecord {
     let Waiter { request: _, form, deadline, pending, results, leaves } = waiter;
-    let waits = pending.iter().map(|(slot, pending)| {
-        let Pending { name, instance, want, generation, known, seen } = pending;
-        WaitRecord {
-            slot: slot.0,
-            name: name.clone(),
-            instance: *instance,
-            want: match want {
-                Want::Ready => WantRecord::Ready,
-                Want::Down => WantRecord::Down,
-                Want::Gone => WantRecord::Gone,
-            },
-            generation: *generation,
-            known: known.map(|run| run.0),
-            seen: convert::state(*seen),
-        }
-    });
+    let waits = pending.iter().map(|(slot, pending)| wait(*slot, pending));
     AskedRecord {
         key: key.to_owned(),
         plan: match form {
@@ -248,15 +237,7 @@ pub(crate) fn answered(key: &str, reply: &Reply) -> Option<AskedRecord> {
 /// The waiter of a request of an earlier daemon, under the number that it has now.
 pub(crate) fn recalled_waiter(request: RequestId, record: AskedRecord) -> (String, Waiter) {
     let AskedRecord { key, plan, deadline, waits, results, leaves } = record;
-    let pending = waits.into_iter().map(|WaitRecord { slot, name, instance, want, generation, known, seen }| {
-        let want = match want {
-            WantRecord::Ready => Want::Ready,
-            WantRecord::Down => Want::Down,
-            WantRecord::Gone => Want::Gone,
-        };
-        let known = known.map(RunId);
-        (SlotId(slot), Pending { name, instance, want, generation, known, seen: recalled_state(seen) })
-    });
+    let pending = waits.into_iter().map(recalled_wait);
     let waiter = Waiter {
         request,
         form: plan.map_or(Form::Outcome, |plan| Form::Applied(convert::recalled_plan(plan))),
@@ -266,6 +247,90 @@ pub(crate) fn recalled_waiter(request: RequestId, record: AskedRecord) -> (Strin
         leaves,
     };
     (key, waiter)
+}
+
+fn wait(slot: SlotId, pending: &Pending) -> WaitRecord {
+    let Pending { name, instance, want: wanted, generation, known, seen, is_held } = pending;
+    WaitRecord {
+        slot: slot.0,
+        name: name.clone(),
+        instance: *instance,
+        want: want(*wanted),
+        generation: *generation,
+        known: known.map(|run| run.0),
+        seen: convert::state(*seen),
+        is_held: *is_held,
+    }
+}
+
+fn recalled_wait(record: WaitRecord) -> (SlotId, Pending) {
+    let WaitRecord { slot, name, instance, want, generation, known, seen, is_held } = record;
+    let (want, known, seen) = (recalled_want(want), known.map(RunId), recalled_state(seen));
+    (SlotId(slot), Pending { name, instance, want, generation, known, seen, is_held })
+}
+
+fn want(want: Want) -> WantRecord {
+    match want {
+        Want::Ready => WantRecord::Ready,
+        Want::Down => WantRecord::Down,
+        Want::Gone => WantRecord::Gone,
+    }
+}
+
+fn recalled_want(want: WantRecord) -> Want {
+    match want {
+        WantRecord::Ready => Want::Ready,
+        WantRecord::Down => Want::Down,
+        WantRecord::Gone => Want::Gone,
+    }
+}
+
+/// A request that has not asked all of its slots.
+pub(crate) fn batch(key: Option<&str>, batch: &Batch) -> BatchRecord {
+    let Batch { request: _, who, width, queue, asked, failed } = batch;
+    let wish = |wish: &Wish| WishRecord {
+        slot: wish.slot.0,
+        want: want(wish.want),
+        renew: match wish.renew {
+            Renew::Always => Some(true),
+            Renew::IfDown => Some(false),
+            Renew::Never => None,
+        },
+    };
+    BatchRecord {
+        key: key.map(str::to_owned),
+        who: (who.uid, who.verb.clone()),
+        width: *width,
+        queue: queue.iter().map(|(one, wishes)| (wish(one), *wishes)).collect(),
+        asked: asked.iter().map(|(slot, (pending, until))| (wait(*slot, pending), until.as_millis())).collect(),
+        failed: failed.iter().map(|(app, name)| (app.0, name.clone())).collect(),
+    }
+}
+
+/// It goes on, under the number that its request has now.
+pub(crate) fn recalled_batch(request: RequestId, record: BatchRecord) -> Batch {
+    let BatchRecord { key: _, who: (uid, verb), width, queue, asked, failed } = record;
+    let wish = |WishRecord { slot, want, renew }: WishRecord| Wish {
+        slot: SlotId(slot),
+        want: recalled_want(want),
+        renew: match renew {
+            Some(true) => Renew::Always,
+            Some(false) => Renew::IfDown,
+            None => Renew::Never,
+        },
+    };
+    let asked = asked.into_iter().map(|(record, until)| {
+        let (slot, pending) = recalled_wait(record);
+        (slot, (pending, Time::from_millis(until)))
+    });
+    Batch {
+        request,
+        who: Arc::new(Who { uid, verb }),
+        width,
+        queue: queue.into_iter().map(|(one, wishes)| (wish(one), wishes)).collect(),
+        asked: asked.collect(),
+        failed: failed.into_iter().map(|(app, name)| (AppId(app), name)).collect(),
+    }
 }
 
 fn result(result: &SlotResult) -> ResultRecord {

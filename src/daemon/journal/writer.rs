@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::daemon::journal::file::Journal;
 use crate::daemon::journal::state;
-use crate::proto::{AppRecord, AskedRecord, Event, Head, JOURNAL_VERSION, Next, Record};
+use crate::proto::{AppRecord, AskedRecord, BatchRecord, Event, Head, JOURNAL_VERSION, Next, Record};
 use crate::spec::Env;
 use crate::supervisor::{AppId, Counters, Definition, Reply, RequestId, RunId, Slot, SlotId, Supervisor};
 
@@ -20,6 +20,8 @@ pub(crate) struct Turn<'a> {
     /// The client's name for the request that was taken in, if it has one, and the answer, if that is there already.
     pub(crate) asked: Option<(&'a str, RequestId, Option<&'a Reply>)>,
     pub(crate) pid: &'a dyn Fn(RunId) -> u32,
+    /// The clients' names for requests.
+    pub(crate) key: &'a dyn Fn(RequestId) -> Option<&'a str>,
 }
 
 /// What a whole journal holds beside the core.
@@ -29,6 +31,7 @@ pub(crate) struct Whole<'a> {
     pub(crate) events: Vec<Arc<Event>>,
     /// Answers that a client may ask for again.
     pub(crate) asked: Vec<AskedRecord>,
+    pub(crate) batches: Vec<BatchRecord>,
     pub(crate) pid: &'a dyn Fn(RunId) -> u32,
 }
 
@@ -40,6 +43,7 @@ struct Known {
     /// The last exit of each slot.
     exits: HashMap<SlotId, RunId>,
     counters: Counters,
+    batches: Vec<BatchRecord>,
 }
 
 /// Who writes the journal.
@@ -97,6 +101,18 @@ impl Writer {
             self.known.counters = core.counters();
             records.push(next(self.known.counters));
         }
+        let batches: Vec<BatchRecord> =
+            core.batches().iter().map(|one| state::batch((turn.key)(one.request), one)).collect();
+        if batches != self.known.batches {
+            // What they wait for changes with every slot that is asked.
+            for (key, waiter) in
+                core.batches().iter().filter_map(|one| Some(((turn.key)(one.request)?, core.waiter(one.request)?)))
+            {
+                records.push(Record::Asked(Box::new(state::waiting(key, waiter))));
+            }
+            self.known.batches.clone_from(&batches);
+            records.push(Record::Batches(batches));
+        }
         if let Some((key, request, reply)) = turn.asked {
             let waiting = core.waiter(request).map(|waiter| state::waiting(key, waiter));
             let asked = waiting.or_else(|| state::answered(key, reply?));
@@ -132,6 +148,8 @@ impl Known {
         }
         records.extend(whole.runs);
         records.extend(whole.asked.into_iter().map(|asked| Record::Asked(Box::new(asked))));
+        records.push(Record::Batches(whole.batches.clone()));
+        self.batches = whole.batches;
         records.extend(whole.events.into_iter().map(Record::Event));
         records
     }

@@ -23,7 +23,7 @@ use crate::daemon::looker::Looker;
 use crate::daemon::publish::Events;
 use crate::daemon::pump::{Pump, Source};
 use crate::daemon::sight::{Kind, Seen, Sight};
-use crate::daemon::spawner::{Job, Spawned};
+use crate::daemon::spawner::{Job, Spawned, Task};
 use crate::daemon::store::Store;
 use crate::daemon::watch;
 use crate::guardian;
@@ -46,7 +46,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Tools {
     pub(super) clock: Clock,
     pub(super) reports: tokio_mpsc::UnboundedSender<Report>,
-    pub(super) spawner: mpsc::Sender<Job>,
+    pub(super) spawner: mpsc::Sender<Task>,
     pub(super) pump: Pump,
     pub(super) looker: Looker,
     pub(super) events: Arc<Events>,
@@ -89,6 +89,8 @@ struct Live {
     /// Held open, so that the program never reads an end of its input. None of a run whose guardian was lost.
     stdin: Option<OwnedFd>,
     notify: Option<watch::Notify>,
+    /// Until its end.
+    pid_file: Option<PathBuf>,
     /// Whether SIGKILL was sent to the rest of its tree.
     killing: tokio_watch::Sender<bool>,
     end: End,
@@ -123,6 +125,7 @@ pub(super) struct Place {
     pub(super) resolved: Arc<Resolved>,
     pub(super) out_file: Option<PathBuf>,
     pub(super) error_file: Option<PathBuf>,
+    pub(super) pid_file: Option<PathBuf>,
     /// Whether its tree is looked after.
     pub(super) treekill: bool,
 }
@@ -230,7 +233,8 @@ impl Shell {
         self.open.insert(run, Arc::clone(&place));
         let (mark, killing) = (marker(slot), tokio_watch::Sender::new(false));
         let (end, sent) = (End::NotYet, (false, false));
-        let live = Live { run, slot, process, born, mark, kind, place, stdin, notify, killing, end, sent };
+        let pid_file = place.pid_file.clone();
+        let live = Live { run, slot, process, born, mark, kind, place, stdin, notify, pid_file, killing, end, sent };
         self.runs.insert(run, live);
     }
 
@@ -276,8 +280,16 @@ impl Shell {
 
     fn end(&mut self, run: RunId, status: ExitStatus) -> Option<Event> {
         let live = self.runs.get_mut(&run)?;
+        let pid = live.process.display_pid();
+        live.process.tell(status);
+        if let Some(pid_file) = live.pid_file.take()
+            && self.tools.spawner.send(Task::Clear { run, pid, pid_file }).is_ok()
+        {
+            // Who is told of the end finds no file any more: this end is reported again when it is gone.
+            return None;
+        }
         live.end = End::Told;
-        info!(slot = live.slot.0, run = run.0, pid = live.process.display_pid(), "ended: {status}");
+        info!(slot = live.slot.0, run = run.0, pid, "ended: {status}");
         let left = if live.place.treekill { self.sight.leftovers(live.seen()) } else { Remains::default() };
         self.ask_last_words(run);
         if left.is_nothing() {
@@ -337,7 +349,7 @@ impl Shell {
             Resolve::Keep => self.places.get(&slot).map(|place| Arc::clone(&place.resolved)),
         };
         let job = Job { run, slot, instance, definition, resolved };
-        if self.tools.spawner.send(job).is_err() {
+        if self.tools.spawner.send(Task::Make(job)).is_err() {
             let why = "the spawner thread has ended".to_owned();
             let report = Report::SpawnFailed { run, why, lasting: crate::supervisor::Lasting::Permanent };
             // The engine is on the other side and lives.

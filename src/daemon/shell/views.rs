@@ -57,22 +57,17 @@ impl Shell {
             memory: 0,
             out_file: place.map_or_else(|| planned(Stream::Out), |place| place.out_file.clone()),
             error_file: place.map_or_else(|| planned(Stream::Error), |place| place.error_file.clone()),
+            pid_file: live
+                .and_then(|run| self.runs.get(&run)?.pid_file.clone())
+                .or_else(|| slot.definition.spec.pid_path(slot.instance)),
             last_exit: None,
             history: slot.history.iter().map(|exit| self.exit_view(exit)).collect(),
         }
     }
 
     fn exit_view(&self, exit: &Exit) -> ExitView {
-        let past = self.past.get(&exit.run);
-        ExitView {
-            run: exit.run.0,
-            pid: past.map_or(0, |past| past.pid),
-            time: self.tools.clock.epoch_millis(exit.time),
-            uptime: u64::try_from(exit.uptime.as_millis()).unwrap_or(u64::MAX),
-            status: exit.status,
-            reason: exit.reason.clone(),
-            stderr: past.map(|past| past.stderr.clone()).unwrap_or_default(),
-        }
+        let stderr = self.past.get(&exit.run).map(|past| past.stderr.clone()).unwrap_or_default();
+        convert::exit(exit, self.tools.clock.epoch_millis(exit.time), self.pid(exit.run), stderr)
     }
 
     // The journal.

@@ -38,6 +38,19 @@ module.exports = {
       env: { NODE_ENV: 'development' },
       env_production: { NODE_ENV: 'production' },
     },
+    {
+      name: 'admin',
+      cwd: './admin',
+      script: 'server.js',
+      interpreter_args: '--max-old-space-size=64',
+      max_restarts: 5,
+      min_uptime: '5s',
+      exp_backoff_restart_delay: 100,
+      pid_file: './run/admin.pid',
+      ...logs('admin'),
+      env: { NODE_ENV: 'development', PORT: process.env.ADMIN_PORT || 3001, LOG_LEVEL: 'debug' },
+      env_production: { NODE_ENV: 'production', LOG_LEVEL: 'warn' },
+    },
   ],
 
   deploy: {

@@ -51,7 +51,7 @@ impl Watched {
             "INT" => Signal::INT,
             "STOP" => Signal::STOP,
             "CONT" => Signal::CONT,
-            "USR1" => Signal::from_number(10).unwrap(),
+            "USR1" => Signal::USR1,
             "USR2" => Signal::USR2,
             other => panic!("no test sends SIG{other} yet"),
         };
