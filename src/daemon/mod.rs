@@ -120,10 +120,12 @@ impl Daemon {
         home::log_to_file(home)?;
         let clock = Clock::start();
         let nofile = limits::raise_nofile().ok();
+        // Not allowed to everybody, and not needed by anybody.
+        let badness = limits::lower_badness(guardian::DAEMON_BADNESS).ok().flatten();
         let restarts = restarts();
         let link = Link::from_env();
         if let Some(link) = &link {
-            link.start().map_err(BirthError::Runtime)?;
+            link.start(drop).map_err(BirthError::Runtime)?;
         }
         let own_binary = std::env::current_exe().map_err(BirthError::OwnBinary)?;
         // Every sender is a task or thread of this process; server.rs and watch.rs say what bounds each.
@@ -131,7 +133,7 @@ impl Daemon {
         let thread = |source| BirthError::Thread { source };
         let pump = Pump::start(reports.clone()).map_err(thread)?;
         let looker = Looker::start(reports.clone()).map_err(thread)?;
-        let ground = Ground { own_binary, logs: home.logs(), notify_dir: home.notify_dir(), nofile, umask };
+        let ground = Ground { own_binary, logs: home.logs(), notify_dir: home.notify_dir(), nofile, badness, umask };
         let spawner = spawner::start(ground, reports.clone()).map_err(thread)?;
         let store = Store::start(home).map_err(thread)?;
         let listener = server::bind(&home.socket()).map_err(|source| BirthError::File {
