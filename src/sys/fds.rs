@@ -103,9 +103,9 @@ impl Channel {
             // SAFETY: the header points to buffers of ours with their true lengths, which outlive the call.
             match Errno::result(unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) }) {
                 Ok(length) => break length.unsigned_abs(),
-                Err(Errno::EINTR) => {}
-                // What a closed peer leaves behind when it had not read everything.
-                Err(Errno::ECONNRESET) => return Ok(None),
+                // ECONNRESET is said once, and first of all, when the other end was closed before it had read
+                // everything. What it has sent is there all the same, and the end comes after it.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(error) => return Err(error.into()),
             }
         };
@@ -345,6 +345,18 @@ mod tests {
         assert_eq!(b.recv().unwrap().unwrap().bytes, b"two");
         assert!(b.recv().unwrap().is_none());
         assert_eq!(b.send(b"x", &[]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn what_was_sent_arrives_even_from_one_who_did_not_listen() {
+        let (a, b) = Channel::pair().unwrap();
+        b.send(b"unread", &[]).unwrap();
+        a.send(b"one", &[]).unwrap();
+        a.send(b"two", &[]).unwrap();
+        drop(a);
+        assert_eq!(b.recv().unwrap().unwrap().bytes, b"one");
+        assert_eq!(b.recv().unwrap().unwrap().bytes, b"two");
+        assert!(b.recv().unwrap().is_none());
     }
 
     #[test]
