@@ -22,7 +22,7 @@
 //! after the run was born, that of the number's owner before it was reaped earlier. Both are of one clock
 //! (CLOCK_MONOTONIC), in milliseconds, so the first end at or after the birth is the run's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::sys::process::ExitStatus;
 
@@ -76,7 +76,8 @@ pub(super) enum Audience {
 /// All ends that matter to somebody, or might.
 #[derive(Debug)]
 pub(super) struct Ends {
-    watched: BTreeMap<Born, Watched>,
+    /// In the order of [`Born`]; a sorted list, because thousands of these are kept for days.
+    watched: Vec<(Born, Watched)>,
     /// What nobody has asked for: the number with each, in the order of their ends.
     loose: VecDeque<(u32, End)>,
     /// Whose ends the daemon of now has to be told. Bounded by what is watched: one entry for every question.
@@ -86,14 +87,15 @@ pub(super) struct Ends {
 
 impl Ends {
     pub(super) fn new() -> Ends {
-        Ends { watched: BTreeMap::new(), loose: VecDeque::new(), due: VecDeque::new(), audience: Audience::Absent }
+        Ends { watched: Vec::new(), loose: VecDeque::new(), due: VecDeque::new(), audience: Audience::Absent }
     }
 
     /// An orphan has ended and is reaped now.
     pub(super) fn on_end(&mut self, pid: u32, end: End) {
-        let candidates = Born { pid, born: 0 }..=Born { pid, born: end.at };
+        let first = self.watched.partition_point(|(run, _)| run.pid < pid);
+        let candidates = self.watched[first..].iter_mut().take_while(|(run, _)| run.pid == pid && run.born <= end.at);
         let mut is_asked_for = false;
-        for (run, watched) in self.watched.range_mut(candidates).filter(|(_, watched)| watched.end.is_none()) {
+        for (run, watched) in candidates.filter(|(_, watched)| watched.end.is_none()) {
             is_asked_for = true;
             watched.end = Some(end);
             if watched.asker == Asker::Present {
@@ -107,16 +109,17 @@ impl Ends {
 
     /// The daemon wants to be told of the end of this run.
     pub(super) fn watch(&mut self, run: Born) {
-        let is_full = self.watched.len() >= MOST;
-        let watched = match self.watched.get_mut(&run) {
-            Some(watched) => watched,
-            None if is_full => return,
-            None => {
+        let at = match self.place_of(run) {
+            Ok(at) => at,
+            Err(_) if self.watched.len() >= MOST => return,
+            Err(at) => {
                 let found = self.loose.iter().position(|(pid, end)| *pid == run.pid && end.at >= run.born);
                 let end = found.and_then(|at| self.loose.remove(at)).map(|(_, end)| end);
-                self.watched.entry(run).or_insert(Watched { end, asker: Asker::Former })
+                self.watched.insert(at, (run, Watched { end, asker: Asker::Former }));
+                at
             }
         };
+        let (_, watched) = &mut self.watched[at];
         watched.asker = Asker::Present;
         if watched.end.is_some() && !self.due.contains(&run) {
             self.due.push_back(run);
@@ -125,7 +128,9 @@ impl Ends {
 
     /// The daemon has written down the end of this run, or does not care for it any more.
     pub(super) fn settle(&mut self, run: Born) {
-        self.watched.remove(&run);
+        if let Ok(at) = self.place_of(run) {
+            self.watched.remove(at);
+        }
     }
 
     /// The daemon is ready: it has asked for all runs that it knows.
@@ -139,7 +144,7 @@ impl Ends {
     pub(super) fn on_gone(&mut self) {
         self.audience = Audience::Absent;
         self.due.clear();
-        self.watched.values_mut().for_each(|watched| watched.asker = Asker::Former);
+        self.watched.iter_mut().for_each(|(_, watched)| watched.asker = Asker::Former);
     }
 
     /// Whether the daemon has to be told of an end.
@@ -151,8 +156,9 @@ impl Ends {
     pub(super) fn tell(&mut self, mut told: impl FnMut(Born, End) -> bool) {
         while let Some(run) = self.due.front() {
             // What is settled meanwhile needs no telling.
-            if let Some(Watched { end: Some(end), asker: Asker::Present }) = self.watched.get(run)
-                && !told(*run, *end)
+            if let Ok(at) = self.place_of(*run)
+                && let (_, Watched { end: Some(end), asker: Asker::Present }) = self.watched[at]
+                && !told(*run, end)
             {
                 return;
             }
@@ -163,7 +169,7 @@ impl Ends {
 
     /// Everything that is watched.
     pub(super) fn watched(&self) -> impl Iterator<Item = (Born, Watched)> {
-        self.watched.iter().map(|(run, watched)| (*run, *watched))
+        self.watched.iter().copied()
     }
 
     /// Everything that nobody has asked for, in the order of the ends.
@@ -173,13 +179,20 @@ impl Ends {
 
     /// Takes over one of [`Ends::watched`].
     pub(super) fn keep_watched(&mut self, run: Born, watched: Watched) {
-        self.watched.insert(run, watched);
+        if let Err(at) = self.place_of(run) {
+            self.watched.insert(at, (run, watched));
+        }
     }
 
     /// Takes over one of [`Ends::loose`], in their order.
     pub(super) fn remember(&mut self, pid: u32, end: End) {
         self.loose.push_back((pid, end));
         self.trim();
+    }
+
+    /// Where it is watched, or would be.
+    fn place_of(&self, run: Born) -> Result<usize, usize> {
+        self.watched.binary_search_by_key(&run, |(run, _)| *run)
     }
 
     fn trim(&mut self) {

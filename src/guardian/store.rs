@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
+use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -35,9 +36,16 @@ pub(super) struct Connection {
     done: u64,
     /// How many of them the daemon knows of.
     told: u64,
-    /// What is being sent back, with the number of all; none when nothing is.
-    giving: Option<(VecDeque<String>, usize)>,
+    /// None when nothing is being sent back.
+    giving: Option<Giving>,
     answers: VecDeque<String>,
+}
+
+/// Copies of all that is stored on their way to the daemon, in the order of the names.
+#[derive(Debug, Default)]
+struct Giving {
+    last: Option<String>,
+    count: usize,
 }
 
 /// What became of a connection.
@@ -145,7 +153,7 @@ impl Connection {
             // A name without a descriptor: nothing to store.
             Some(Request::Put(names)) => store.extend(names.lines().map(str::to_owned).zip(message.fds)),
             Some(Request::Drop(names)) => names.lines().for_each(|name| drop(store.remove(name))),
-            Some(Request::Take) => self.giving = Some((store.keys().cloned().collect(), store.len())),
+            Some(Request::Take) => self.giving = Some(Giving::default()),
             Some(Request::Ready) => progress.is_ready = true,
             Some(Request::Watch(runs)) => runs.iter().for_each(|run| kept.ends.watch(run)),
             Some(Request::Settle(runs)) => runs.iter().for_each(|run| kept.ends.settle(run)),
@@ -158,16 +166,23 @@ impl Connection {
 
     /// Sends copies until the daemon has to read first.
     fn give(&mut self, store: &Store) {
-        let Some((names, count)) = &mut self.giving else { return };
-        while let Some(name) = names.front() {
-            let Some(fd) = store.0.get(name) else {
-                names.pop_front();
-                continue;
-            };
-            if !sent(&self.channel, Reply::Have(name), &[fd.as_fd()]) {
-                return;
+        let Some(Giving { last, count }) = &mut self.giving else { return };
+        let after = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut latest = None;
+        let mut is_stuck = false;
+        for (name, fd) in store.0.range::<str, _>((after, Bound::Unbounded)) {
+            is_stuck = !sent(&self.channel, Reply::Have(name), &[fd.as_fd()]);
+            if is_stuck {
+                break;
             }
-            names.pop_front();
+            *count += 1;
+            latest = Some(name);
+        }
+        if let Some(name) = latest {
+            *last = Some(name.clone());
+        }
+        if is_stuck {
+            return;
         }
         if sent(&self.channel, Reply::End(*count), &[]) {
             self.giving = None;
