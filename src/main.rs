@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     match args.get(1).and_then(|verb| verb.to_str()) {
         Some("daemon") if args.len() == 2 => own_process(),
+        Some("daemon") if args.len() == 3 && args[2] == "--rehearse" => rehearsal(),
         Some("serve-files") => ExitCode::from(match serve::run(args.into_iter().skip(2)) {
             Ok(()) => rsx::error::ExitCode::Done as u8,
             Err(failure) => cli::report(&failure) as u8,
@@ -20,9 +21,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// Says that this binary could take over from the daemon that runs.
+fn rehearsal() -> ExitCode {
+    println!("{}", guardian::rehearsed_line());
+    ExitCode::SUCCESS
+}
+
 /// The guardian; or, started by one, the daemon.
 fn own_process() -> ExitCode {
     let [rsx_home, user_home, runtime] = ["RSX_HOME", "HOME", "XDG_RUNTIME_DIR"].map(std::env::var_os);
+    // As it would be, had it not been executed through a descriptor. A wrong name harms nobody.
+    let _ = nix::sys::prctl::set_name(c"rsx");
     let uid = nix::unistd::getuid().as_raw();
     let home = match Home::resolve(rsx_home.as_deref(), user_home.as_deref(), runtime.as_deref(), uid) {
         Ok(home) => home,

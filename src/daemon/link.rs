@@ -2,41 +2,60 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::{Notify, oneshot};
 use tracing::warn;
 
-use crate::guardian::Keeper;
+use crate::guardian::{Ended, Keeper, Verdict};
 use crate::sys::poller::writable_within;
 use crate::sys::process::Parent;
 use crate::sys::readable::Readiness;
 
 /// A guardian's keeper, shared with the task that reads its acknowledgements and sends what had to be queued.
 #[derive(Clone, Debug)]
-pub(super) struct Link(Arc<Mutex<Keeper>>);
+pub(super) struct Link {
+    keeper: Arc<Mutex<Keeper>>,
+    /// Something may have been heard that the task has to pass on.
+    heard: Arc<Notify>,
+    /// Who waits for the guardian's word about an update.
+    asking: Arc<Mutex<Option<oneshot::Sender<Verdict>>>>,
+}
 
 impl Link {
     /// The link that this daemon has inherited, if a guardian started it.
     pub(super) fn from_env() -> Option<Link> {
-        Keeper::from_env().map(|keeper| Link(Arc::new(Mutex::new(keeper))))
+        let keeper = Arc::new(Mutex::new(Keeper::from_env()?));
+        Some(Link { keeper, heard: Arc::default(), asking: Arc::default() })
     }
 
-    /// Starts the task that keeps the link going. It ends with the guardian.
-    pub(super) fn start(&self, _ended: impl Fn(crate::guardian::Ended) + Send + 'static) -> io::Result<()> {
+    /// Starts the task that keeps the link going. It ends with the guardian. `ended` is called for every end that the
+    /// guardian tells of.
+    pub(super) fn start(&self, ended: impl Fn(Ended) + Send + 'static) -> io::Result<()> {
         let readiness = Readiness::new(self.lock().as_fd().try_clone_to_owned()?)?;
         let link = self.clone();
         tokio::spawn(async move {
             loop {
                 let behind = link.lock().is_behind();
-                if let Err(error) = readiness.wait(behind).await {
-                    return warn!("the link to the guardian: {error}");
+                tokio::select! {
+                    waited = readiness.wait(behind) => {
+                        if let Err(error) = waited {
+                            return warn!("the link to the guardian: {error}");
+                        }
+                    }
+                    () = link.heard.notified() => {}
                 }
-                let mut keeper = link.lock();
-                if let Err(error) = keeper.pump() {
+                if let Err(error) = link.lock().pump() {
                     warn!("the link to the guardian: {error}");
                 }
-                if keeper.is_alone() {
+                let heard = link.lock().take_ended();
+                heard.into_iter().for_each(&ended);
+                link.pass_verdict();
+                if link.is_alone() {
+                    // Who waits for a verdict learns that there is none.
+                    drop(link.asking().take());
                     return warn!("the guardian is gone; the daemon goes on without one");
                 }
             }
@@ -57,9 +76,6 @@ impl Link {
             warn!("cannot take descriptors from the guardian: {error}");
         }
     }
-
-    pub(super) fn watch(&self, _: &[(u32, u64)]) {}
-    pub(super) fn settle(&self, _: u32, _: u64) {}
 
     /// Waits until everything has been sent, at most this long; whether it has.
     pub(super) fn is_sent_within(&self, limit: Duration) -> bool {
@@ -92,7 +108,42 @@ impl Link {
 
     /// Everything that is stored. Waits, at most this long.
     pub(super) fn take_all(&self, limit: Duration) -> io::Result<Vec<(String, OwnedFd)>> {
-        self.lock().take_all(limit)
+        let taken = self.lock().take_all(limit);
+        // Ends may have come in between.
+        self.heard.notify_one();
+        taken
+    }
+
+    /// Asks to be told how these runs end: the number of each, and when it was born.
+    pub(super) fn watch(&self, runs: &[(u32, u64)]) {
+        if let Err(error) = self.lock().watch(runs) {
+            warn!("cannot ask the guardian for the ends of runs: {error}");
+        }
+    }
+
+    /// Lets the guardian forget the end of this run.
+    pub(super) fn settle(&self, pid: u32, born: u64) {
+        if let Err(error) = self.lock().settle(pid, born) {
+            warn!("cannot settle the end of a run with the guardian: {error}");
+        }
+    }
+
+    /// Asks the guardian to put this binary into the place of this daemon. Its verdict comes through what is returned; an
+    /// error there says that the guardian is gone.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceBusy` while somebody else waits for one, and what [`Keeper::update`] says.
+    #[expect(dead_code, reason = "called by the verb `update`, which comes next")]
+    pub(super) fn update(&self, path: &Path) -> io::Result<oneshot::Receiver<Verdict>> {
+        let mut asking = self.asking();
+        if asking.as_ref().is_some_and(|waiting| !waiting.is_closed()) {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        self.lock().update(path)?;
+        let (sender, receiver) = oneshot::channel();
+        *asking = Some(sender);
+        Ok(receiver)
     }
 
     /// The guardian as our parent; an error when it has ended.
@@ -105,8 +156,23 @@ impl Link {
         self.lock().is_alone()
     }
 
+    fn pass_verdict(&self) {
+        // Locked in this order by who asks, too.
+        let mut asking = self.asking();
+        if let Some(verdict) = self.lock().take_verdict()
+            && let Some(asking) = asking.take()
+        {
+            // Who has asked may have left.
+            let _ = asking.send(verdict);
+        }
+    }
+
+    fn asking(&self) -> MutexGuard<'_, Option<oneshot::Sender<Verdict>>> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Every change behind this lock is one call of the keeper's, which does not panic halfway.
     fn lock(&self) -> MutexGuard<'_, Keeper> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -130,6 +130,8 @@ impl Daemon {
         home::log_to_file(home)?;
         let clock = Clock::start();
         let nofile = limits::raise_nofile().ok();
+        // Not allowed to everybody, and not needed by anybody.
+        let badness = limits::lower_badness(guardian::DAEMON_BADNESS).ok().flatten();
         let restarts = restarts();
         // Every sender is a task or thread of this process; server.rs and watch.rs say what bounds each.
         let (reports, inbox) = mpsc::unbounded_channel();
@@ -171,6 +173,7 @@ impl Daemon {
             logs: home.logs(),
             notify_dir: home.notify_dir(),
             nofile,
+            badness,
             umask,
             link: link.clone(),
             journal: journal.clone(),

@@ -77,6 +77,8 @@ pub(super) struct Ground {
     pub(super) logs: PathBuf,
     pub(super) notify_dir: PathBuf,
     pub(super) nofile: Option<RLimit>,
+    /// The badness of whoever started the daemon, where the daemon has changed its own.
+    pub(super) badness: Option<i16>,
     /// The file mode mask of whoever started the daemon.
     pub(super) umask: u32,
     pub(super) link: Option<Link>,
@@ -186,7 +188,7 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
             stderr,
             nofile: ground.nofile,
             umask: Some(ground.umask),
-            oom_score_adj: None,
+            oom_score_adj: ground.badness,
             keep: Vec::new(),
             birth: None,
         };

@@ -3,13 +3,18 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::guardian::GUARDIAN_FD;
-use crate::guardian::wire::{Reply, Request, is_name};
+use crate::guardian::ends::Born;
+use crate::guardian::wire::{Reply, Request, Runs, is_name};
+use crate::guardian::{EXE_FD, GUARDIAN_FD};
 use crate::sys::fds::{Blocking, Channel, MAX_BYTES, MAX_FDS, Message, take_inherited};
 use crate::sys::poller::readable_within;
-use crate::sys::process::Parent;
+use crate::sys::process::{ExitStatus, Parent};
+
+/// So many runs are named in one message; 32 bytes are the longest.
+const RUNS: usize = 100;
 
 /// Hands descriptors to the guardian, for the daemon after this one.
 ///
@@ -23,6 +28,37 @@ pub struct Keeper {
     sent: u64,
     done: u64,
     guardian: Guardian,
+    /// Told by the guardian and not taken yet. Bounded by what is watched.
+    ended: Vec<Ended>,
+    verdict: Option<Verdict>,
+}
+
+/// The end of a run that the guardian was asked to tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its number.
+    pub pid: u32,
+    /// When it was born, as [`Keeper::watch`] was told.
+    pub born: u64,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// When the guardian noticed, in milliseconds of CLOCK_MONOTONIC.
+    pub at: u64,
+}
+
+/// What the guardian says of an update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The binary can take over: this daemon is to leave now with [`HANDOVER`](crate::guardian::HANDOVER), within 10 s.
+    Go {
+        /// The version that the binary says it is of.
+        version: String,
+    },
+    /// It cannot, or this daemon has not left in time. Nothing has changed.
+    Refused {
+        /// Why, in one line.
+        why: String,
+    },
 }
 
 /// Whether the guardian is there.
@@ -35,12 +71,22 @@ enum Guardian {
 impl Keeper {
     /// The connection that this daemon has inherited; none if it was not started by a guardian.
     pub fn from_env() -> Option<Keeper> {
+        // What we were executed through.
+        drop(take_inherited(EXE_FD));
         Keeper::new(Channel::from_fd(take_inherited(GUARDIAN_FD)?)).ok()
     }
 
     pub(super) fn new(channel: Channel) -> io::Result<Keeper> {
         channel.set_blocking(Blocking::No)?;
-        Ok(Keeper { channel, queue: VecDeque::new(), sent: 0, done: 0, guardian: Guardian::Alive })
+        Ok(Keeper {
+            channel,
+            queue: VecDeque::new(),
+            sent: 0,
+            done: 0,
+            guardian: Guardian::Alive,
+            ended: Vec::new(),
+            verdict: None,
+        })
     }
 
     /// Stores copies of these descriptors instead of what has their names, in one message. Without a guardian nothing
@@ -74,6 +120,54 @@ impl Keeper {
         self.ask(Request::Drop(&lines(names.iter().copied())?))
     }
 
+    /// Asks to be told how these runs end, or have ended: the number of each and when it was born, in milliseconds of
+    /// CLOCK_MONOTONIC. Of a run that this daemon has started itself the guardian learns only when this daemon is dead.
+    ///
+    /// A new daemon asks for all that it knows before it is [`ready`](Keeper::ready): ends that nobody has asked for until
+    /// then may be forgotten.
+    ///
+    /// # Errors
+    ///
+    /// None that a caller could mend.
+    pub fn watch(&mut self, runs: &[(u32, u64)]) -> io::Result<()> {
+        for runs in runs.chunks(RUNS) {
+            self.ask(Request::Watch(Runs::of(&run_lines(runs))))?;
+        }
+        Ok(())
+    }
+
+    /// The end of this run is written down, or does not matter any more: the guardian may forget it.
+    ///
+    /// # Errors
+    ///
+    /// None that a caller could mend.
+    pub fn settle(&mut self, pid: u32, born: u64) -> io::Result<()> {
+        self.ask(Request::Settle(Runs::of(&run_lines(&[(pid, born)]))))
+    }
+
+    /// The ends that were told of since the last call. They arrive with [`Keeper::pump`] and [`Keeper::take_all`].
+    pub fn take_ended(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Asks the guardian to put the binary of this absolute path into the place of this daemon.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a path that is not absolute, not UTF-8, or too long; `BrokenPipe` without a guardian.
+    pub fn update(&mut self, path: &Path) -> io::Result<()> {
+        if self.is_alone() {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        let path = path.to_str().filter(|text| path.is_absolute() && text.len() < MAX_BYTES / 2);
+        self.ask(Request::Update(path.ok_or(ErrorKind::InvalidInput)?))
+    }
+
+    /// The guardian's answer to [`Keeper::update`], once; it arrives with [`Keeper::pump`].
+    pub fn take_verdict(&mut self) -> Option<Verdict> {
+        self.verdict.take()
+    }
+
     /// Tells the guardian that this daemon is ready: from now on a daemon that dies is followed by another one without
     /// end, and no client waits any more.
     ///
@@ -105,7 +199,7 @@ impl Keeper {
             match Reply::parse(&message.bytes) {
                 Some(Reply::Have(name)) => taken.extend(message.fds.into_iter().map(|fd| (name.to_owned(), fd))),
                 Some(Reply::End(_)) => return Ok(taken),
-                Some(Reply::Done(count)) => self.done = count,
+                Some(reply) => self.note(reply),
                 None => {}
             }
         }
@@ -119,8 +213,8 @@ impl Keeper {
     /// None that a caller could mend.
     pub fn pump(&mut self) -> io::Result<()> {
         while let Some(message) = self.receive()? {
-            if let Some(Reply::Done(count)) = Reply::parse(&message.bytes) {
-                self.done = count;
+            if let Some(reply) = Reply::parse(&message.bytes) {
+                self.note(reply);
             }
         }
         self.flush()
@@ -148,6 +242,19 @@ impl Keeper {
     /// Whether there is no guardian any more. The daemon goes on without one.
     pub fn is_alone(&self) -> bool {
         self.guardian == Guardian::Gone
+    }
+
+    fn note(&mut self, reply: Reply<'_>) {
+        match reply {
+            Reply::Done(count) => self.done = count,
+            Reply::Ended(Born { pid, born }, end) => {
+                self.ended.push(Ended { pid, born, status: end.status, at: end.at });
+            }
+            Reply::Go(version) => self.verdict = Some(Verdict::Go { version: version.to_owned() }),
+            Reply::Refused(why) => self.verdict = Some(Verdict::Refused { why: why.to_owned() }),
+            // The answers to a question that nobody waits for any more.
+            Reply::Have(_) | Reply::End(_) => {}
+        }
     }
 
     fn ask(&mut self, request: Request<'_>) -> io::Result<()> {
@@ -235,6 +342,12 @@ fn lines<'a>(names: impl Iterator<Item = &'a str>) -> io::Result<String> {
         true => Ok(names.join("\n")),
         false => Err(ErrorKind::InvalidInput.into()),
     }
+}
+
+/// Runs as one request carries them.
+fn run_lines(runs: &[(u32, u64)]) -> String {
+    let lines: Vec<String> = runs.iter().map(|(pid, born)| Born { pid: *pid, born: *born }.to_string()).collect();
+    lines.join("\n")
 }
 
 fn is_end(error: &io::Error) -> bool {

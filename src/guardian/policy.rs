@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::guardian::HOPELESS;
+use crate::guardian::{HOPELESS, moment::Moment};
 use crate::sys::process::ExitStatus;
 
-/// A daemon that has lived longer is started again at once.
+/// One restart in any such time is without delay. A daemon that has lived longer ends all pauses.
 const STABLE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -13,13 +13,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const FIRST_TRIES: u32 = 3;
 
 /// What is remembered of earlier daemons.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Policy {
-    pause: Duration,
+    pub(super) pause: Duration,
     /// How many have ended.
-    ended: u32,
-    was_ready: bool,
-    is_stopping: bool,
+    pub(super) ended: u32,
+    /// When the last of them was followed by another one.
+    pub(super) restarted: Option<Moment>,
+    pub(super) was_ready: bool,
+    pub(super) is_stopping: bool,
 }
 
 /// What follows.
@@ -35,7 +37,7 @@ pub(super) enum Next {
 
 impl Policy {
     pub(super) fn new() -> Policy {
-        Policy { pause: FIRST_PAUSE, ended: 0, was_ready: false, is_stopping: false }
+        Policy { pause: FIRST_PAUSE, ended: 0, restarted: None, was_ready: false, is_stopping: false }
     }
 
     /// A daemon is ready.
@@ -48,8 +50,17 @@ impl Policy {
         self.is_stopping = true;
     }
 
-    /// A daemon has ended after so long; `None`: it could not be started.
-    pub(super) fn on_end(&mut self, status: Option<ExitStatus>, lived: Duration) -> Next {
+    /// A daemon has left for another one. Not a death: the next one is without delay, too.
+    pub(super) fn on_handover(&mut self) -> Next {
+        self.ended += 1;
+        if self.is_stopping {
+            return Next::Leave(1);
+        }
+        Next::Start(Duration::ZERO)
+    }
+
+    /// A daemon has ended; `None`: it could not be started.
+    pub(super) fn on_end(&mut self, status: Option<ExitStatus>, now: Moment) -> Next {
         self.ended += 1;
         match status {
             Some(ExitStatus::Code(0)) => return Next::Leave(0),
@@ -62,12 +73,16 @@ impl Policy {
         if !self.was_ready && self.ended >= FIRST_TRIES {
             return Next::GiveUp;
         }
-        if lived > STABLE {
+        let is_free = self.restarted.is_none_or(|last| now.since(last) > STABLE);
+        let pause = if is_free {
             self.pause = FIRST_PAUSE;
-            return Next::Start(Duration::ZERO);
-        }
-        let pause = self.pause;
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
+            Duration::ZERO
+        } else {
+            let pause = self.pause;
+            self.pause = (pause * 2).min(LONGEST_PAUSE);
+            pause
+        };
+        self.restarted = Some(now.after(pause));
         Next::Start(pause)
     }
 
@@ -83,8 +98,6 @@ mod tests {
     use crate::sys::process::Signal;
 
     const KILLED: Option<ExitStatus> = Some(ExitStatus::Signal { signal: Signal::KILL, core: false });
-    const LONG: Duration = Duration::from_secs(60);
-    const SHORT: Duration = Duration::from_millis(10);
 
     fn once_ready() -> Policy {
         let mut policy = Policy::new();
@@ -92,42 +105,81 @@ mod tests {
         policy
     }
 
-    #[test]
-    fn a_daemon_that_leaves_takes_its_guardian_along() {
-        assert_eq!(once_ready().on_end(Some(ExitStatus::Code(0)), LONG), Next::Leave(0));
-        assert_eq!(Policy::new().on_end(Some(ExitStatus::Code(HOPELESS)), SHORT), Next::Leave(1));
+    fn at(millis: u64) -> Moment {
+        Moment::from_millis(millis)
+    }
+
+    /// The pauses, in milliseconds, when each daemon lives so long.
+    #[track_caller]
+    fn pauses(policy: &mut Policy, lives: &[u64]) -> Vec<u128> {
+        let mut now = 0;
+        let pause_after = |life: &u64| {
+            now += life;
+            let Next::Start(pause) = policy.on_end(KILLED, at(now)) else { panic!("it is not started again") };
+            now += u64::try_from(pause.as_millis()).unwrap();
+            pause.as_millis()
+        };
+        lives.iter().map(pause_after).collect()
     }
 
     #[test]
-    fn a_daemon_that_dies_is_started_again_at_once() {
+    fn a_daemon_that_leaves_takes_its_guardian_along() {
+        assert_eq!(once_ready().on_end(Some(ExitStatus::Code(0)), at(9)), Next::Leave(0));
+        assert_eq!(Policy::new().on_end(Some(ExitStatus::Code(HOPELESS)), at(9)), Next::Leave(1));
+    }
+
+    #[test]
+    fn the_first_restart_is_without_delay_however_short_the_life_was() {
         let mut policy = once_ready();
-        assert_eq!(policy.on_end(KILLED, LONG), Next::Start(Duration::ZERO));
-        assert_eq!(policy.on_end(Some(ExitStatus::Code(101)), LONG), Next::Start(Duration::ZERO));
-        assert_eq!(policy.restarts(), 2);
+        assert_eq!(pauses(&mut policy, &[0]), [0]);
+        assert_eq!(policy.restarts(), 1);
+        assert_eq!(once_ready().on_end(Some(ExitStatus::Code(101)), at(7)), Next::Start(Duration::ZERO));
+    }
+
+    #[test]
+    fn one_restart_in_any_second_is_without_delay() {
+        assert_eq!(pauses(&mut once_ready(), &[10, 1_001, 1_001, 60_000]), [0, 0, 0, 0]);
+        assert_eq!(pauses(&mut once_ready(), &[10, 1_000, 1_001]), [0, 100, 0]);
     }
 
     #[test]
     fn pauses_double_up_to_five_seconds_and_a_long_life_resets_them() {
+        let lives = [10, 10, 10, 10, 10, 10, 10, 10, 10, 2_000, 10];
+        assert_eq!(pauses(&mut once_ready(), &lives), [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 0, 100]);
+    }
+
+    #[test]
+    fn a_pause_is_no_life() {
         let mut policy = once_ready();
-        let pauses: Vec<Next> = (0..8).map(|_| policy.on_end(KILLED, SHORT)).collect();
-        let expected = [100, 200, 400, 800, 1600, 3200, 5000, 5000].map(|ms| Next::Start(Duration::from_millis(ms)));
-        assert_eq!(pauses, expected);
-        policy.on_end(KILLED, LONG);
-        assert_eq!(policy.on_end(None, SHORT), Next::Start(FIRST_PAUSE));
+        assert_eq!(policy.on_end(KILLED, at(0)), Next::Start(Duration::ZERO));
+        for pause in [100, 200, 400, 800, 1600] {
+            let next = policy.on_end(KILLED, policy.restarted.unwrap());
+            assert_eq!(next, Next::Start(Duration::from_millis(pause)));
+        }
+    }
+
+    #[test]
+    fn a_handover_is_without_delay_and_is_no_death() {
+        let mut policy = once_ready();
+        assert_eq!(policy.on_handover(), Next::Start(Duration::ZERO));
+        assert_eq!(policy.restarts(), 1);
+        assert_eq!(policy.on_end(KILLED, at(20)), Next::Start(Duration::ZERO));
+        policy.on_stop();
+        assert_eq!(policy.on_handover(), Next::Leave(1));
     }
 
     #[test]
     fn three_daemons_that_were_never_ready_are_enough() {
         let mut policy = Policy::new();
-        assert!(matches!(policy.on_end(KILLED, SHORT), Next::Start(_)));
-        assert!(matches!(policy.on_end(None, SHORT), Next::Start(_)));
-        assert_eq!(policy.on_end(KILLED, SHORT), Next::GiveUp);
+        assert!(matches!(policy.on_end(KILLED, at(1)), Next::Start(_)));
+        assert!(matches!(policy.on_end(None, at(2)), Next::Start(_)));
+        assert_eq!(policy.on_end(KILLED, at(3)), Next::GiveUp);
     }
 
     #[test]
     fn nothing_is_started_after_a_stop() {
         let mut policy = once_ready();
         policy.on_stop();
-        assert_eq!(policy.on_end(KILLED, LONG), Next::Leave(1));
+        assert_eq!(policy.on_end(KILLED, at(60_000)), Next::Leave(1));
     }
 }

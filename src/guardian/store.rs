@@ -1,14 +1,28 @@
-//! The descriptors that a guardian keeps, and one daemon's connection to them.
+//! What a guardian keeps over the deaths of daemons, and one daemon's connection to it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
+use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
+use crate::guardian::ends::Ends;
 use crate::guardian::wire::{Reply, Request};
 use crate::sys::fds::{Blocking, Channel, Message};
 
 /// So many messages are carried out before signals are looked at again.
 const BATCH: usize = 64;
+/// So many answers wait for a daemon that does not read. One that asks on without reading gets no more.
+const ANSWERS: usize = 16;
+/// Why a second update is refused.
+pub(super) const UNDER_WAY: &str = "another update is under way";
+
+/// What outlives a daemon.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) store: Store,
+    pub(super) ends: Ends,
+}
 
 /// Descriptors by name. Each daemon puts here what its successor needs.
 #[derive(Debug, Default)]
@@ -22,34 +36,71 @@ pub(super) struct Connection {
     done: u64,
     /// How many of them the daemon knows of.
     told: u64,
-    /// What is being sent back, with the number of all; none when nothing is.
-    giving: Option<(VecDeque<String>, usize)>,
+    /// None when nothing is being sent back.
+    giving: Option<Giving>,
+    answers: VecDeque<String>,
+}
+
+/// Copies of all that is stored on their way to the daemon, in the order of the names.
+#[derive(Debug, Default)]
+struct Giving {
+    last: Option<String>,
+    count: usize,
 }
 
 /// What became of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
     /// The daemon has told that it is ready.
     pub(super) is_ready: bool,
+    /// It wants this binary to take over.
+    pub(super) update: Option<PathBuf>,
     /// The daemon has closed its end.
     pub(super) is_closed: bool,
     /// There may be more to read.
     pub(super) has_more: bool,
 }
 
+impl Kept {
+    pub(super) fn new() -> Kept {
+        Kept { store: Store::default(), ends: Ends::new() }
+    }
+}
+
+impl Store {
+    /// Stores it instead of what has this name.
+    pub(super) fn put(&mut self, name: &str, fd: OwnedFd) {
+        self.0.insert(name.to_owned(), fd);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &OwnedFd)> {
+        self.0.iter().map(|(name, fd)| (name.as_str(), fd))
+    }
+}
+
 impl Connection {
     pub(super) fn new(channel: Channel) -> io::Result<Connection> {
         channel.set_blocking(Blocking::No)?;
-        Ok(Connection { channel, done: 0, told: 0, giving: None })
+        Ok(Connection::going_on(channel, 0, 0))
+    }
+
+    /// A connection on which so many requests were carried out, and so many were acknowledged.
+    pub(super) fn going_on(channel: Channel, done: u64, told: u64) -> Connection {
+        Connection { channel, done, told, giving: None, answers: VecDeque::new() }
+    }
+
+    /// How many requests were carried out, and how many were acknowledged.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.done, self.told)
     }
 
     /// Carries out what has arrived and sends what can be sent.
-    pub(super) fn go_on(&mut self, store: &mut Store) -> Progress {
+    pub(super) fn go_on(&mut self, kept: &mut Kept) -> Progress {
         let mut progress = Progress { has_more: true, ..Progress::default() };
         for _ in 0..BATCH {
             match self.channel.recv() {
                 Ok(Some(message)) => {
-                    self.carry_out(message, store, &mut progress);
+                    self.carry_out(message, kept, &mut progress);
                     self.done += 1;
                 }
                 Ok(None) => {
@@ -64,23 +115,50 @@ impl Connection {
                 Err(_) => return Progress { is_closed: true, has_more: false, ..progress },
             }
         }
-        self.give(store);
-        self.tell();
+        self.tell(kept);
         progress
     }
 
-    /// Whether something waits for the daemon to read.
-    pub(super) fn wants_to_write(&self) -> bool {
-        self.giving.is_some() || self.told < self.done
+    /// Sends what can be sent.
+    pub(super) fn tell(&mut self, kept: &mut Kept) {
+        self.give(&kept.store);
+        kept.ends.tell(|run, end| sent(&self.channel, Reply::Ended(run, end), &[]));
+        while let Some(answer) = self.answers.front() {
+            if self.channel.send(answer.as_bytes(), &[]).is_err() {
+                break;
+            }
+            self.answers.pop_front();
+        }
+        // One acknowledgement for all that was done since the last one.
+        if self.told < self.done && sent(&self.channel, Reply::Done(self.done), &[]) {
+            self.told = self.done;
+        }
     }
 
-    fn carry_out(&mut self, message: Message, store: &mut Store, progress: &mut Progress) {
+    /// Says this to the daemon when it reads.
+    pub(super) fn answer(&mut self, reply: Reply<'_>) {
+        if self.answers.len() < ANSWERS {
+            self.answers.push_back(reply.to_string());
+        }
+    }
+
+    /// Whether something waits for the daemon to read.
+    pub(super) fn wants_to_write(&self, kept: &Kept) -> bool {
+        self.giving.is_some() || self.told < self.done || !self.answers.is_empty() || kept.ends.is_due()
+    }
+
+    fn carry_out(&mut self, message: Message, kept: &mut Kept, progress: &mut Progress) {
+        let store = &mut kept.store.0;
         match Request::parse(&message.bytes) {
             // A name without a descriptor: nothing to store.
-            Some(Request::Put(names)) => store.0.extend(names.lines().map(str::to_owned).zip(message.fds)),
-            Some(Request::Drop(names)) => names.lines().for_each(|name| drop(store.0.remove(name))),
-            Some(Request::Take) => self.giving = Some((store.0.keys().cloned().collect(), store.0.len())),
+            Some(Request::Put(names)) => store.extend(names.lines().map(str::to_owned).zip(message.fds)),
+            Some(Request::Drop(names)) => names.lines().for_each(|name| drop(store.remove(name))),
+            Some(Request::Take) => self.giving = Some(Giving::default()),
             Some(Request::Ready) => progress.is_ready = true,
+            Some(Request::Watch(runs)) => runs.iter().for_each(|run| kept.ends.watch(run)),
+            Some(Request::Settle(runs)) => runs.iter().for_each(|run| kept.ends.settle(run)),
+            Some(Request::Update(_)) if progress.update.is_some() => self.answer(Reply::Refused(UNDER_WAY)),
+            Some(Request::Update(path)) => progress.update = Some(path.into()),
             // What a later version says is no reason to end.
             None => {}
         }
@@ -88,26 +166,26 @@ impl Connection {
 
     /// Sends copies until the daemon has to read first.
     fn give(&mut self, store: &Store) {
-        let Some((names, count)) = &mut self.giving else { return };
-        while let Some(name) = names.front() {
-            let Some(fd) = store.0.get(name) else {
-                names.pop_front();
-                continue;
-            };
-            if !sent(&self.channel, Reply::Have(name), &[fd.as_fd()]) {
-                return;
+        let Some(Giving { last, count }) = &mut self.giving else { return };
+        let after = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut latest = None;
+        let mut is_stuck = false;
+        for (name, fd) in store.0.range::<str, _>((after, Bound::Unbounded)) {
+            is_stuck = !sent(&self.channel, Reply::Have(name), &[fd.as_fd()]);
+            if is_stuck {
+                break;
             }
-            names.pop_front();
+            *count += 1;
+            latest = Some(name);
+        }
+        if let Some(name) = latest {
+            *last = Some(name.clone());
+        }
+        if is_stuck {
+            return;
         }
         if sent(&self.channel, Reply::End(*count), &[]) {
             self.giving = None;
-        }
-    }
-
-    /// One acknowledgement for all that was done since the last one.
-    fn tell(&mut self) {
-        if self.told < self.done && sent(&self.channel, Reply::Done(self.done), &[]) {
-            self.told = self.done;
         }
     }
 }

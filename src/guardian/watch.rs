@@ -1,152 +1,225 @@
-//! The guardian's loop: one daemon at a time, its connection, signals, orphans.
+//! The guardian's loop: one daemon at a time, its connection, signals, orphans. What an update adds is in `handover.rs`.
 
-use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::guardian::binary::Binary;
+use crate::guardian::ends::End;
+use crate::guardian::launch::{self, DaemonParts};
+use crate::guardian::moment::Moment;
 use crate::guardian::policy::{Next, Policy};
-use crate::guardian::store::{Connection, Store};
-use crate::guardian::{GUARDIAN_FD, LOCK_FD, READY_FD, RESTARTS, Ready, Seat};
-use crate::sys::fds::{self, Channel};
+use crate::guardian::store::{Connection, Kept, Progress};
+use crate::guardian::update::{TRIAL, Update};
+use crate::guardian::{Ready, Seat};
+use crate::sys::fds::Channel;
 use crate::sys::memory;
 use crate::sys::poller::{Interest, Poller, Ready as ReadyFd};
-use crate::sys::process::{Process, Signal, reap_adopted};
+use crate::sys::process::{ExitStatus, Process, Signal, reap_adopted};
 use crate::sys::signals;
-use crate::sys::spawn::{Launch, SpawnError, Step, spawn};
+use crate::sys::spawn::{SpawnError, Step, spawn};
 
 const SIGNALS: u64 = 0;
 const CONNECTION: u64 = 1;
 const DAEMON: u64 = 2;
+pub(super) const REHEARSAL_OUT: u64 = 3;
+pub(super) const REHEARSAL_ERROR: u64 = 4;
+
+/// How long the next daemon waits for the end of the last one's connection.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The guardian at work.
 pub(super) struct Watch {
-    seat: Seat,
-    exe: PathBuf,
+    pub(super) seat: Seat,
+    /// What daemons are started from.
+    pub(super) binary: Binary,
     ready: Ready,
-    store: Store,
-    policy: Policy,
-    phase: Phase,
+    pub(super) kept: Kept,
+    pub(super) policy: Policy,
+    pub(super) phase: Phase,
+    pub(super) update: Update,
+    /// Why an update has failed, until a daemon that was told is ready.
+    pub(super) update_failed: Option<String>,
+}
+
+/// What another guardian leaves to this one.
+pub(super) struct Going {
+    pub(super) policy: Policy,
+    pub(super) process: Process,
+    pub(super) connection: Connection,
+    pub(super) kept: Kept,
 }
 
 /// Whether there is a daemon.
-enum Phase {
+pub(super) enum Phase {
     /// There is.
     Running(Running),
-    /// The next one is started then.
-    Waiting(Instant),
+    /// The next one is started then, but not before the last one's words have all been heard.
+    Between { until: Moment, last: Option<LastWords> },
 }
 
-struct Running {
-    process: Process,
+pub(super) struct Running {
+    pub(super) process: Process,
     /// None when the daemon has closed its end.
-    connection: Option<Connection>,
-    since: Instant,
+    pub(super) connection: Option<Connection>,
+    pub(super) is_ready: bool,
+}
+
+/// The connection of a daemon that has ended: a child of it that has not executed its program yet holds it, and may have
+/// something to say.
+pub(super) struct LastWords {
+    connection: Connection,
+    until: Moment,
 }
 
 impl Watch {
-    pub(super) fn new(seat: Seat, exe: &Path, ready: Ready) -> Watch {
-        let phase = Phase::Waiting(Instant::now());
-        Watch { seat, exe: exe.to_owned(), ready, store: Store::default(), policy: Policy::new(), phase }
+    pub(super) fn new(seat: Seat, binary: Binary, ready: Ready) -> Watch {
+        Watch {
+            seat,
+            binary,
+            ready,
+            kept: Kept::new(),
+            policy: Policy::new(),
+            phase: Phase::Between { until: Moment::now(), last: None },
+            update: Update::None,
+            update_failed: None,
+        }
+    }
+
+    /// Takes over a daemon that is ready.
+    pub(super) fn go_on(seat: Seat, binary: Binary, going: Going) -> Watch {
+        let Going { policy, process, connection, kept } = going;
+        let phase = Phase::Running(Running { process, connection: Some(connection), is_ready: true });
+        Watch { kept, policy, phase, ..Watch::new(seat, binary, Ready(None)) }
     }
 
     /// Until a daemon leaves properly, none can be started, or a signal ends it all. Returns the exit code.
     pub(super) fn run(mut self) -> u8 {
-        match self.watch() {
+        let code = match self.watch() {
             Ok(code) => code,
             Err(error) => {
                 self.ready.fail(&format!("the guardian cannot go on: {error}"));
                 1
             }
-        }
+        };
+        self.end_rehearsal();
+        code
     }
 
     fn watch(&mut self) -> io::Result<u8> {
         let mut poller = Poller::new()?;
         poller.add(&self.seat.signals, SIGNALS, Interest::Read)?;
-        let mut events = Vec::new();
+        if let Phase::Running(running) = &self.phase {
+            poller.add(&running.process, DAEMON, Interest::Read)?;
+            if let Some(connection) = &running.connection {
+                poller.add(connection, CONNECTION, Interest::Read)?;
+            }
+            let _ = memory::let_go_of_code();
+        }
+        let mut events: Vec<ReadyFd> = Vec::new();
         loop {
-            if let Phase::Waiting(until) = self.phase
-                && until <= Instant::now()
-                && let Some(code) = self.start(&poller)
-            {
-                return Ok(code);
-            }
-            let timeout = match self.phase {
-                Phase::Running(_) => None,
-                Phase::Waiting(until) => Some(until.saturating_duration_since(Instant::now())),
-            };
-            poller.wait(&mut events, timeout)?;
-            if self.on_signals()? {
-                return Ok(0);
-            }
-            if events.iter().any(|event: &ReadyFd| event.token == CONNECTION) {
-                self.on_connection(&poller)?;
-            }
+            // Before the wait: what has ended before this process was a guardian, or this binary, is told by no signal.
             if let Some(code) = self.on_children()? {
                 return Ok(code);
             }
+            if let Some(code) = self.on_time(&poller)? {
+                return Ok(code);
+            }
+            self.talk(&poller)?;
+            self.replace();
+            let now = Moment::now();
+            poller.wait(&mut events, self.next_deadline().map(|until| until.since(now)))?;
+            if self.on_signals()? {
+                return Ok(0);
+            }
+            for event in &events {
+                match event.token {
+                    CONNECTION => self.on_connection(&poller)?,
+                    REHEARSAL_OUT | REHEARSAL_ERROR => self.on_rehearsal_output(&poller, event.token)?,
+                    _ => {}
+                }
+            }
         }
+    }
+
+    /// Does what is due; the exit code if there is to be no daemon any more.
+    fn on_time(&mut self, poller: &Poller) -> io::Result<Option<u8>> {
+        let now = Moment::now();
+        if let Phase::Between { until, last } = &mut self.phase {
+            if let Some(LastWords { connection, .. }) = last.take_if(|last| last.until <= now) {
+                poller.remove(&connection)?;
+            }
+            if last.is_none() && *until <= now {
+                return Ok(self.start(poller));
+            }
+        }
+        self.on_update_time(now);
+        Ok(None)
+    }
+
+    /// When something is due; none if nothing is.
+    fn next_deadline(&self) -> Option<Moment> {
+        let start = match &self.phase {
+            Phase::Running(_) => None,
+            Phase::Between { until, last } => Some(last.as_ref().map_or(*until, |last| last.until)),
+        };
+        [start, self.update_deadline()].into_iter().flatten().min()
     }
 
     /// Starts a daemon; the exit code if there is to be none any more.
     fn start(&mut self, poller: &Poller) -> Option<u8> {
-        match self.try_start(poller) {
+        // What is heard from now on is the next one's.
+        self.kept.ends.on_gone();
+        let update = self.update.take();
+        let binary = match &update {
+            Update::Going { candidate, .. } => &candidate.binary,
+            Update::None
+            | Update::Rehearsing(_)
+            | Update::Trying { .. }
+            | Update::Abandoned { .. }
+            | Update::Replacing => &self.binary,
+        };
+        let started = self.try_start(poller, binary);
+        let is_started = started.is_ok();
+        let why = match started {
             Ok(running) => {
                 self.phase = Phase::Running(running);
-                None
+                String::new()
             }
-            Err(error) => {
-                self.complain(&format!("cannot start the daemon: {error}"));
-                let next = self.policy.on_end(None, Duration::ZERO);
-                self.follow(next, &error.to_string())
+            Err(error) => error.to_string(),
+        };
+        match update {
+            Update::Going { candidate, .. } if is_started => {
+                self.update = Update::Trying { candidate, until: Moment::now().after(TRIAL) };
             }
+            Update::Going { .. } => {
+                let next = self.fall_back(why.clone());
+                return self.follow(next, None, &why);
+            }
+            other => self.update = other,
         }
+        if is_started {
+            return None;
+        }
+        self.complain(&format!("cannot start the daemon: {why}"));
+        let next = self.policy.on_end(None, Moment::now());
+        self.follow(next, None, &why)
     }
 
-    fn try_start(&self, poller: &Poller) -> Result<Running, SpawnError> {
+    fn try_start(&self, poller: &Poller, binary: &Binary) -> Result<Running, SpawnError> {
         let at = |step| move |error| SpawnError::new(step, None, error);
         let (ours, theirs) = Channel::pair().map_err(at(Step::Pipe))?;
         let connection = Connection::new(ours).map_err(at(Step::Pipe))?;
-        let launch = self.launch(theirs).map_err(at(Step::Prepare))?;
+        let parts = DaemonParts {
+            connection: theirs,
+            ready: self.ready.0.as_ref(),
+            restarts: self.policy.restarts(),
+            update_failed: self.update_failed.as_deref(),
+        };
+        let launch = launch::daemon(&self.seat, binary, parts).map_err(at(Step::Prepare))?;
         poller.add(&connection, CONNECTION, Interest::Read).map_err(at(Step::Pipe))?;
         let process = spawn(&launch)?;
         poller.add(&process, DAEMON, Interest::Read).map_err(at(Step::Pipe))?;
-        Ok(Running { process, connection: Some(connection), since: Instant::now() })
-    }
-
-    fn launch(&self, theirs: Channel) -> io::Result<Launch> {
-        let theirs = theirs.into_fd();
-        let lock = self.seat.lock.try_clone_fd()?;
-        // What this daemon gets from us, and what an app of another daemon may have left in the client's environment.
-        let ours = [GUARDIAN_FD, LOCK_FD, READY_FD, RESTARTS, "RSX_ID", "RSX_NAME", "RSX_INSTANCE"];
-        let mut env: Vec<(OsString, OsString)> =
-            std::env::vars_os().filter(|(name, _)| !ours.iter().any(|own| name == own)).collect();
-        let mut set = |name: &str, value: String| env.push((name.into(), value.into()));
-        set(GUARDIAN_FD, theirs.as_raw_fd().to_string());
-        set(LOCK_FD, lock.as_raw_fd().to_string());
-        set(RESTARTS, self.policy.restarts().to_string());
-        let mut keep = vec![theirs, lock];
-        if let Some(pipe) = &self.ready.0 {
-            let pipe = pipe.try_clone()?;
-            set(READY_FD, pipe.as_raw_fd().to_string());
-            keep.push(pipe.into());
-        }
-        Ok(Launch {
-            program: self.exe.clone(),
-            argv: vec!["rsx".into(), "daemon".into()],
-            env,
-            cwd: PathBuf::from("/"),
-            stdin: fds::null()?,
-            stdout: fds::null()?,
-            stderr: self.seat.stderr.try_clone()?.into(),
-            nofile: self.seat.before.nofile,
-            umask: Some(self.seat.before.umask),
-            oom_score_adj: None,
-            keep,
-            birth: None,
-        })
+        Ok(Running { process, connection: Some(connection), is_ready: false })
     }
 
     /// Whether the guardian leaves at once.
@@ -167,57 +240,123 @@ impl Watch {
             match &self.phase {
                 // It stops all apps first and takes the time that they are given; a second signal is passed on, too.
                 Phase::Running(running) => running.process.signal(Signal::TERM)?,
-                Phase::Waiting(_) => return Ok(true),
+                Phase::Between { .. } => return Ok(true),
             }
         }
         Ok(false)
     }
 
     fn on_connection(&mut self, poller: &Poller) -> io::Result<()> {
-        let Phase::Running(running) = &mut self.phase else { return Ok(()) };
-        let Some(connection) = &mut running.connection else { return Ok(()) };
-        let progress = connection.go_on(&mut self.store);
-        if progress.is_ready {
-            // The guardian's own start is over, too. A machine that cannot do this loses nothing but memory.
-            let _ = memory::let_go_of_code();
-            self.policy.on_ready();
-            self.ready.0 = None;
-        }
-        if progress.is_closed {
-            poller.remove(connection)?;
-            running.connection = None;
-        } else {
-            let interest = if connection.wants_to_write() { Interest::Both } else { Interest::Read };
-            poller.modify(connection, CONNECTION, interest)?;
+        match &mut self.phase {
+            Phase::Running(Running { connection: open, .. }) => {
+                let Some(connection) = open else { return Ok(()) };
+                let progress = connection.go_on(&mut self.kept);
+                if progress.is_closed {
+                    poller.remove(connection)?;
+                    *open = None;
+                    self.kept.ends.on_gone();
+                }
+                self.on_progress(poller, progress);
+            }
+            Phase::Between { last, .. } => {
+                let Some(LastWords { connection, .. }) = last else { return Ok(()) };
+                if connection.go_on(&mut self.kept).is_closed {
+                    poller.remove(connection)?;
+                    *last = None;
+                }
+            }
         }
         Ok(())
     }
 
-    /// Reaps orphans and the daemon; the exit code if the guardian is to leave.
-    fn on_children(&mut self) -> io::Result<Option<u8>> {
-        let Phase::Running(running) = &mut self.phase else {
-            reap_adopted(None)?;
-            return Ok(None);
-        };
-        reap_adopted(Some(&running.process))?;
-        let Some(status) = running.process.try_status()? else { return Ok(None) };
-        // What it sent before it died is stored before the next one asks for it.
-        if let Some(mut connection) = running.connection.take() {
-            while connection.go_on(&mut self.store).has_more {}
+    fn on_progress(&mut self, poller: &Poller, progress: Progress) {
+        if let Phase::Running(running) = &mut self.phase
+            && progress.is_ready
+        {
+            running.is_ready = true;
+            // The guardian's own start is over, too. A machine that cannot do this loses nothing but memory.
+            let _ = memory::let_go_of_code();
+            self.policy.on_ready();
+            self.ready.0 = None;
+            self.kept.ends.on_ready();
+            self.update_failed = None;
+            self.on_new_daemon_ready();
         }
-        running.process.reap()?;
-        reap_adopted(None)?;
-        let next = self.policy.on_end(Some(status), running.since.elapsed());
-        if !status.is_success() {
-            self.complain(&format!("the daemon ended: {status}"));
+        if let Some(path) = progress.update {
+            self.rehearse(poller, &path);
         }
-        Ok(self.follow(next, &format!("the daemon ended before it was ready: {status}")))
     }
 
-    fn follow(&mut self, next: Next, why: &str) -> Option<u8> {
+    /// Says what there is to say to the daemon, as far as it reads.
+    fn talk(&mut self, poller: &Poller) -> io::Result<()> {
+        let Phase::Running(Running { connection: Some(connection), .. }) = &mut self.phase else { return Ok(()) };
+        connection.tell(&mut self.kept);
+        let interest = if connection.wants_to_write(&self.kept) { Interest::Both } else { Interest::Read };
+        poller.modify(connection, CONNECTION, interest)
+    }
+
+    /// Reaps orphans, the rehearsal and the daemon; the exit code if the guardian is to leave.
+    fn on_children(&mut self) -> io::Result<Option<u8>> {
+        loop {
+            let daemon = match &self.phase {
+                Phase::Running(running) => Some(&running.process),
+                Phase::Between { .. } => None,
+            };
+            let rehearsal = match &self.update {
+                Update::Rehearsing(rehearsal) => Some(&rehearsal.process),
+                Update::None
+                | Update::Going { .. }
+                | Update::Trying { .. }
+                | Update::Abandoned { .. }
+                | Update::Replacing => None,
+            };
+            let own: Vec<&Process> = daemon.into_iter().chain(rehearsal).collect();
+            let ends = &mut self.kept.ends;
+            reap_adopted(&own, |pid, status| ends.on_end(pid, End { status, at: Moment::now().as_millis() }))?;
+            if let Some(status) = rehearsal.map(Process::reap).transpose()?.flatten() {
+                self.on_rehearsed(status);
+            } else if let Some(status) = daemon.map(Process::reap).transpose()?.flatten() {
+                // What is left of it has become ours by now, and may have ended: once more.
+                if let Some(code) = self.on_daemon_end(status) {
+                    return Ok(Some(code));
+                }
+            } else {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn on_daemon_end(&mut self, status: ExitStatus) -> Option<u8> {
+        let now = Moment::now();
+        let between = Phase::Between { until: now, last: None };
+        let mut last = None;
+        if let Phase::Running(Running { connection: Some(mut connection), .. }) =
+            std::mem::replace(&mut self.phase, between)
+        {
+            // What it sent before it died is carried out before the next one asks for it.
+            let mut progress = connection.go_on(&mut self.kept);
+            while progress.has_more {
+                progress = connection.go_on(&mut self.kept);
+            }
+            last = (!progress.is_closed).then_some(LastWords { connection, until: now.after(LAST_WORDS) });
+        }
+        self.kept.ends.on_gone();
+        let next = match self.next_of_update(status) {
+            Some(next) => next,
+            None => {
+                if !status.is_success() {
+                    self.complain(&format!("the daemon ended: {status}"));
+                }
+                self.policy.on_end(Some(status), now)
+            }
+        };
+        self.follow(next, last, &format!("the daemon ended before it was ready: {status}"))
+    }
+
+    fn follow(&mut self, next: Next, last: Option<LastWords>, why: &str) -> Option<u8> {
         match next {
             Next::Start(pause) => {
-                self.phase = Phase::Waiting(Instant::now() + pause);
+                self.phase = Phase::Between { until: Moment::now().after(pause), last };
                 None
             }
             Next::Leave(code) => Some(code),
@@ -229,7 +368,7 @@ impl Watch {
     }
 
     /// A line for whoever looks for the reason later; a full disk must not end the guardian.
-    fn complain(&mut self, what: &str) {
+    pub(super) fn complain(&mut self, what: &str) {
         drop(writeln!(self.seat.stderr, "rsx guardian: {what}"));
     }
 }

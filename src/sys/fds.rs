@@ -103,9 +103,9 @@ impl Channel {
             // SAFETY: the header points to buffers of ours with their true lengths, which outlive the call.
             match Errno::result(unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) }) {
                 Ok(length) => break length.unsigned_abs(),
-                Err(Errno::EINTR) => {}
-                // What a closed peer leaves behind when it had not read everything.
-                Err(Errno::ECONNRESET) => return Ok(None),
+                // ECONNRESET is said once, and first of all, when the other end was closed before it had read
+                // everything. What it has sent is there all the same, and the end comes after it.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(error) => return Err(error.into()),
             }
         };
@@ -253,7 +253,11 @@ pub fn read_memory_file(fd: &OwnedFd, limit: u64) -> io::Result<Vec<u8>> {
 /// Only a descriptor without FD_CLOEXEC can have come over exec, and everything that this process opens carries the
 /// flag; it is set here, too. So a wrong number never gets a second owner, and neither does a second call.
 pub fn take_inherited(variable: &str) -> Option<OwnedFd> {
-    let number: RawFd = std::env::var(variable).ok()?.parse().ok()?;
+    take_inherited_number(std::env::var(variable).ok()?.parse().ok()?)
+}
+
+/// The descriptor of this number, once, if it was inherited: see [`take_inherited`].
+pub fn take_inherited_number(number: RawFd) -> Option<OwnedFd> {
     if number <= 2 {
         return None;
     }
@@ -266,6 +270,29 @@ pub fn take_inherited(variable: &str) -> Option<OwnedFd> {
     fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
     // SAFETY: it is open, it was inherited, and the flag just set keeps everybody else from taking it.
     Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Whether a descriptor stays open when this process executes another program in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverExec {
+    /// It stays, to be taken by [`take_inherited_number`].
+    Kept,
+    /// It is closed, as every descriptor that this process makes.
+    Closed,
+}
+
+/// Whether this descriptor stays open over execve(2).
+///
+/// # Errors
+///
+/// None for an open descriptor.
+pub fn set_over_exec(fd: BorrowedFd<'_>, over: OverExec) -> io::Result<()> {
+    let flags = match over {
+        OverExec::Kept => FdFlag::empty(),
+        OverExec::Closed => FdFlag::FD_CLOEXEC,
+    };
+    fcntl(fd, FcntlArg::F_SETFD(flags))?;
+    Ok(())
 }
 
 /// Closes everything above standard error that this process has inherited, but this: a lock or a pipe of whoever
@@ -318,6 +345,18 @@ mod tests {
         assert_eq!(b.recv().unwrap().unwrap().bytes, b"two");
         assert!(b.recv().unwrap().is_none());
         assert_eq!(b.send(b"x", &[]).unwrap_err().kind(), ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn what_was_sent_arrives_even_from_one_who_did_not_listen() {
+        let (a, b) = Channel::pair().unwrap();
+        b.send(b"unread", &[]).unwrap();
+        a.send(b"one", &[]).unwrap();
+        a.send(b"two", &[]).unwrap();
+        drop(a);
+        assert_eq!(b.recv().unwrap().unwrap().bytes, b"one");
+        assert_eq!(b.recv().unwrap().unwrap().bytes, b"two");
+        assert!(b.recv().unwrap().is_none());
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! Resource limits (getrlimit(2)): the daemon's own are raised, those of the programs it starts are given back.
+//! Resource limits (getrlimit(2)) and the badness of this process (proc_pid_oom_score_adj(5)): the daemon's own are
+//! changed, those of the programs it starts are given back.
 
+use std::fs;
 use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -37,4 +39,25 @@ pub fn raise_nofile() -> io::Result<RLimit> {
         setrlimit(Resource::RLIMIT_NOFILE, before.hard, before.hard)?;
     }
     Ok(before)
+}
+
+/// What this process is worth when the machine runs out of memory, against all others: -1000 is never killed, 1000 first.
+const BADNESS: &str = "/proc/self/oom_score_adj";
+
+/// Lowers the badness of this process to `wanted`, or to 0 where it is above and may not go lower. Returns what it was
+/// before; none if nothing has changed, because it is as low already or this process may not (CAP_SYS_RESOURCE).
+///
+/// The programs that this process starts need the old value back (`Launch::oom_score_adj`).
+///
+/// # Errors
+///
+/// A machine without /proc.
+pub fn lower_badness(wanted: i16) -> io::Result<Option<i16>> {
+    let before: i16 = fs::read_to_string(BADNESS)?.trim().parse().map_err(io::Error::other)?;
+    let lowered = [wanted, 0].into_iter().find(|value| *value < before && write_badness(*value).is_ok());
+    Ok(lowered.map(|_| before))
+}
+
+fn write_badness(value: i16) -> io::Result<()> {
+    fs::write(BADNESS, value.to_string())
 }

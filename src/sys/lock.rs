@@ -49,6 +49,11 @@ impl LockFile {
         Ok(LockFile { file: open(path)?, path: path.to_owned() })
     }
 
+    /// The lock file at this path, open already; with it come the locks that this open file holds.
+    pub fn from_fd(fd: OwnedFd, path: &Path) -> LockFile {
+        LockFile { file: File::from(fd), path: path.to_owned() }
+    }
+
     /// Takes the lock of a daemon's life, for as long as this file is open anywhere; whether it was free.
     ///
     /// # Errors

@@ -1,7 +1,11 @@
 //! Facts about this machine and this process's place in it.
 
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
@@ -42,6 +46,41 @@ pub fn usable_cores() -> usize {
 /// A machine without /proc.
 pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// Milliseconds of CLOCK_MONOTONIC (clock_gettime(2)): one clock for all processes of this machine, until it reboots.
+pub fn monotonic_millis() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: clock_gettime fills the timespec that it is given; this clock exists on every Linux, so it cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
+    seconds * 1000 + nanos / 1_000_000
+}
+
+/// Executes another program in the place of this one (execve(2)); returns only with the reason why it cannot. Blocked
+/// signals stay blocked, children stay children, and so do descriptors that [`set_over_exec`] has kept open.
+///
+/// To be called on the main thread: where another one calls it, the kernel ends the main thread first, and children that
+/// watch that (prctl(2): PR_SET_PDEATHSIG) are killed.
+///
+/// [`set_over_exec`]: crate::sys::fds::set_over_exec
+pub fn execute(program: &Path, argv: &[&str], env: Vec<(OsString, OsString)>) -> io::Error {
+    match try_execute(program, argv, env) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+fn try_execute(program: &Path, argv: &[&str], env: Vec<(OsString, OsString)>) -> io::Result<Infallible> {
+    let program = CString::new(program.as_os_str().as_bytes())?;
+    let argv = argv.iter().map(|word| CString::new(*word)).collect::<Result<Vec<CString>, _>>()?;
+    let assignments = env.into_iter().map(|(mut name, value)| {
+        name.push("=");
+        name.push(value);
+        CString::new(name.into_vec())
+    });
+    let env = assignments.collect::<Result<Vec<CString>, _>>()?;
+    Ok(nix::unistd::execve(&program, &argv, &env)?)
 }
 
 /// The name of a user; his number where he has none.

@@ -6,9 +6,6 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::sys::wait::WaitStatus;
-use nix::unistd::ForkResult;
-
 use crate::spec::ExitStatus;
 use crate::sys::process::{PidFd, Process};
 use crate::sys::spawn::{Launch, spawn};
@@ -60,19 +57,6 @@ pub(crate) fn end_of(process: &Process) -> ExitStatus {
     let seen = process.try_status().unwrap().unwrap();
     assert_eq!(process.reap().unwrap(), Some(seen));
     seen
-}
-
-/// Runs this on the only thread of a process of its own, and ends with its exit code: a test has a thread, and what it
-/// does to signals would not hold for the others.
-pub(crate) fn become_process(main: impl FnOnce() -> u8) -> ! {
-    // SAFETY: the other threads of this process, which are not copied, wait for this test and hold no lock.
-    match unsafe { nix::unistd::fork() }.unwrap() {
-        ForkResult::Child => std::process::exit(main().into()),
-        ForkResult::Parent { child } => match nix::sys::wait::waitpid(child, None).unwrap() {
-            WaitStatus::Exited(_, code) => std::process::exit(code),
-            other => panic!("it did not exit: {other:?}"),
-        },
-    }
 }
 
 /// The process whose number this text is.

@@ -1,10 +1,11 @@
 //! The life of daemon and guardian.
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{LIMIT, Rsx, Watched};
+use crate::harness::{BINARY, LIMIT, Rsx, Watched};
 
 const THREE: &str = "[[apps]]\nname = \"a\"\nscript = \"sleep 1000\"\n\
      [[apps]]\nname = \"b\"\nscript = \"sleep 1000\"\ninstances = 2\nexec_mode = \"fork\"\n\
@@ -191,6 +192,36 @@ fn what_lives_on_without_guardian_and_daemon_is_taken_over_by_the_next_verb() {
     assert_eq!(rsx.processes().len(), apps.len(), "{:?}", rsx.processes());
     rsx.ok("stop all");
     assert_eq!(rsx.processes().len(), 0, "{:?}", rsx.processes());
+}
+
+#[test]
+fn a_binary_says_in_its_rehearsal_that_it_could_take_over() {
+    let rsx = Rsx::new();
+    let line = format!("rehearsed {} guardian-state 1 1\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(rsx.ok("daemon --rehearse").out, line);
+    assert!(!rsx.home().exists(), "a rehearsal changes nothing");
+}
+
+#[test]
+fn apps_run_with_the_limits_and_the_badness_of_the_shell() {
+    let rsx = Rsx::new();
+    rsx.script("app.sh", "(ulimit -Sn; cat /proc/self/oom_score_adj) > facts\necho up > up\nexec sleep 1000\n");
+    let start = format!("{BINARY} start app.sh --min-uptime 100");
+    let line = format!("echo 900 > /proc/self/oom_score_adj; ulimit -Sn 200; exec {start}");
+    let environment: Vec<_> = rsx.command().get_envs().map(|(n, v)| (n.to_owned(), v.map(ToOwned::to_owned))).collect();
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &line]).current_dir(rsx.scratch()).env_clear();
+    shell.envs(environment.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    let done = rsx.run_command(shell);
+    assert_eq!(done.code, 0, "{}", done.err);
+    rsx.wait_for_word("up");
+    assert_eq!(std::fs::read_to_string(rsx.scratch().join("facts")).unwrap(), "200\n900\n");
+    let (daemon, guardian) = rsx.daemon();
+    for process in [daemon, guardian] {
+        let badness = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", process.pid)).unwrap();
+        // How far down is a matter of rights.
+        assert!(badness.trim().parse::<i32>().unwrap() <= 900, "{badness}");
+    }
 }
 
 #[test]

@@ -229,6 +229,13 @@ impl Process {
         matches!(self.kin, Kin::Adopted { .. })
     }
 
+    /// A child that this process had before it executed the program that it is now: children and descriptors stay over
+    /// execve(2). `pidfd` has to be the child's, and nobody may have reaped it.
+    pub fn from_before_exec(pidfd: OwnedFd, pid: u32) -> Option<Process> {
+        let pid = libc::pid_t::try_from(pid).ok()?;
+        Some(Process::new(PidFd { fd: pidfd, pid }))
+    }
+
     /// The descriptor; readable from the end of the process on.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.pidfd()
@@ -359,21 +366,25 @@ impl AsRawFd for Process {
     }
 }
 
-/// Reaps every child of this process that has ended, except `own`: orphans that it has adopted, whose ends nobody asks
-/// for. When `own` itself has ended it may come first; then the rest is left for a call after it was reaped.
+/// Reaps every child of this process that has ended, except those of `own`: orphans that it has adopted. Each is told
+/// to `ended` with its number before it is reaped, so that the number is not somebody else's yet.
+///
+/// When one of `own` has ended it may come first; then the rest is left for a call after it was reaped.
 ///
 /// # Errors
 ///
 /// None that a caller could mend.
-pub fn reap_adopted(own: Option<&Process>) -> io::Result<()> {
-    let own = own.and_then(Process::own_pid);
+pub fn reap_adopted(own: &[&Process], mut ended: impl FnMut(u32, ExitStatus)) -> io::Result<()> {
     loop {
-        // Looked at first, so that the status of `own`, ending just now, is not lost here.
+        // Looked at first, so that the status of one of `own`, ending just now, is not lost here.
         match wait_id(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) {
-            Ok(Some((pid, _))) if Some(pid) != own => {
-                wait_id(libc::P_PID, pid.unsigned_abs(), libc::WEXITED | libc::WNOHANG)?;
+            Ok(Some((pid, _))) if own.iter().any(|process| process.own_pid() == Some(pid)) => return Ok(()),
+            Ok(Some((pid, status))) => {
+                let number = pid.unsigned_abs();
+                ended(number, status);
+                wait_id(libc::P_PID, number, libc::WEXITED | libc::WNOHANG)?;
             }
-            Ok(Some(_) | None) => return Ok(()),
+            Ok(None) => return Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
             Err(error) => return Err(error),
         }

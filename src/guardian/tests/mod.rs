@@ -1,20 +1,24 @@
 //! Guardian and daemon as processes of their own: this test binary, told by its environment what to be.
 
+mod ends;
+mod roles;
+mod update;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 
+use self::roles::ROLE;
 use super::*;
-use crate::sys::fds::{Channel, memory_file, read_memory_file};
+use crate::sys::fds::{Channel, memory_file};
 use crate::sys::poller::readable_within;
 use crate::sys::process::{ExitStatus, PidFd, Process};
-use crate::sys::spawn::spawn;
-use crate::sys::testing::{LIMIT, become_process, end_of, process_of, shell, until_line, with_output};
-use crate::sys::tree::{Reaper, leftovers};
+use crate::sys::spawn::{Launch, spawn};
+use crate::sys::testing::{LIMIT, end_of, process_of, shell};
 
-/// Makes [`guardian_process`] a guardian for this program.
+/// What the role `guardian` executes as its daemon.
 const EXE: &str = "RSX_TEST_EXE";
 
 /// A home with a script in it that is executed as the daemon.
@@ -29,31 +33,37 @@ struct Started {
 
 impl Stage {
     fn new(daemon: &str) -> Stage {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("daemon.sh");
-        fs::write(&path, format!("#!/bin/sh\n{daemon}\n")).unwrap();
+        let stage = Stage { folder: tempfile::tempdir().unwrap() };
+        stage.add("daemon.sh", daemon);
+        stage
+    }
+
+    /// A second program beside the daemon.
+    fn add(&self, name: &str, script: &str) {
+        let path = self.path(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Stage { folder }
     }
 
     /// A guardian on this home.
     fn start(&self) -> Started {
-        self.start_with(Vec::new())
+        self.start_with(|_| {})
     }
 
-    /// A guardian that inherits these, too.
-    fn start_with(&self, inherited: Vec<OwnedFd>) -> Started {
+    /// A guardian that is started with a difference.
+    fn start_with(&self, change: impl FnOnce(&mut Launch)) -> Started {
         let (reader, writer) = io::pipe().unwrap();
         let mut launch = shell("");
         launch.program = std::env::current_exe().unwrap();
-        launch.argv = this_binary("guardian_process").map(Into::into).into();
+        launch.argv = ["rsx", "daemon"].map(Into::into).into();
         let writer = OwnedFd::from(writer);
         launch.env.push((READY_FD.into(), writer.as_raw_fd().to_string().into()));
+        launch.env.push((ROLE.into(), "guardian".into()));
         launch.env.push((EXE.into(), self.path("daemon.sh").into()));
         launch.env.push(("RSX_HOME".into(), self.folder.path().into()));
         launch.env.push(("TEST_BINARY".into(), std::env::current_exe().unwrap().into()));
         launch.keep.push(writer);
-        launch.keep.extend(inherited);
+        change(&mut launch);
         let process = spawn(&launch).unwrap();
         Started { process, ready: OwnedFd::from(reader).into() }
     }
@@ -63,10 +73,14 @@ impl Stage {
         process_of(&self.text("rsx.lock"))
     }
 
-    /// Ends what a killed guardian has left: it is found by the home in its environment.
+    /// Everything that was started here: it is found by the home in its environment.
+    fn processes(&self) -> Vec<PidFd> {
+        crate::sys::tree::marked(&format!("RSX_HOME={}", self.folder.path().display()))
+    }
+
+    /// Ends what a killed guardian has left.
     fn end_all(&self) {
-        let mark = format!("RSX_HOME={}", self.folder.path().display());
-        for process in crate::sys::tree::marked(&mark) {
+        for process in self.processes() {
             process.signal(Signal::KILL).unwrap();
             assert!(process.has_ended_within(LIMIT).unwrap());
         }
@@ -76,6 +90,7 @@ impl Stage {
         self.folder.path().join(name)
     }
 
+    #[track_caller]
     fn text(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
@@ -105,96 +120,18 @@ impl Started {
     }
 }
 
-fn this_binary(test: &str) -> [String; 5] {
-    let name = format!("guardian::tests::{test}");
-    ["rsx".into(), name, "--exact".into(), "--nocapture".into(), "--test-threads=1".into()]
+/// A daemon that plays this role, see `roles.rs`.
+fn plays(role: &str) -> String {
+    format!("RSX_TEST_ROLE={role} exec \"$TEST_BINARY\"")
 }
 
 fn home() -> Home {
     Home::resolve(std::env::var_os("RSX_HOME").as_deref(), None, None, 0).unwrap()
 }
 
-/// No test by itself: the guardian of the others.
-#[test]
-fn guardian_process() {
-    if let Some(exe) = std::env::var_os(EXE) {
-        become_process(|| run(&home(), Path::new(&exe)));
-    }
-}
-
-/// No test by itself: a daemon that stores descriptors, dies, and finds them again in its next life.
-#[test]
-fn daemon_process() {
-    let Some(mut keeper) = Keeper::from_env() else { return };
-    let kept = keeper.take_all(LIMIT).unwrap();
-    if kept.is_empty() {
-        keeper.put(&[("a", memory_file("a", b"first").unwrap().as_fd())]).unwrap();
-        keeper.put(&[("gone", memory_file("gone", b"-").unwrap().as_fd())]).unwrap();
-        keeper.put(&[("a", memory_file("a", b"second").unwrap().as_fd())]).unwrap();
-        for number in 0..600 {
-            keeper.put(&[(&format!("many {number}"), io::stdin().as_fd())]).unwrap();
-        }
-        keeper.forget(&["gone"]).unwrap();
-        keeper.ready().unwrap();
-        while !keeper.is_settled() {
-            assert!(readable_within(&keeper, LIMIT).unwrap());
-            keeper.pump().unwrap();
-        }
-        std::process::exit(9);
-    }
-    let many = kept.iter().filter(|(name, _)| name.starts_with("many ")).count();
-    let mut result = format!("restarts {}, many {many}", std::env::var(RESTARTS).unwrap());
-    for (name, fd) in kept.iter().filter(|(name, _)| !name.starts_with("many ")) {
-        let content = read_memory_file(fd, 100).unwrap();
-        result.push_str(&format!(", {name} {}", String::from_utf8(content).unwrap()));
-    }
-    fs::write(home().root().join("result"), result).unwrap();
-    std::process::exit(0);
-}
-
-/// No test by itself: a daemon with two runs, one of which ends and leaves a child and an orphan behind.
-#[test]
-fn daemon_with_leftovers() {
-    if std::env::var_os("TEST_LEFTOVERS").is_none() {
-        return;
-    }
-    let start = |script: &str| {
-        let (mut launch, output) = with_output(shell(script));
-        launch.env.push(("RSX_ID".into(), "7".into()));
-        launch.env.push(("RSX_HOME".into(), home().root().into()));
-        (spawn(&launch).unwrap(), output)
-    };
-    let (other, mut other_output) = start("(echo up; exec sleep 1000) & wait");
-    until_line(&mut other_output, "up");
-    let (quiet, _output) = start("exit 0");
-    assert!(quiet.has_ended_within(LIMIT).unwrap());
-    let found_none = leftovers(quiet.trace().unwrap(), "RSX_ID=7", Reaper::Parent, &[]).unwrap().held.len();
-    // A child in the session, and a daemon of the old school. It is up when its line is there.
-    let orphan = "setsid sh -c 'sh -c \"echo up; exec sleep 1000\" & :' & wait $!";
-    let (main, mut output) = start(&format!("sleep 1000 & {orphan}"));
-    until_line(&mut output, "up");
-    assert!(main.has_ended_within(LIMIT).unwrap());
-    let left = leftovers(main.trace().unwrap(), "RSX_ID=7", Reaper::Parent, &[]).unwrap().held;
-    for process in &left {
-        process.signal(Signal::KILL).unwrap();
-        assert!(process.has_ended_within(LIMIT).unwrap());
-    }
-    let found_then = leftovers(main.trace().unwrap(), "RSX_ID=7", Reaper::Parent, &[]).unwrap().held.len();
-    let result = format!("quiet {found_none}, left {}, then {found_then}", left.len());
-    fs::write(home().root().join("result"), result).unwrap();
-    other.signal_group(Signal::KILL).unwrap();
-    for process in [other, quiet, main] {
-        end_of(&process);
-    }
-    std::process::exit(0);
-}
-
 #[test]
 fn what_a_run_leaves_is_found_below_the_guardian_and_other_runs_are_not() {
-    let stage = Stage::new(
-        "export TEST_LEFTOVERS=1
-         exec \"$TEST_BINARY\" guardian::tests::daemon_with_leftovers --exact --nocapture --test-threads=1",
-    );
+    let stage = Stage::new(&plays("leaves-a-tree"));
     let guardian = stage.start();
     assert_eq!(end_of(&guardian.process), ExitStatus::Code(0), "{}", stage.text("daemon.err"));
     assert_eq!(stage.text("result"), "quiet 0, left 2, then 0");
@@ -202,8 +139,7 @@ fn what_a_run_leaves_is_found_below_the_guardian_and_other_runs_are_not() {
 
 #[test]
 fn descriptors_outlive_the_daemon_that_stored_them() {
-    let binary = "exec \"$TEST_BINARY\" guardian::tests::daemon_process --exact --nocapture --test-threads=1";
-    let stage = Stage::new(binary);
+    let stage = Stage::new(&plays("stores"));
     let guardian = stage.start();
     assert_eq!(end_of(&guardian.process), ExitStatus::Code(0), "{}", stage.text("daemon.err"));
     assert_eq!(stage.text("result"), "restarts 1, many 600, a second");
@@ -281,11 +217,21 @@ fn the_lock_lives_while_the_daemon_does() {
 }
 
 #[test]
+fn a_daemon_starts_with_the_badness_of_its_client() {
+    let stage = Stage::new("cat /proc/self/oom_score_adj /proc/$PPID/oom_score_adj > $RSX_HOME/result; exit 0");
+    let guardian = stage.start_with(|launch| launch.oom_score_adj = Some(900));
+    assert_eq!(end_of(&guardian.process), ExitStatus::Code(0));
+    // Without the right to it a process may not go below where it was put, but back from where it went by itself.
+    let text = stage.text("result");
+    assert!(["900\n0\n", "900\n-900\n", "900\n900\n"].contains(&text.as_str()), "{text}");
+}
+
+#[test]
 fn a_guardian_lets_go_of_what_its_client_had_open() {
     let stage = Stage::new("trap 'exit 0' TERM; sleep 1000 & echo ready >/proc/self/fd/$RSX_READY_FD; wait");
     let (_reader, writer) = io::pipe().unwrap();
     let pipe = fs::read_link(format!("/proc/self/fd/{}", writer.as_raw_fd())).unwrap();
-    let mut guardian = stage.start_with(vec![writer.into()]);
+    let mut guardian = stage.start_with(|launch| launch.keep.push(writer.into()));
     assert_eq!(guardian.line(), "ready\n");
     let folder = format!("/proc/{}/fd", stage.guardian().display_pid());
     let open: Vec<PathBuf> =
@@ -312,14 +258,14 @@ fn a_burst_is_queued_while_the_guardian_does_not_read() {
     let (ours, theirs) = Channel::pair().unwrap();
     let mut keeper = Keeper::new(ours).unwrap();
     let mut connection = store::Connection::new(theirs).unwrap();
-    let mut store = store::Store::default();
+    let mut kept = store::Kept::new();
     let file = memory_file("x", b"").unwrap();
     for number in 0..2_000 {
         keeper.put(&[(&format!("run {}", number % 500), file.as_fd())]).unwrap();
     }
     assert!(keeper.is_behind());
     while !keeper.is_settled() {
-        assert!(!connection.go_on(&mut store).is_closed);
+        assert!(!connection.go_on(&mut kept).is_closed);
         keeper.pump().unwrap();
     }
     drop(connection);
