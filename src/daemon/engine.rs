@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::daemon::clock::Clock;
 use crate::daemon::publish::Published;
 use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
-use crate::proto::Progress;
+use crate::proto::{Key, Progress};
 use crate::supervisor::{Ask, Effect, Event, Lasting, ReadyBy, Reply, RequestId, RunId, Supervisor, Who};
 use crate::sys::peer;
 
@@ -42,7 +42,7 @@ pub(super) enum Report {
     /// Both output pipes of a run have ended.
     Closed { run: RunId },
     /// Bytes for the standard input of runs, few enough for a pipe to take whole.
-    Input { runs: Vec<RunId>, bytes: Vec<u8>, written: oneshot::Sender<Vec<Result<(), String>>> },
+    Input { key: Option<Key>, runs: Vec<RunId>, bytes: Vec<u8>, written: oneshot::Sender<Vec<Result<(), String>>> },
     /// The last words of a run.
     LastWords { run: RunId, stderr: Vec<String> },
 }
@@ -52,6 +52,8 @@ pub(super) enum Report {
 pub(super) struct Request {
     pub(super) who: Arc<Who>,
     pub(super) ask: Ask,
+    /// The name of the wish: a client whose connection broke before its answer asks again under the same.
+    pub(super) key: Option<Key>,
     pub(super) answer: oneshot::Sender<Answered>,
     pub(super) progress: Option<mpsc::UnboundedSender<Progress>>,
 }
@@ -112,6 +114,8 @@ impl Engine {
             let who = Arc::new(Who { uid: peer::own_uid(), verb: "guardian".to_owned() });
             self.decide(Event::Request { id: RequestId(0), who, ask });
         }
+        // Clients wait for the first view, also where there is nothing to see.
+        self.publish();
         while !self.leaving {
             let deadline = self.core.next_deadline().map(|time| Instant::from_std(self.clock.instant(time)));
             let publish = self.dirty.then(|| self.published_at + PUBLISH_EVERY);
@@ -148,8 +152,8 @@ impl Engine {
             Report::Asked(request) => {
                 self.next_request += 1;
                 let id = RequestId(self.next_request);
-                let Request { who, ask, answer, progress } = *request;
-                info!(uid = who.uid, verb = %who.verb, request = id.0, "asked");
+                let Request { who, ask, key, answer, progress } = *request;
+                info!(uid = who.uid, verb = %who.verb, request = id.0, key = key.map(display), "asked");
                 if matches!(ask, Ask::Shutdown) && !self.core.is_leaving() {
                     self.shell.announce_leaving();
                 }
@@ -165,7 +169,8 @@ impl Engine {
                 self.shell.on_closed(run);
                 None
             }
-            Report::Input { runs, bytes, written } => {
+            Report::Input { key, runs, bytes, written } => {
+                debug!(key = key.map(display), "input");
                 // The client may have gone.
                 let _ = written.send(runs.into_iter().map(|run| self.shell.write_input(run, &bytes)).collect());
                 None

@@ -54,9 +54,12 @@ use crate::daemon::spawner::Ground;
 use crate::daemon::store::{Found, Store};
 use crate::guardian;
 use crate::paths::Home;
-use crate::proto::{DaemonView, EventKind};
+use crate::proto::{DaemonView, EventKind, UPDATE_FAILED};
 use crate::supervisor::{Ask, Who};
 use crate::sys::{fds, limits, memory, peer, system};
+
+/// The variable in which a guardian tells why the binary that was to take over did not.
+const FAILED: &str = "RSX_UPDATE_FAILED";
 
 /// How long the pump may take to empty its pipes at the end, and the store to write its files.
 const LAST_LOGS: Duration = Duration::from_secs(3);
@@ -143,11 +146,12 @@ impl Daemon {
         let (publisher, published) = watch_channel::channel(Arc::new(Published::default()));
         let uid = peer::own_uid();
         // After the death of a daemon its guardian knows better than the disk.
-        let (known, notices) = match store::read(&home.wanted()) {
+        let (known, mut notices) = match store::read(&home.wanted()) {
             Found::Nothing => (None, Vec::new()),
             Found::State(wanted, said) => (Some(Ask::Register(wanted)), said.into_iter().collect()),
             Found::Unreadable(said) => (None, vec![said]),
         };
+        notices.extend(failed_update());
         notices.iter().for_each(|said| warn!("{said}"));
         let daemon = DaemonView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -217,6 +221,12 @@ impl Daemon {
     }
 }
 
+/// What is said by a daemon that its guardian has gone back to.
+fn failed_update() -> Option<String> {
+    let why = std::env::var_os(FAILED)?;
+    Some(format!("{UPDATE_FAILED}{}", why.to_string_lossy()))
+}
+
 /// How many daemons this guardian had before.
 fn restarts() -> u32 {
     std::env::var(guardian::RESTARTS).ok().and_then(|n| n.parse().ok()).unwrap_or(0)
@@ -259,7 +269,13 @@ impl Taken {
         let who = Arc::new(Who { uid: peer::own_uid(), verb: "signal".to_owned() });
         let (answer, _) = oneshot::channel();
         // The engine is on the other side; when it has ended, there is nothing to ask any more.
-        let _ = reports.send(Report::Asked(Box::new(Request { who, ask: Ask::Shutdown, answer, progress: None })));
+        let _ = reports.send(Report::Asked(Box::new(Request {
+            who,
+            ask: Ask::Shutdown,
+            key: None,
+            answer,
+            progress: None,
+        })));
     }
 }
 

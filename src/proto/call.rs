@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::proto::care::{EnvCall, FlushCall, PastCall, ScaleCall, SendCall, SignalCall};
+use crate::proto::stream::EventsCall;
 use crate::proto::view::State;
 use crate::spec::{AppSpec, Env, Stamp};
 
@@ -51,6 +52,32 @@ pub enum Call {
     Resurrect(ResurrectCall),
     /// Stop all apps, answer with [`Outcome`], then leave.
     Kill,
+    /// Hand over to another binary; answered with [`Updating`].
+    Update(UpdateCall),
+}
+
+impl Call {
+    /// Whether it changes something. Such a call carries a [`Key`](crate::proto::Key), so that it is carried out once even if it is sent twice.
+    pub fn is_change(&self) -> bool {
+        match self {
+            Call::Apply(_)
+            | Call::Start(_)
+            | Call::Stop(_)
+            | Call::Restart(_)
+            | Call::Delete(_)
+            | Call::Reset(_)
+            | Call::Scale(_)
+            | Call::Signal(_)
+            | Call::Send(_)
+            | Call::Flush(_)
+            | Call::ReloadLogs
+            | Call::Save
+            | Call::Resurrect(_)
+            | Call::Kill
+            | Call::Update(_) => true,
+            Call::Hello(_) | Call::Ping | Call::Env(_) | Call::Past(_) | Call::View(_) | Call::Events(_) => false,
+        }
+    }
 }
 
 /// The first message of every connection.
@@ -305,14 +332,6 @@ pub enum ViewDetail {
     Full,
 }
 
-/// Asks for the stream of changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventsCall {
-    /// How many past events come first (the daemon keeps the last 1,000).
-    #[serde(default)]
-    pub history: u32,
-}
-
 /// Starts what an earlier daemon ran, and what was saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResurrectCall {
@@ -330,68 +349,16 @@ pub struct Saved {
     pub bytes: u64,
 }
 
-/// Why a call was not carried out at all. Travels as JSON-RPC `error.data`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Refusal {
-    /// The protocol versions do not fit.
-    #[error("the daemon speaks protocol {daemon}, this client {client}")]
-    Protocol {
-        /// The daemon's.
-        daemon: u32,
-        /// The client's.
-        client: u32,
-    },
-    /// The first message was not `hello`.
-    #[error("the first message must be `hello` with a protocol version")]
-    HelloFirst,
-    /// A message that is no call of this protocol.
-    #[error("not understood: {why}")]
-    BadRequest {
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A message longer than the limit.
-    #[error("a message may have {limit} bytes at most")]
-    TooLarge {
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// A target that matches nothing. Nothing was done.
-    #[error("no app, namespace or id matches `{target}`")]
-    UnknownTarget {
-        /// As the user wrote it.
-        target: String,
-        /// Names that look alike.
-        similar: Vec<String>,
-    },
-    /// A name that belongs to another file or folder. Nothing was done.
-    #[error("the name `{name}` belongs to {owner}")]
-    NameTaken {
-        /// The name.
-        name: String,
-        /// Who owns it.
-        owner: String,
-        /// Who asked.
-        asked_by: String,
-    },
-    /// A number of instances that cannot be. Nothing was done.
-    #[error("`{name}` would have {wanted} instances; 1 to {limit} are possible")]
-    Instances {
-        /// The app.
-        name: String,
-        /// How many it would have.
-        wanted: i64,
-        /// The most that are possible.
-        limit: u16,
-    },
-    /// A file of the daemon's could not be read or written.
-    #[error("{why}")]
-    State {
-        /// Which, and what is wrong with it.
-        why: String,
-    },
-    /// The daemon is leaving.
-    #[error("the daemon is shutting down")]
-    Leaving,
+/// Hands over to another binary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateCall {
+    /// The binary, absolute.
+    pub binary: PathBuf,
+}
+
+/// The answer to [`UpdateCall`]: the binary has shown that it can take over, and this daemon leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Updating {
+    /// The binary's release.
+    pub version: String,
 }
