@@ -22,4 +22,5 @@ mod socket;
 mod stopping;
 mod supervision;
 mod targets;
+mod update;
 mod verbs;
