@@ -8,6 +8,7 @@
 mod bad_input;
 mod daemon;
 mod forms;
+mod gap;
 mod harness;
 mod kept;
 mod lifecycle;
