@@ -17,7 +17,7 @@ use crate::client::greet::{Greeted, Purpose};
 use crate::client::reach::GAP_LIMIT;
 use crate::client::{Client, ClientError, Interrupt};
 use crate::paths::Home;
-use crate::sys::lock::{LockFile, daemon_lives};
+use crate::sys::lock::LockFile;
 
 /// How long another verb may be busy starting the daemon.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
@@ -68,14 +68,18 @@ pub(super) fn open_or_start(purpose: &Purpose, interrupt: Option<&Interrupt>) ->
     if let Some(greeted) = purpose.open(GAP_LIMIT, interrupt)? {
         return Ok(greeted);
     }
-    match start(home) {
-        // Somebody who does not know this lock was faster: a service of the system, for instance.
-        Err(error) if !daemon_lives(&home.lock()) => return Err(error),
-        Ok(()) | Err(_) => {}
+    let refused = match start(home) {
+        Ok(()) => None,
+        // It has refused because somebody who does not know this lock was faster (a service of the system, for instance),
+        // or for a reason of its own, and is about to end.
+        Err(error @ ClientError::NotStarted { .. }) => Some(error),
+        Err(error) => return Err(error),
+    };
+    match (purpose.open(GAP_LIMIT, interrupt)?, refused) {
+        (Some(greeted), _) => Ok(greeted),
+        (None, Some(refused)) => Err(refused),
+        (None, None) => Err(silent("the daemon said that it is ready and does not listen", home)),
     }
-    purpose
-        .open(GAP_LIMIT, interrupt)?
-        .ok_or_else(|| silent("the daemon said that it is ready and does not listen", home))
 }
 
 fn lock<T>(home: &Home, take: impl FnOnce(&LockFile) -> io::Result<T>) -> Result<T, ClientError> {

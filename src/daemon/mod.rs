@@ -8,7 +8,7 @@
 //!  output pipes ──> log thread ──> files          names of descriptors ──> guardian
 //! ```
 //!
-//! `engine.rs` is the loop, `shell.rs` carries effects out, `server.rs` talks to clients. One single-threaded runtime
+//! `engine.rs` is the loop, `shell.rs` carries effects out, `server` talks to clients. One single-threaded runtime
 //! runs all of these; the log pump, the spawner and the looker have threads of their own.
 #![allow(clippy::disallowed_methods, reason = "this layer is the shell: it has clocks, files, tasks and threads")]
 
@@ -129,7 +129,7 @@ impl Daemon {
             link.start().map_err(BirthError::Runtime)?;
         }
         let own_binary = std::env::current_exe().map_err(BirthError::OwnBinary)?;
-        // Every sender is a task or thread of this process; server.rs and watch.rs say what bounds each.
+        // Every sender is a task or thread of this process; `server` and `watch` say what bounds each.
         let (reports, inbox) = mpsc::unbounded_channel();
         let thread = |source| BirthError::Thread { source };
         let pump = Pump::start(reports.clone()).map_err(thread)?;
