@@ -68,6 +68,7 @@ complete -c rsx -n "__fish_rsx_needs_command" -f -a "ping" -d 'Is the daemon the
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "save" -d 'Keep a copy of the list, for `resurrect`'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "dump" -d 'Keep a copy of the list, for `resurrect`'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "resurrect" -d 'Start what was saved, and what ran before the daemon ended'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "update" -d 'Hand over to the installed rsx, or to another one; no app notices'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "kill" -d 'Stop all apps and the daemon'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "check" -d 'All problems of a config file, before it is applied'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "init" -d 'Write a commented ecosystem.toml'
@@ -425,6 +426,10 @@ complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -l json -d 'Print the
 complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -l no-color -d 'Print without colour (as NO_COLOR does)'
 complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand update" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand update" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand update" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand update" -s h -l help -d 'Print help'
 complete -c rsx -n "__fish_rsx_using_subcommand kill" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand kill" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand kill" -l no-color -d 'Print without colour (as NO_COLOR does)'
@@ -494,5 +499,5 @@ complete -c rsx -n "__fish_rsx_using_subcommand kill" -f
 complete -c rsx -n "__fish_rsx_using_subcommand init" -f -a "simple"
 complete -c rsx -n "__fish_rsx_using_subcommand import" -f -a "pm2"
 complete -c rsx -n "__fish_rsx_using_subcommand version" -f
-complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why env id signal send reset flush reload-logs doctor logs pid events ping save resurrect kill check init import version man completions ecosystem.toml"
+complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why env id signal send reset flush reload-logs doctor logs pid events ping save resurrect update kill check init import version man completions ecosystem.toml"
 complete -c rsx -n "__fish_rsx_using_subcommand completions" -f -a "bash zsh fish"

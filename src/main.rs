@@ -23,19 +23,30 @@ fn main() -> ExitCode {
 
 /// Says that this binary could take over from the daemon that runs.
 fn rehearsal() -> ExitCode {
-    println!("{}", guardian::rehearsed_line());
-    ExitCode::SUCCESS
+    let rehearsed = own_home().and_then(|home| daemon::rehearse(&home).map_err(Failure::failed));
+    match rehearsed {
+        Ok(()) => {
+            println!("{}", guardian::rehearsed_line());
+            ExitCode::SUCCESS
+        }
+        Err(failure) => ExitCode::from(cli::report(&failure) as u8),
+    }
+}
+
+fn own_home() -> Result<Home, Failure> {
+    let [rsx_home, user_home, runtime] = ["RSX_HOME", "HOME", "XDG_RUNTIME_DIR"].map(std::env::var_os);
+    let uid = nix::unistd::getuid().as_raw();
+    Home::resolve(rsx_home.as_deref(), user_home.as_deref(), runtime.as_deref(), uid)
+        .map_err(|error| Failure::failed("no home for rsx").caused_by(&error))
 }
 
 /// The guardian; or, started by one, the daemon.
 fn own_process() -> ExitCode {
-    let [rsx_home, user_home, runtime] = ["RSX_HOME", "HOME", "XDG_RUNTIME_DIR"].map(std::env::var_os);
     // As it would be, had it not been executed through a descriptor. A wrong name harms nobody.
     let _ = nix::sys::prctl::set_name(c"rsx");
-    let uid = nix::unistd::getuid().as_raw();
-    let home = match Home::resolve(rsx_home.as_deref(), user_home.as_deref(), runtime.as_deref(), uid) {
+    let home = match own_home() {
         Ok(home) => home,
-        Err(error) => return ExitCode::from(cli::report(&Failure::failed("no home for rsx").caused_by(&error)) as u8),
+        Err(failure) => return ExitCode::from(cli::report(&failure) as u8),
     };
     if std::env::var_os(guardian::GUARDIAN_FD).is_some() {
         return ExitCode::from(daemon::run(&home));

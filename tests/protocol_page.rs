@@ -5,8 +5,8 @@
 use std::fs;
 
 use rsx::proto::{
-    Applied, Call, DaemonAnswer, Environments, Event, HelloAnswer, LogFiles, Message, Outcome, Past, Progress, Refusal,
-    Saved, View, read_call, write_call, write_refusal,
+    Applied, Call, DaemonAnswer, Environments, Event, EventsAnswer, HelloAnswer, LogFiles, Message, Outcome, Past,
+    Progress, Refusal, Saved, Updating, View, read_call, write_call, write_refusal,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -55,8 +55,10 @@ fn every_call_of_the_page_is_understood() {
     let mut methods = Vec::new();
     for Shown { text, .. } in shown().into_iter().filter(|shown| shown.from_client) {
         let incoming = read_call(text.as_bytes()).unwrap_or_else(|refused| panic!("{refused:?}: {text}"));
-        let again = write_call(incoming.id, &incoming.call);
-        assert_eq!(read_call(&again[..again.len() - 1]).unwrap().call, incoming.call);
+        assert!(incoming.key.is_none() || incoming.call.is_change(), "{text}");
+        let again = write_call(incoming.id, incoming.key, &incoming.call);
+        let read = read_call(&again[..again.len() - 1]).unwrap();
+        assert_eq!((read.key, read.call), (incoming.key, incoming.call.clone()));
         methods.push(match incoming.call {
             Call::Hello(_) => "hello",
             Call::Ping => "ping",
@@ -75,9 +77,11 @@ fn every_call_of_the_page_is_understood() {
             Call::Save => "save",
             Call::Resurrect(_) => "resurrect",
             Call::Kill => "kill",
+            Call::Update(_) => "update",
         });
     }
-    let all = "hello ping apply act view events save resurrect kill scale signal send env flush reload_logs past";
+    let all =
+        "hello ping apply act view events save resurrect kill scale signal send env flush reload_logs past update";
     for method in all.split(' ') {
         assert!(methods.contains(&method), "the page does not show `{method}`");
     }
@@ -111,7 +115,8 @@ fn every_answer_of_the_page_is_as_the_daemon_writes_it() {
                 Some(Call::Past(_)) => same::<Past>(&result),
                 Some(Call::View(_)) => same::<View>(&result),
                 Some(Call::Save) => same::<Saved>(&result),
-                Some(Call::Events(_)) => assert_eq!(result, "null"),
+                Some(Call::Events(_)) => same::<EventsAnswer>(&result),
+                Some(Call::Update(_)) => same::<Updating>(&result),
                 // An answer without its call on the page: the kinds of outcome.
                 Some(
                     Call::Start(_)
@@ -144,6 +149,7 @@ fn the_table_of_refusals_has_the_codes_that_are_sent() {
         Refusal::Instances { name: String::new(), wanted: 0, limit: 1 },
         Refusal::Unchangeable { name: String::new(), why: String::new() },
         Refusal::State { why: String::new() },
+        Refusal::Update { why: String::new() },
     ] {
         let sent: Value = serde_json::from_slice(&write_refusal(1, &refusal)).unwrap();
         let row = format!("| {} | `{}` |", sent["error"]["code"], sent["error"]["data"]["kind"].as_str().unwrap());

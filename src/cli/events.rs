@@ -11,27 +11,22 @@ use crate::cli::session::Session;
 use crate::client::ClientError;
 use crate::error::{ExitCode, Failure};
 
-/// Runs `rsx events`, until its reader or the daemon is gone.
+/// Runs `rsx events`, until its reader or the last daemon is gone.
 pub(super) fn run(session: &mut Session, args: &EventsArgs) -> Result<ExitCode, Failure> {
     let mut events = session.daemon_or_fail()?.into_events(args.history)?;
     loop {
         let news = match events.take_ready() {
             Ok(news) => news,
-            Err(ClientError::Gone) => match session.daemon()? {
-                // Its guardian has started another one. All that this one has to tell is news, its start first.
-                Some(client) => {
-                    session.out.talk("the rsx daemon was restarted");
-                    events = client.into_events(u32::MAX)?;
-                    continue;
-                }
-                None => {
-                    session.out.talk("the rsx daemon has ended");
-                    return Ok(ExitCode::Done);
-                }
-            },
+            Err(ClientError::Ended) => {
+                session.out.talk("the rsx daemon has ended");
+                return Ok(ExitCode::Done);
+            }
             Err(error) => return Err(error.into()),
         };
-        for event in news {
+        if let Some(gap) = news.gap {
+            session.out.talk(&format!("notice: {gap}"));
+        }
+        for event in news.events {
             match session.json {
                 true => session.out.json(&event)?,
                 false => session.out.line(event::line(&event, session.out.style()))?,

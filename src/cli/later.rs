@@ -24,10 +24,6 @@ const VERBS: &[(&[&str], Fate)] = &[
     (&["rotate"], LOGS),
     (&["startup"], BOOT),
     (&["unstartup"], BOOT),
-    (
-        &["update", "updatePM2", "deepUpdate"],
-        Fate::Later("`rsx kill`, then `rsx start ecosystem.toml` by the new release"),
-    ),
     (&["runtime"], NOTHING_YET),
     (&["completion"], Fate::Replaced("`rsx completions bash`, `zsh` or `fish` prints the script")),
     (&["install", "uninstall", "module:install", "module:update", "module:generate", "package", "publish"], MODULES),

@@ -5,11 +5,12 @@ use std::cmp::Ordering;
 use serde::Serialize;
 
 use crate::cli::args::{DescribeArgs, LsArgs, PidArgs, TargetArgs};
+use crate::cli::render::units::printable;
 use crate::cli::render::{describe, inspect, pm2, table};
 use crate::cli::session::{Session, no_daemon, view};
 use crate::cli::{act, apply, targets, watch};
 use crate::error::{ExitCode, Failure};
-use crate::proto::{AppView, SlotView, Target, View, ViewDetail};
+use crate::proto::{AppView, DaemonView, SlotView, Target, UPDATE_FAILED, View, ViewDetail};
 
 /// What is said where an empty list means that nobody keeps one.
 const HINT: &str = "no rsx daemon runs: `rsx start` starts one together with your apps";
@@ -131,11 +132,18 @@ pub(super) fn pid(session: &mut Session, args: &PidArgs) -> Result<ExitCode, Fai
 
 /// The view; an empty one and a hint on stderr where no daemon runs.
 fn view_or_hint(session: &mut Session, detail: ViewDetail) -> Result<View, Failure> {
-    match session.daemon()? {
-        Some(mut daemon) => {
-            let view = view(&mut daemon, detail)?;
-            for notice in &view.daemon.notices {
-                session.out.talk(&format!("notice: {notice}"));
+    let found = match session.daemon()? {
+        Some(mut daemon) => match view(&mut daemon, detail) {
+            // It has ended while it was asked, and nobody starts another one.
+            Err(failure) if failure.code() == ExitCode::NoDaemon && session.daemon()?.is_none() => None,
+            view => Some(view?),
+        },
+        None => None,
+    };
+    match found {
+        Some(view) => {
+            for trouble in troubles(&view.daemon) {
+                session.out.talk(&format!("notice: {trouble}"));
             }
             if view.daemon.parked > 0 {
                 let count = view.daemon.parked;
@@ -150,6 +158,26 @@ fn view_or_hint(session: &mut Session, detail: ViewDetail) -> Result<View, Failu
             Ok(View::default())
         }
     }
+}
+
+/// What is wrong with the daemon itself, each with its way out.
+fn troubles(daemon: &DaemonView) -> Vec<String> {
+    let ours = env!("CARGO_PKG_VERSION");
+    let mut told = Vec::new();
+    if daemon.guardian == 0 {
+        told.push(
+            "the daemon has lost its guardian: if it dies, nobody starts it again; `rsx update` mends that".into(),
+        );
+    }
+    if daemon.version != ours {
+        let theirs = printable(&daemon.version);
+        told.push(format!("the daemon is rsx {theirs}, this is {ours}: `rsx update` hands over to this one"));
+    }
+    told.extend(daemon.notices.iter().map(|notice| match notice.starts_with(UPDATE_FAILED) {
+        true => format!("{}; the daemon before it goes on, `rsx update` tries again", printable(notice)),
+        false => printable(notice).into_owned(),
+    }));
+    told
 }
 
 fn alone(app: &AppView) -> impl Iterator<Item = AppView> {
@@ -183,5 +211,34 @@ fn order(text: &str) -> Result<Order, Failure> {
         "asc" => Ok(Box::new(by)),
         "desc" => Ok(Box::new(move |a, b| by(b, a))),
         _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn daemon() -> DaemonView {
+        DaemonView { version: env!("CARGO_PKG_VERSION").into(), pid: 2, guardian: 1, ..DaemonView::default() }
+    }
+
+    #[test]
+    fn a_daemon_in_order_is_no_news() {
+        assert_eq!(troubles(&daemon()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_daemon_is_said_with_the_way_out() {
+        let alone = troubles(&DaemonView { guardian: 0, ..daemon() });
+        assert!(alone[0].contains("lost its guardian") && alone[0].contains("`rsx update`"), "{alone:?}");
+        let older = troubles(&DaemonView { version: "0.0.9".into(), ..daemon() });
+        assert!(older[0].contains("0.0.9") && older[0].contains("`rsx update`"), "{older:?}");
+        let notices = vec![format!("{UPDATE_FAILED}exit code 1"), "cannot write the journal: disk full".into()];
+        let failed = troubles(&DaemonView { notices, ..daemon() });
+        assert!(
+            failed[0].starts_with("update failed: exit code 1;") && failed[0].contains("`rsx update`"),
+            "{failed:?}"
+        );
+        assert_eq!(failed[1], "cannot write the journal: disk full");
     }
 }

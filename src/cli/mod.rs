@@ -30,6 +30,7 @@ mod session;
 mod start;
 mod style;
 mod targets;
+mod update;
 mod watch;
 mod why;
 
@@ -112,6 +113,7 @@ fn dispatch(session: &mut Session, verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Ping => daemon::ping(session),
         Verb::Save(args) => saved::save(session, args),
         Verb::Resurrect(args) => saved::resurrect(session, args),
+        Verb::Update(args) => update::run(session, args),
         Verb::Kill => daemon::kill(session),
         Verb::Check(args) => files::check(session, args),
         Verb::Init(args) => files::init(session, args),
@@ -154,6 +156,7 @@ fn name(verb: &Verb) -> &'static str {
         Verb::Ping => "ping",
         Verb::Save(_) => "save",
         Verb::Resurrect(_) => "resurrect",
+        Verb::Update(_) => "update",
         Verb::Kill => "kill",
         Verb::Check(_) => "check",
         Verb::Init(_) => "init",

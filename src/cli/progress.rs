@@ -33,14 +33,14 @@ pub(super) fn ask<T: DeserializeOwned>(
         client.watch_interrupt(interrupt);
     }
     let mut bar = Bar::new(session.draws_progress());
-    let ticket = client.send(call, first)?;
-    let answer = match client.wait(&ticket, first, &mut |progress| bar.show(&progress)) {
+    let mut ticket = client.send(call, first)?;
+    let answer = match client.wait(&mut ticket, first, &mut |progress| bar.show(&progress)) {
         Err(ClientError::TimedOut { limit }) => {
             let rest = configured_limit(session, width(call)).unwrap_or_default().saturating_sub(first);
             if rest.is_zero() {
                 return Err(ClientError::TimedOut { limit });
             }
-            client.wait(&ticket, rest, &mut |progress| bar.show(&progress))
+            client.wait(&mut ticket, rest, &mut |progress| bar.show(&progress))
         }
         answer => answer,
     };
@@ -78,6 +78,7 @@ fn width(call: &Call) -> Option<NonZeroU16> {
         | Call::Events(_)
         | Call::Save
         | Call::Resurrect(_)
+        | Call::Update(_)
         | Call::Kill => None,
     }
 }

@@ -64,12 +64,12 @@ fn wait(session: &mut Session, events: Option<&EventStream>, limit: Duration) ->
     Ok(has_news && !is_closed)
 }
 
-/// Takes the news; what they are the next view shows. None when the daemon has ended.
+/// Takes the news; what they are the next view shows. None when no daemon lives any more.
 fn read(events: Option<EventStream>) -> Result<Option<EventStream>, Failure> {
     let Some(mut events) = events else { return Ok(None) };
     match events.take_ready() {
         Ok(_) => Ok(Some(events)),
-        Err(ClientError::Gone) => Ok(None),
+        Err(ClientError::Ended) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -29,6 +29,9 @@ pub enum ClientError {
     /// The connection ended before the answer.
     #[error("the daemon closed the connection without an answer")]
     Gone,
+    /// The connection ended before the answer, and no daemon lives that could give it.
+    #[error("the daemon ended before it answered")]
+    Ended,
     /// The limit passed.
     #[error("the daemon did not answer within {}", seconds(*.limit))]
     TimedOut {
@@ -38,6 +41,12 @@ pub enum ClientError {
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
+    /// The kernel gives no random bytes.
+    #[error("cannot get random bytes from the kernel")]
+    Random {
+        /// Why.
+        source: io::Error,
+    },
     /// The daemon sent what is no message.
     #[error("the daemon sent something unreadable")]
     Unreadable(#[from] MessageError),
@@ -100,6 +109,10 @@ impl From<ClientError> for Failure {
             ClientError::Io { .. } | ClientError::Gone => {
                 no_answer().hint("`rsx ping` tells whether it is back; its log is `daemon.log` in RSX_HOME")
             }
+            ClientError::Ended => Failure::new(ExitCode::NoDaemon, "the rsx daemon has ended")
+                .caused_by(&error)
+                .hint("`rsx start` starts one together with your apps; its log is `daemon.log` in RSX_HOME"),
+            ClientError::Random { .. } => Failure::failed("cannot ask the rsx daemon").caused_by(&error),
             ClientError::TimedOut { .. } => {
                 no_answer().hint("it is busy or hangs: try `rsx ping`; its log is `daemon.log` in RSX_HOME")
             }
@@ -133,7 +146,7 @@ fn refused(refusal: &Refusal) -> Failure {
             if daemon < client {
                 failure.hint("the daemon is older: `kill` it with the rsx that started it, then start again")
             } else {
-                failure.hint("this rsx is older than the daemon: use the installed one")
+                failure.hint("this rsx is older than the daemon: use the one that the daemon was started from")
             }
         }
         Refusal::UnknownTarget { similar, .. } => {
@@ -158,6 +171,7 @@ fn refused(refusal: &Refusal) -> Failure {
             }
         }
         Refusal::Unchangeable { .. } => Failure::new(ExitCode::Usage, refusal.to_string()),
+        Refusal::Update { .. } => Failure::failed("the rsx daemon does not hand over").because(refusal.to_string()),
         Refusal::Leaving => Failure::new(ExitCode::NoDaemon, refusal.to_string()).hint("try again in a moment"),
         Refusal::HelloFirst | Refusal::BadRequest { .. } | Refusal::TooLarge { .. } => {
             Failure::failed("the rsx daemon refused the call").because(refusal.to_string())

@@ -12,7 +12,10 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::pipe2;
 
-use crate::client::{Client, ClientError};
+use crate::client::connection::Absence;
+use crate::client::greet::{Greeted, Purpose};
+use crate::client::reach::GAP_LIMIT;
+use crate::client::{Client, ClientError, Interrupt};
 use crate::paths::Home;
 use crate::sys::lock::LockFile;
 
@@ -32,17 +35,9 @@ impl Client {
     ///
     /// Any [`ClientError`].
     pub fn connect_or_start(home: &Home, verb: &str) -> Result<Client, ClientError> {
-        if let Some(client) = Client::connect(home, verb)? {
-            return Ok(client);
-        }
-        create_home(home.root())?;
-        let _starting = lock(home, |file| file.start(LOCK_LIMIT))?;
-        // Whoever held the lock before may have started it.
-        if let Some(client) = Client::connect(home, verb)? {
-            return Ok(client);
-        }
-        start(home)?;
-        Client::connect(home, verb)?.ok_or_else(|| silent("the daemon said that it is ready and does not listen", home))
+        let purpose = Purpose::new(home, verb);
+        let greeted = open_or_start(&purpose, None)?;
+        Ok(Client::new(greeted, purpose, Absence::Mended))
     }
 
     /// Waits until the daemon has ended and its home is free for the next one.
@@ -52,22 +47,38 @@ impl Client {
     /// When it is still there after the limit.
     pub fn wait_until_gone(mut self, home: &Home, limit: Duration) -> Result<(), ClientError> {
         let deadline = Instant::now() + limit;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || !self.is_readable_within(left)? {
-                return Err(ClientError::TimedOut { limit });
-            }
-            match self.read_some() {
-                Ok(()) => while self.next_line().is_some() {},
-                Err(ClientError::Gone) => break,
-                Err(error) => return Err(error),
-            }
-        }
+        self.wait_until_closed(limit)?;
         // The guardian ends after its daemon. Nobody starts another one while its life is awaited, or that one would
         // find the lock taken by us.
         let _starting = lock(home, |file| file.start(LOCK_LIMIT))?;
         let left = deadline.saturating_duration_since(Instant::now());
         lock(home, |file| file.until_life_ends(left))
+    }
+}
+
+/// Connects to the daemon, and starts one where neither a daemon nor its guardian lives.
+pub(super) fn open_or_start(purpose: &Purpose, interrupt: Option<&Interrupt>) -> Result<Greeted, ClientError> {
+    if let Some(greeted) = purpose.open(GAP_LIMIT, interrupt)? {
+        return Ok(greeted);
+    }
+    let home = &purpose.home;
+    create_home(home.root())?;
+    let _starting = lock(home, |file| file.start(LOCK_LIMIT))?;
+    // Whoever held the lock before may have started it.
+    if let Some(greeted) = purpose.open(GAP_LIMIT, interrupt)? {
+        return Ok(greeted);
+    }
+    let refused = match start(home) {
+        Ok(()) => None,
+        // It has refused because somebody who does not know this lock was faster (a service of the system, for instance),
+        // or for a reason of its own, and is about to end.
+        Err(error @ ClientError::NotStarted { .. }) => Some(error),
+        Err(error) => return Err(error),
+    };
+    match (purpose.open(GAP_LIMIT, interrupt)?, refused) {
+        (Some(greeted), _) => Ok(greeted),
+        (None, Some(refused)) => Err(refused),
+        (None, None) => Err(silent("the daemon said that it is ready and does not listen", home)),
     }
 }
 

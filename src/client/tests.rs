@@ -1,3 +1,6 @@
+mod gap;
+mod older;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -8,7 +11,7 @@ use super::*;
 use crate::error::{ExitCode, Failure};
 use crate::paths::Home;
 use crate::proto::{
-    Act, Call, DaemonAnswer, HelloAnswer, Outcome, PROTOCOL, Progress, Refusal, State, Target, read_call,
+    Act, Call, DaemonAnswer, HelloAnswer, Incoming, Outcome, PROTOCOL, Progress, Refusal, State, Target, read_call,
     write_notification, write_refusal, write_result,
 };
 use crate::sys::lock::{LockFile, daemon_lives};
@@ -21,21 +24,36 @@ fn home(dir: &Path) -> Home {
 
 /// A daemon for one connection that says hello and then what the test wants.
 fn daemon(home: &Home, then: impl FnOnce(BufReader<UnixStream>) + Send + 'static) -> JoinHandle<()> {
-    let listener = UnixListener::bind(home.socket()).unwrap();
-    std::thread::spawn(move || {
-        let mut reader = BufReader::new(listener.accept().unwrap().0);
-        let (id, call) = next_call(&mut reader);
-        assert!(matches!(call, Call::Hello(hello) if hello.protocol == PROTOCOL && hello.verb == "test"));
-        say(&reader, &write_result(id, &HelloAnswer { protocol: PROTOCOL, version: "9.9.9".into() }));
-        then(reader);
-    })
+    let listener = listen(home);
+    std::thread::spawn(move || then(greeted(&listener)))
+}
+
+/// As a daemon does: the socket has its name when it listens.
+fn listen(home: &Home) -> UnixListener {
+    let new = home.socket().with_extension("new");
+    let listener = UnixListener::bind(&new).unwrap();
+    std::fs::rename(new, home.socket()).unwrap();
+    listener
+}
+
+/// The next client, after its handshake.
+fn greeted(listener: &UnixListener) -> BufReader<UnixStream> {
+    let mut reader = BufReader::new(listener.accept().unwrap().0);
+    let (id, call) = next_call(&mut reader);
+    assert!(matches!(call, Call::Hello(hello) if hello.protocol == PROTOCOL && hello.verb == "test"));
+    say(&reader, &write_result(id, &HelloAnswer { protocol: PROTOCOL, version: "9.9.9".into() }));
+    reader
 }
 
 fn next_call(reader: &mut BufReader<UnixStream>) -> (u64, Call) {
+    let incoming = next_incoming(reader);
+    (incoming.id, incoming.call)
+}
+
+fn next_incoming(reader: &mut BufReader<UnixStream>) -> Incoming {
     let mut line = Vec::new();
     reader.read_until(b'\n', &mut line).unwrap();
-    let incoming = read_call(line.strip_suffix(b"\n").unwrap()).unwrap();
-    (incoming.id, incoming.call)
+    read_call(line.strip_suffix(b"\n").unwrap()).unwrap()
 }
 
 fn say(reader: &BufReader<UnixStream>, bytes: &[u8]) {
@@ -71,9 +89,9 @@ fn a_call_is_answered_after_its_progress() {
         parallel: None,
         no_wait: false,
     };
-    let ticket = client.send(&Call::Stop(act), LIMIT).unwrap();
+    let mut ticket = client.send(&Call::Stop(act), LIMIT).unwrap();
     let mut seen = Vec::new();
-    let outcome: Outcome = client.wait(&ticket, LIMIT, &mut |progress| seen.push(progress.state)).unwrap();
+    let outcome: Outcome = client.wait(&mut ticket, LIMIT, &mut |progress| seen.push(progress.state)).unwrap();
     assert_eq!((outcome, seen), (Outcome::default(), vec![State::Stopping]));
     theirs.join().unwrap();
 }
@@ -104,22 +122,23 @@ fn a_daemon_that_hangs_costs_the_limit_and_the_call_stays_open() {
         say(&reader, &write_result(id, &DaemonAnswer { version: "1".into(), pid: 1, guardian: 2 }));
     });
     let mut client = Client::connect(&home, "test").unwrap().unwrap();
-    let ticket = client.send(&Call::Ping, LIMIT).unwrap();
-    let error = client.wait::<DaemonAnswer>(&ticket, Duration::from_millis(20), &mut |_| {}).unwrap_err();
+    let mut ticket = client.send(&Call::Ping, LIMIT).unwrap();
+    let error = client.wait::<DaemonAnswer>(&mut ticket, Duration::from_millis(20), &mut |_| {}).unwrap_err();
     assert!(matches!(error, ClientError::TimedOut { .. }), "{error:?}");
     go.send(()).unwrap();
-    assert_eq!(client.wait::<DaemonAnswer>(&ticket, LIMIT, &mut |_| {}).unwrap().pid, 1);
+    assert_eq!(client.wait::<DaemonAnswer>(&mut ticket, LIMIT, &mut |_| {}).unwrap().pid, 1);
     theirs.join().unwrap();
 }
 
 #[test]
-fn a_daemon_that_dies_is_told_at_once() {
+fn a_daemon_that_has_ended_without_a_successor_is_told_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let home = home(dir.path());
     let theirs = daemon(&home, |mut reader| drop(next_call(&mut reader)));
     let mut client = Client::connect(&home, "test").unwrap().unwrap();
     let error = client.call::<DaemonAnswer>(&Call::Ping, LIMIT).unwrap_err();
-    assert!(matches!(error, ClientError::Gone), "{error:?}");
+    assert!(matches!(error, ClientError::Ended), "{error:?}");
+    assert_eq!(Failure::from(error).code(), ExitCode::NoDaemon);
     theirs.join().unwrap();
 }
 
@@ -166,7 +185,7 @@ fn events_come_as_they_are_and_end_with_the_daemon() {
     let mut events = Client::connect(&home, "test").unwrap().unwrap().into_events(7).unwrap();
     let mut seen = Vec::new();
     while seen.is_empty() {
-        seen = events.take_ready().unwrap();
+        seen = events.take_ready().unwrap().events;
     }
     assert_eq!(seen, [event]);
     drop(events);

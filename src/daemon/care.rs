@@ -12,7 +12,7 @@ use crate::daemon::engine::Report;
 use crate::daemon::server::Shared;
 use crate::daemon::{convert, launch, redact};
 use crate::proto::{
-    Answer, EnvCall, Environments, FlushCall, InstanceEnv, LogFiles, MAX_INPUT, Outcome, Past, PastCall, Refusal,
+    Answer, EnvCall, Environments, FlushCall, InstanceEnv, Key, LogFiles, MAX_INPUT, Outcome, Past, PastCall, Refusal,
     SendCall, SlotResult, SlotView,
 };
 use crate::supervisor::{Definition, RunId, SlotId};
@@ -50,7 +50,7 @@ impl Shared {
     }
 
     /// Writes a line to the standard input of instances.
-    pub(super) async fn send(&self, call: SendCall) -> Result<Outcome, Refusal> {
+    pub(super) async fn send(&self, key: Option<Key>, call: SendCall) -> Result<Outcome, Refusal> {
         let mut bytes = call.line.into_bytes();
         bytes.push(b'\n');
         if bytes.len() > MAX_INPUT {
@@ -61,7 +61,7 @@ impl Shared {
         let found = published.find(&convert::targets(call.targets)).map_err(convert::refusal)?;
         let runs = found.iter().map(|(_, slot)| RunId(slot.run)).collect();
         let (written, outcome) = oneshot::channel();
-        if self.reports.send(Report::Input { runs, bytes, written }).is_err() {
+        if self.reports.send(Report::Input { key, runs, bytes, written }).is_err() {
             return Err(Refusal::Leaving);
         }
         let outcome = match tokio::time::timeout(INPUT_LIMIT, outcome).await {

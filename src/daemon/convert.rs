@@ -49,6 +49,7 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
         | proto::Call::Flush(_)
         | proto::Call::ReloadLogs
         | proto::Call::Save
+        | proto::Call::Update(_)
         | proto::Call::Resurrect(_) => return None,
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::daemon::adopt::Adopted;
 use crate::daemon::clock::Clock;
@@ -16,7 +16,7 @@ use crate::daemon::publish::Published;
 use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
 use crate::guardian;
-use crate::proto::{Progress, Record};
+use crate::proto::{Key, Progress, Record};
 use crate::supervisor::{Ask, Effect, Event, Lasting, ReadyBy, Reply, RequestId, RunId, Supervisor, Who};
 use crate::sys::peer;
 
@@ -47,6 +47,8 @@ pub(super) enum Report {
     Ended { run: RunId },
     /// The guardian tells how a process ended that an earlier daemon has started.
     Told(guardian::Ended),
+    /// Another binary takes over from here.
+    HandOver,
     /// Nobody has told how such a process ended.
     Lost { run: RunId },
     /// Nothing of a tree is left.
@@ -54,7 +56,7 @@ pub(super) enum Report {
     /// Both output pipes of a run have ended.
     Closed { run: RunId },
     /// Bytes for the standard input of runs, few enough for a pipe to take whole.
-    Input { runs: Vec<RunId>, bytes: Vec<u8>, written: oneshot::Sender<Vec<Result<(), String>>> },
+    Input { key: Option<Key>, runs: Vec<RunId>, bytes: Vec<u8>, written: oneshot::Sender<Vec<Result<(), String>>> },
     /// The last words of a run.
     LastWords { run: RunId, stderr: Vec<String> },
 }
@@ -64,10 +66,10 @@ pub(super) enum Report {
 pub(super) struct Request {
     pub(super) who: Arc<Who>,
     pub(super) ask: Ask,
+    /// The name of the wish: a client whose connection broke before its answer asks again under the same.
+    pub(super) key: Option<Key>,
     pub(super) answer: oneshot::Sender<Answered>,
     pub(super) progress: Option<mpsc::UnboundedSender<Progress>>,
-    /// The client's name for it, by which it may ask again.
-    pub(super) key: Option<String>,
 }
 
 /// An answer of the core on its way to a client.
@@ -91,11 +93,22 @@ pub(super) struct Engine {
     published_at: Instant,
     kept_version: u64,
     last_word: Option<oneshot::Receiver<()>>,
-    leaving: bool,
+    leaving: Leaving,
     writer: Writer,
     /// When it was tried last to write the journal anew.
     renewed_at: Instant,
     keys: Keys,
+}
+
+/// Whether the daemon leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// It does not.
+    Not,
+    /// All apps are stopped.
+    Stopped,
+    /// All apps go on.
+    HandOver,
 }
 
 /// What an engine begins with.
@@ -135,7 +148,7 @@ impl Engine {
             published_at: Instant::now(),
             kept_version: 0,
             last_word: None,
-            leaving: false,
+            leaving: Leaving::Not,
             writer,
             renewed_at: Instant::now(),
             keys,
@@ -144,7 +157,7 @@ impl Engine {
 
     /// Runs until everything is stopped and the daemon may leave. What comes from an earlier
     /// daemon comes before all requests.
-    pub(super) async fn run(mut self, first: First) -> Shell {
+    pub(super) async fn run(mut self, first: First) -> (Shell, Leaving) {
         match first {
             First::Nothing => {}
             First::Ask(ask) => {
@@ -153,7 +166,9 @@ impl Engine {
             }
             First::Adopt(adopted) => self.adopt(adopted),
         }
-        while !self.leaving {
+        // Clients wait for the first view, also where there is nothing to see.
+        self.publish();
+        while self.leaving == Leaving::Not {
             let deadline = self.core.next_deadline().map(|time| Instant::from_std(self.clock.instant(time)));
             let publish = self.dirty.then(|| self.published_at + PUBLISH_EVERY);
             let wake = deadline.into_iter().chain(publish).min();
@@ -177,6 +192,10 @@ impl Engine {
             }
         }
         self.shell.tell_announced();
+        if self.leaving == Leaving::HandOver {
+            // As if it was killed: what its successor needs is there at any moment.
+            return (self.shell, self.leaving);
+        }
         if let Err(error) = self.writer.journal().end() {
             warn!("cannot remove the journal: {error}");
         }
@@ -184,7 +203,7 @@ impl Engine {
             // It was written, or the client is gone, or too slow: the daemon leaves either way.
             let _ = tokio::time::timeout(LAST_WORD, written).await;
         }
-        self.shell
+        (self.shell, self.leaving)
     }
 
     fn take(&mut self, report: Report) {
@@ -194,6 +213,10 @@ impl Engine {
             Report::SpawnFailed { run, why, lasting } => Some(Event::SpawnFailed { run, why, lasting }),
             Report::Ready { run, by } => Some(Event::Ready { run, by }),
             Report::Ended { run } => self.shell.on_ended(run),
+            Report::HandOver => {
+                self.leaving = Leaving::HandOver;
+                None
+            }
             Report::Told(ended) => self.shell.on_told(&ended),
             Report::Lost { run } => self.shell.on_lost(run),
             Report::Gone { run } => self.shell.on_gone(run),
@@ -201,7 +224,8 @@ impl Engine {
                 self.shell.on_closed(run);
                 None
             }
-            Report::Input { runs, bytes, written } => {
+            Report::Input { key, runs, bytes, written } => {
+                debug!(key = key.map(display), "input");
                 // The client may have gone.
                 let _ = written.send(runs.into_iter().map(|run| self.shell.write_input(run, &bytes)).collect());
                 None
@@ -221,6 +245,7 @@ impl Engine {
     /// A request, unless it is one that a client asks about again: that is answered, and done once.
     fn on_asked(&mut self, request: Request) -> Option<Event> {
         let Request { who, ask, answer, progress, key } = request;
+        let key = key.map(|key| key.to_string());
         match key.as_deref().map(|key| self.keys.find(key)) {
             Some(Known::Waits(id)) => {
                 info!(uid = who.uid, verb = %who.verb, request = id.0, "asked again");
@@ -354,7 +379,7 @@ impl Engine {
             // Held already, in the order of what is written down.
             Effect::Announce(_) => {}
             Effect::Forget { slot } => self.shell.forget(slot),
-            Effect::Leave => self.leaving = true,
+            Effect::Leave => self.leaving = Leaving::Stopped,
         }
     }
 

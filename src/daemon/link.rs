@@ -134,7 +134,6 @@ impl Link {
     /// # Errors
     ///
     /// `ResourceBusy` while somebody else waits for one, and what [`Keeper::update`] says.
-    #[expect(dead_code, reason = "called by the verb `update`, which comes next")]
     pub(super) fn update(&self, path: &Path) -> io::Result<oneshot::Receiver<Verdict>> {
         let mut asking = self.asking();
         if asking.as_ref().is_some_and(|waiting| !waiting.is_closed()) {

@@ -8,7 +8,7 @@
 //!  output pipes ──> log thread ──> files          names of descriptors ──> guardian
 //! ```
 //!
-//! `engine.rs` is the loop, `shell.rs` carries effects out, `server.rs` talks to clients. One single-threaded runtime
+//! `engine.rs` is the loop, `shell.rs` carries effects out, `server` talks to clients. One single-threaded runtime
 //! runs all of these; the log pump, the spawner and the looker have threads of their own.
 #![allow(clippy::disallowed_methods, reason = "this layer is the shell: it has clocks, files, tasks and threads")]
 
@@ -40,6 +40,7 @@ mod watch;
 
 use std::fs::File;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ use tokio::sync::{mpsc, oneshot, watch as watch_channel};
 use tracing::{error, info, warn};
 
 use crate::daemon::clock::Clock;
-use crate::daemon::engine::{Beginning, Engine, First, Report, Request};
+use crate::daemon::engine::{Beginning, Engine, First, Leaving, Report, Request};
 use crate::daemon::home::BirthError;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
@@ -61,7 +62,7 @@ use crate::daemon::spawner::Ground;
 use crate::daemon::store::Store;
 use crate::guardian;
 use crate::paths::Home;
-use crate::proto::{DaemonView, EventKind};
+use crate::proto::{DaemonView, EventKind, UPDATE_FAILED};
 use crate::supervisor::{Ask, Who};
 use crate::sys::{fds, limits, memory, peer, system};
 
@@ -88,10 +89,25 @@ pub fn run(home: &Home) -> u8 {
         Err(source) => Err(BirthError::Runtime(source)),
     };
     match lived {
-        Ok(()) => 0,
+        Ok(code) => code,
         // A first daemon has told its client why; trying again would say the same. A later one has apps to come back to.
         Err(_) if restarts() == 0 => guardian::HOPELESS,
         Err(_) => 1,
+    }
+}
+
+/// Whether this binary could take over from the daemon that runs: it can read what that has written down. Changes
+/// nothing.
+///
+/// # Errors
+///
+/// Why not, as a sentence.
+pub fn rehearse(home: &Home) -> Result<(), String> {
+    let boot = system::boot_id().map_err(|error| format!("cannot read the boot id: {error}"))?;
+    match journal::read(&home.journal(), &boot) {
+        journal::Read::Past(_) => Ok(()),
+        journal::Read::Nothing => Err(format!("there is no journal {}", home.journal().display())),
+        journal::Read::Unusable(why) => Err(why),
     }
 }
 
@@ -133,7 +149,7 @@ impl Daemon {
         // Not allowed to everybody, and not needed by anybody.
         let badness = limits::lower_badness(guardian::DAEMON_BADNESS).ok().flatten();
         let restarts = restarts();
-        // Every sender is a task or thread of this process; server.rs and watch.rs say what bounds each.
+        // Every sender is a task or thread of this process; `server` and `watch` say what bounds each.
         let (reports, inbox) = mpsc::unbounded_channel();
         let link = Link::from_env();
         let mut kept = Vec::new();
@@ -146,7 +162,7 @@ impl Daemon {
                 Vec::new()
             });
         }
-        let own_binary = std::env::current_exe().map_err(BirthError::OwnBinary)?;
+        let own_binary = own_binary().map_err(BirthError::OwnBinary)?;
         let thread = |source| BirthError::Thread { source };
         let pump = Pump::start(reports.clone()).map_err(thread)?;
         let looker = Looker::start(reports.clone()).map_err(thread)?;
@@ -164,8 +180,9 @@ impl Daemon {
             store: store.clone(),
             logs: home.logs(),
         });
-        let Past { core, keys, first, writer, notices } =
+        let Past { core, keys, first, writer, mut notices } =
             past::recall(home, (link.as_ref(), kept), restarts, &mut shell, (&pump, &events, clock)).await?;
+        notices.extend(failed_update());
         notices.iter().for_each(|said| warn!("{said}"));
         let journal = writer.journal().clone();
         let ground = Ground {
@@ -214,7 +231,7 @@ impl Daemon {
         Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, first, link, pump, taken })
     }
 
-    async fn live(self) -> Result<(), BirthError> {
+    async fn live(self) -> Result<u8, BirthError> {
         let Daemon { engine, reports, events, clock, home, restarts, first, link, pump, taken } = self;
         if let Some(link) = link {
             link.ready();
@@ -226,7 +243,11 @@ impl Daemon {
         if let Err(error) = memory::let_go_of_code() {
             warn!("cannot give back the memory of the start: {error}");
         }
-        let shell = engine.run(first).await;
+        let (shell, leaving) = engine.run(first).await;
+        if leaving == Leaving::HandOver {
+            info!("another binary takes over");
+            return Ok(guardian::HANDOVER);
+        }
         // Nobody may find a socket that nobody answers.
         if let Err(error) = std::fs::remove_file(home.socket()) {
             error!("cannot remove {}: {error}", home.socket().display());
@@ -235,8 +256,20 @@ impl Daemon {
         tools.pump.finish(LAST_LOGS).await;
         tools.store.finish(LAST_LOGS).await;
         info!("the daemon leaves");
-        Ok(())
+        Ok(0)
     }
+}
+
+/// What is said by a daemon that its guardian has gone back to.
+fn failed_update() -> Option<String> {
+    let why = std::env::var_os(guardian::UPDATE_FAILED)?;
+    Some(format!("{UPDATE_FAILED}{}", why.to_string_lossy()))
+}
+
+/// The file that this daemon executes; by way of the process itself when its file has been replaced.
+fn own_binary() -> std::io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    Ok(if path.exists() { path } else { PathBuf::from(format!("/proc/{}/exe", std::process::id())) })
 }
 
 /// How many daemons this guardian had before.
@@ -284,9 +317,9 @@ impl Taken {
         let _ = reports.send(Report::Asked(Box::new(Request {
             who,
             ask: Ask::Shutdown,
+            key: None,
             answer,
             progress: None,
-            key: None,
         })));
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 use crate::daemon::convert;
 use crate::daemon::looker::Sample;
 use crate::daemon::redact;
-use crate::proto::{AppView, DaemonView, Event, EventKind, ExitView, SlotView, View, ViewDetail};
+use crate::proto::{AppView, DaemonView, Event, EventKind, ExitView, Mark, Resumed, SlotView, View, ViewDetail};
 use crate::supervisor::{self as core, Candidate, Change, Definition, Refusal, RunId, SlotId, Target};
 
 /// How many past events are kept for `events --history`.
@@ -136,6 +136,40 @@ impl Ring {
     }
 }
 
+/// What a listener begins with.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) past: Vec<Arc<Event>>,
+    pub(super) later: broadcast::Receiver<Arc<Event>>,
+    pub(super) newest: Mark,
+    pub(super) resumed: Option<Resumed>,
+}
+
+impl Ring {
+    fn newest(&self) -> Mark {
+        let time = self.events.back().map(|event| event.time);
+        Mark { seq: self.next, time }
+    }
+
+    /// How much is there of what came after an event, and the number that it comes after.
+    fn after(&self, mark: Mark) -> (Resumed, u64) {
+        let Some(oldest) = self.events.front().map(|event| event.seq) else {
+            return (if mark.seq == self.next { Resumed::Whole } else { Resumed::Anew }, 0);
+        };
+        if mark.seq > self.next {
+            return (Resumed::Anew, 0);
+        }
+        let known = self.events.iter().find(|event| event.seq == mark.seq);
+        // The same number of another life is no answer to the question.
+        match known {
+            Some(event) if mark.time.is_some_and(|time| time != event.time) => (Resumed::Anew, 0),
+            Some(_) => (Resumed::Whole, mark.seq),
+            None if mark.seq + 1 >= oldest => (Resumed::Whole, mark.seq),
+            None => (Resumed::Missed { count: oldest - mark.seq - 1 }, 0),
+        }
+    }
+}
+
 impl Events {
     pub(super) fn new() -> Events {
         Events { ring: Mutex::default(), sender: broadcast::channel(BEHIND).0 }
@@ -185,10 +219,18 @@ impl Events {
     }
 
     /// The last `history` events, and everything that comes after them.
-    pub(super) fn subscribe(&self, history: usize) -> (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>) {
+    pub(super) fn join(&self, history: usize) -> Joined {
         let ring = self.lock();
         let past = ring.events.iter().skip(ring.events.len().saturating_sub(history)).cloned().collect();
-        (past, self.sender.subscribe())
+        Joined { past, later: self.sender.subscribe(), newest: ring.newest(), resumed: None }
+    }
+
+    /// What came after an event, as far as it is there, and everything that comes.
+    pub(super) fn resume(&self, after: Mark) -> Joined {
+        let ring = self.lock();
+        let (resumed, from) = ring.after(after);
+        let past = ring.events.iter().filter(|event| event.seq > from).cloned().collect();
+        Joined { past, later: self.sender.subscribe(), newest: ring.newest(), resumed: Some(resumed) }
     }
 
     /// All events that are kept, those that are not told yet included.
@@ -199,7 +241,7 @@ impl Events {
 
     /// The last `history` events.
     pub(super) fn past(&self, history: usize) -> Vec<Arc<Event>> {
-        self.subscribe(history).0
+        self.join(history).past
     }
 
     /// A panic elsewhere cannot leave the ring half written: every change of it is one push.
@@ -219,8 +261,9 @@ mod tests {
         for _ in 0..RING + 5 {
             events.tell_own(EventKind::Created, 0);
         }
-        let (past, mut later) = events.subscribe(3);
+        let Joined { past, mut later, newest, resumed } = events.join(3);
         let last = RING as u64 + 5;
+        assert_eq!((newest, resumed), (Mark { seq: last, time: Some(0) }, None));
         assert_eq!(past.iter().map(|e| e.seq).collect::<Vec<_>>(), [last - 2, last - 1, last]);
         events.tell_own(EventKind::Deleted, 0);
         assert_eq!(later.try_recv().unwrap().seq, last + 1);
@@ -232,10 +275,52 @@ mod tests {
         let change = || Change { app: "api".into(), slot: None, by: None, kind: ChangeKind::Created };
         events.hold(change(), 1, |_| 0);
         events.hold(change(), 2, |_| 0);
-        let (past, mut later) = events.subscribe(10);
+        let Joined { past, mut later, .. } = events.join(10);
         assert!(past.is_empty() && later.try_recv().is_err());
         events.release();
         let times: Vec<u64> = std::iter::from_fn(|| later.try_recv().ok()).map(|event| event.time).collect();
         assert_eq!(times, [1, 2]);
+    }
+
+    /// What a listener gets that has seen the event of this number and time.
+    #[track_caller]
+    fn resumed(events: &Events, seq: u64, time: Option<u64>) -> (Resumed, Option<u64>, usize) {
+        let joined = events.resume(Mark { seq, time });
+        (joined.resumed.unwrap(), joined.past.first().map(|event| event.seq), joined.past.len())
+    }
+
+    #[test]
+    fn a_listener_that_comes_back_gets_what_it_has_missed() {
+        let events = Events::new();
+        for time in 1..=10 {
+            events.tell_own(EventKind::Created, time);
+        }
+        assert_eq!(resumed(&events, 7, Some(7)), (Resumed::Whole, Some(8), 3));
+        assert_eq!(resumed(&events, 7, None), (Resumed::Whole, Some(8), 3));
+        assert_eq!(resumed(&events, 10, Some(10)), (Resumed::Whole, None, 0));
+        assert_eq!(resumed(&events, 0, None), (Resumed::Whole, Some(1), 10));
+    }
+
+    #[test]
+    fn a_listener_of_a_daemon_that_counted_otherwise_gets_everything() {
+        let events = Events::new();
+        assert_eq!(resumed(&events, 3, Some(3)), (Resumed::Anew, None, 0));
+        assert_eq!(resumed(&events, 0, None), (Resumed::Whole, None, 0));
+        for time in 11..=20 {
+            events.tell_own(EventKind::Created, time);
+        }
+        assert_eq!(resumed(&events, 99, Some(1)), (Resumed::Anew, Some(1), 10));
+        assert_eq!(resumed(&events, 4, Some(4)), (Resumed::Anew, Some(1), 10), "the same number of another life");
+    }
+
+    #[test]
+    fn a_listener_that_was_away_too_long_is_told_how_much_it_has_missed() {
+        let events = Events::new();
+        for time in 1..=RING as u64 + 50 {
+            events.tell_own(EventKind::Created, time);
+        }
+        assert_eq!(resumed(&events, 50, Some(50)), (Resumed::Whole, Some(51), RING));
+        assert_eq!(resumed(&events, 49, Some(49)), (Resumed::Missed { count: 1 }, Some(51), RING));
+        assert_eq!(resumed(&events, 0, None), (Resumed::Missed { count: 50 }, Some(51), RING));
     }
 }

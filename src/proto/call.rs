@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::proto::care::{EnvCall, FlushCall, PastCall, ScaleCall, SendCall, SignalCall};
+use crate::proto::stream::EventsCall;
 use crate::proto::view::State;
 use crate::spec::{AppSpec, Changes, Env, Stamp};
 
@@ -52,6 +53,32 @@ pub enum Call {
     Resurrect(ResurrectCall),
     /// Stop all apps, answer with [`Outcome`], then leave.
     Kill,
+    /// Hand over to another binary; answered with [`Updating`].
+    Update(UpdateCall),
+}
+
+impl Call {
+    /// Whether it changes something. Such a call carries a [`Key`](crate::proto::Key), so that it is carried out once even if it is sent twice.
+    pub fn is_change(&self) -> bool {
+        match self {
+            Call::Apply(_)
+            | Call::Start(_)
+            | Call::Stop(_)
+            | Call::Restart(_)
+            | Call::Delete(_)
+            | Call::Reset(_)
+            | Call::Scale(_)
+            | Call::Signal(_)
+            | Call::Send(_)
+            | Call::Flush(_)
+            | Call::ReloadLogs
+            | Call::Save
+            | Call::Resurrect(_)
+            | Call::Kill
+            | Call::Update(_) => true,
+            Call::Hello(_) | Call::Ping | Call::Env(_) | Call::Past(_) | Call::View(_) | Call::Events(_) => false,
+        }
+    }
 }
 
 /// The first message of every connection.
@@ -315,14 +342,6 @@ pub enum ViewDetail {
     Full,
 }
 
-/// Asks for the stream of changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventsCall {
-    /// How many past events come first (the daemon keeps the last 1,000).
-    #[serde(default)]
-    pub history: u32,
-}
-
 /// Starts what an earlier daemon ran, and what was saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResurrectCall {
@@ -338,4 +357,18 @@ pub struct Saved {
     pub path: PathBuf,
     /// Its length in bytes.
     pub bytes: u64,
+}
+
+/// Hands over to another binary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateCall {
+    /// The binary, absolute.
+    pub binary: PathBuf,
+}
+
+/// The answer to [`UpdateCall`]: the binary has shown that it can take over, and this daemon leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Updating {
+    /// The binary's release.
+    pub version: String,
 }

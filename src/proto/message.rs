@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::proto::{
-    Act, Apply, Call, EnvCall, EventsCall, FlushCall, Hello, PastCall, Refusal, ResurrectCall, ScaleCall, SendCall,
-    SignalCall, ViewCall,
+    Act, Apply, Call, EnvCall, EventsCall, FlushCall, Hello, Key, KeyError, PastCall, Refusal, ResurrectCall,
+    ScaleCall, SendCall, SignalCall, UpdateCall, ViewCall,
 };
 
 /// A line is no message of this protocol.
@@ -25,6 +25,8 @@ pub enum MessageError {
 pub struct Incoming {
     /// The caller's id, sent back as it came.
     pub id: u64,
+    /// The name of the wish, where the caller gives it one.
+    pub key: Option<Key>,
     /// What is asked.
     pub call: Call,
 }
@@ -62,6 +64,8 @@ struct RawCall<'a> {
     id: Option<u64>,
     method: &'a str,
     #[serde(borrow, default)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     params: Option<&'a RawValue>,
 }
 
@@ -75,16 +79,22 @@ struct RawMessage<'a> {
     params: Option<&'a RawValue>,
     #[serde(borrow, default)]
     result: Option<&'a RawValue>,
-    #[serde(default)]
-    error: Option<RawError>,
+    #[serde(borrow, default)]
+    error: Option<RawError<'a>>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct RawError {
+#[derive(Deserialize)]
+struct RawError<'a> {
+    message: String,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct OutRefusal<'a> {
     code: i32,
     message: String,
-    #[serde(default)]
-    data: Option<Refusal>,
+    data: &'a Refusal,
 }
 
 #[derive(Serialize)]
@@ -93,6 +103,8 @@ struct OutCall<'a, P: Serialize> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<u64>,
     method: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Key>,
     params: P,
 }
 
@@ -104,10 +116,10 @@ struct OutResult<'a, R: Serialize> {
 }
 
 #[derive(Serialize)]
-struct OutError {
+struct OutError<'a> {
     jsonrpc: &'static str,
     id: u64,
-    error: RawError,
+    error: OutRefusal<'a>,
 }
 
 /// Reads a call from one line.
@@ -124,6 +136,7 @@ pub fn read_call(line: &[u8]) -> Result<Incoming, (u64, Refusal)> {
     if raw.jsonrpc != "2.0" {
         return Err((id, bad(format!("`jsonrpc` must be \"2.0\", not \"{}\"", raw.jsonrpc))));
     }
+    let key = raw.key.map(|key| read_key(key.get())).transpose().map_err(|error| (id, bad(error.to_string())))?;
     let params = raw.params.map_or("{}", RawValue::get);
     let call = match raw.method {
         "hello" => typed::<Hello>(params).map(Call::Hello),
@@ -146,16 +159,18 @@ pub fn read_call(line: &[u8]) -> Result<Incoming, (u64, Refusal)> {
         "save" => Ok(Call::Save),
         "resurrect" => typed::<ResurrectCall>(params).map(Call::Resurrect),
         "kill" => Ok(Call::Kill),
+        "update" => typed::<UpdateCall>(params).map(Call::Update),
         other => return Err((id, bad(format!("unknown method `{other}`")))),
     };
     match call {
-        Ok(call) => Ok(Incoming { id, call }),
+        Ok(call) => Ok(Incoming { id, key, call }),
         Err(error) => Err((id, bad(format!("params of `{}`: {error}", raw.method)))),
     }
 }
 
 /// Writes a call as one line, newline included.
-pub fn write_call(id: u64, call: &Call) -> Vec<u8> {
+pub fn write_call(id: u64, key: Option<Key>, call: &Call) -> Vec<u8> {
+    let id = (id, key);
     match call {
         Call::Hello(params) => out_call(id, "hello", params),
         Call::Ping => out_call(id, "ping", ()),
@@ -177,6 +192,7 @@ pub fn write_call(id: u64, call: &Call) -> Vec<u8> {
         Call::Save => out_call(id, "save", ()),
         Call::Resurrect(params) => out_call(id, "resurrect", params),
         Call::Kill => out_call(id, "kill", ()),
+        Call::Update(params) => out_call(id, "update", params),
     }
 }
 
@@ -198,17 +214,14 @@ pub fn write_refusal(id: u64, refusal: &Refusal) -> Vec<u8> {
         Refusal::State { .. } => -32007,
         Refusal::Instances { .. } => -32008,
         Refusal::Unchangeable { .. } => -32009,
+        Refusal::Update { .. } => -32010,
     };
-    line(&OutError {
-        jsonrpc: "2.0",
-        id,
-        error: RawError { code, message: refusal.to_string(), data: Some(refusal.clone()) },
-    })
+    line(&OutError { jsonrpc: "2.0", id, error: OutRefusal { code, message: refusal.to_string(), data: refusal } })
 }
 
 /// Writes a notification as one line.
 pub fn write_notification<P: Serialize>(method: &str, params: &P) -> Vec<u8> {
-    line(&OutCall { jsonrpc: "2.0", id: None, method, params })
+    line(&OutCall { jsonrpc: "2.0", id: None, method, key: None, params })
 }
 
 impl Message {
@@ -224,7 +237,11 @@ impl Message {
             (Some(method), _, _) => Ok(Message::Notification { method: method.to_owned(), params: get(raw.params) }),
             (None, Some(error), _) => Ok(Message::Refused {
                 id: raw.id.unwrap_or(0),
-                refusal: error.data.unwrap_or(Refusal::BadRequest { why: error.message }),
+                // A newer daemon may refuse in a way that this release does not know: its sentence says why.
+                refusal: error
+                    .data
+                    .and_then(|data| serde_json::from_str(data.get()).ok())
+                    .unwrap_or(Refusal::State { why: error.message }),
             }),
             (None, None, Some(result)) => {
                 Ok(Message::Result { id: raw.id.unwrap_or(0), result: result.get().to_owned() })
@@ -242,8 +259,13 @@ fn typed<T: DeserializeOwned>(params: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str(if params == "null" { "{}" } else { params })
 }
 
-fn out_call<P: Serialize>(id: u64, method: &str, params: P) -> Vec<u8> {
-    line(&OutCall { jsonrpc: "2.0", id: Some(id), method, params })
+fn out_call<P: Serialize>((id, key): (u64, Option<Key>), method: &str, params: P) -> Vec<u8> {
+    line(&OutCall { jsonrpc: "2.0", id: Some(id), method, key, params })
+}
+
+/// Longer text is not even looked at.
+fn read_key(json: &str) -> Result<Key, KeyError> {
+    json.strip_prefix('"').and_then(|text| text.strip_suffix('"')).ok_or(KeyError)?.parse()
 }
 
 fn line<T: Serialize>(message: &T) -> Vec<u8> {
@@ -257,14 +279,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proto::{Count, Target, ViewDetail};
+    use crate::proto::{Count, Mark, Target, ViewDetail};
     use crate::spec::Signal;
 
     #[track_caller]
     fn round_trip(call: &Call) {
-        let bytes = write_call(7, call);
-        let incoming = read_call(&bytes[..bytes.len() - 1]).unwrap();
-        assert_eq!((incoming.id, &incoming.call), (7, call));
+        for key in [None, Some(Key::from_bytes([7; 16]))] {
+            let bytes = write_call(7, key, call);
+            let incoming = read_call(&bytes[..bytes.len() - 1]).unwrap();
+            assert_eq!((incoming.id, incoming.key, &incoming.call), (7, key, call));
+        }
     }
 
     #[test]
@@ -292,10 +316,12 @@ mod tests {
             Call::ReloadLogs,
             Call::Past(PastCall { history: 9 }),
             Call::View(ViewCall { detail: ViewDetail::Full }),
-            Call::Events(EventsCall { history: 3 }),
+            Call::Events(EventsCall { history: 3, after: None }),
+            Call::Events(EventsCall { history: 3, after: Some(Mark { seq: 7, time: Some(1) }) }),
             Call::Save,
             Call::Resurrect(ResurrectCall { no_wait: true }),
             Call::Kill,
+            Call::Update(UpdateCall { binary: "/usr/bin/rsx".into() }),
         ] {
             round_trip(&call);
         }
@@ -310,6 +336,26 @@ mod tests {
         assert_eq!(id, 4);
         assert!(refusal.to_string().contains("params of `stop`"), "{refusal}");
         assert_eq!(read_call(b"hello").unwrap_err().0, 0);
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_refused_and_one_that_is_null_is_none() {
+        let call =
+            |key: &str| read_call(format!(r#"{{"jsonrpc":"2.0","id":5,"method":"kill","key":{key}}}"#).as_bytes());
+        for wrong in ["1", "\"abc\"", "{}", &format!("\"{}\"", "0".repeat(1_000_000))] {
+            let (id, refusal) = call(wrong).unwrap_err();
+            assert_eq!(id, 5);
+            assert!(refusal.to_string().contains("32 hexadecimal digits"), "{refusal}");
+        }
+        assert_eq!(call("null").unwrap().key, None);
+    }
+
+    #[test]
+    fn a_refusal_of_a_newer_daemon_is_told_in_its_words() {
+        let line =
+            br#"{"jsonrpc":"2.0","id":2,"error":{"code":-32099,"message":"it is Sunday","data":{"kind":"sunday"}}}"#;
+        let Message::Refused { id: 2, refusal } = Message::read(line).unwrap() else { panic!("not a refusal") };
+        assert_eq!(refusal.to_string(), "it is Sunday");
     }
 
     #[test]

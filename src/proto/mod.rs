@@ -12,12 +12,14 @@ mod event;
 mod frame;
 mod journal;
 mod kept;
+mod key;
 mod refusal;
+mod stream;
 mod view;
 
 pub use call::{
-    Act, Answer, Applied, Apply, Call, DaemonAnswer, EventsCall, Hello, HelloAnswer, Outcome, PlanAction, PlanStep,
-    Progress, ResurrectCall, Saved, SlotResult, StartApp, Target, Unchanged, ViewCall, ViewDetail,
+    Act, Answer, Applied, Apply, Call, DaemonAnswer, Hello, HelloAnswer, Outcome, PlanAction, PlanStep, Progress,
+    ResurrectCall, Saved, SlotResult, StartApp, Target, Unchanged, UpdateCall, Updating, ViewCall, ViewDetail,
 };
 pub use care::{
     Count, EnvCall, Environments, FlushCall, InstanceEnv, LogFile, LogFiles, MAX_INPUT, Past, PastCall, ScaleCall,
@@ -31,16 +33,27 @@ pub use journal::{
     WaitRecord, WantRecord, WishRecord,
 };
 pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
+pub use key::{Key, KeyError};
 pub use refusal::Refusal;
-pub use view::{AppView, DaemonView, ExitView, SlotView, State, View};
+pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
+pub use view::{AppView, DaemonView, ExitView, SlotView, State, UPDATE_FAILED, View};
 
 mod message;
 pub use message::{
     Incoming, Message, MessageError, read_call, write_call, write_notification, write_refusal, write_result,
 };
 
-/// The version of this protocol. A daemon answers clients of this version and of the one before it.
+/// The version of this protocol. It goes up when one side would misunderstand the other.
 pub const PROTOCOL: u32 = 1;
+
+/// The oldest version that is still spoken: that of the release before this one.
+pub const OLDEST_PROTOCOL: u32 = 1;
+
+/// Whether this release speaks a version. Of two releases the older one decides: a daemon takes an older client as it is,
+/// and a client that an older daemon has refused greets it again in its version.
+pub fn speaks(version: u32) -> bool {
+    (OLDEST_PROTOCOL..=PROTOCOL).contains(&version)
+}
 
 /// The longest message in bytes, either way. Checked before anything is allocated for it.
 pub const MAX_MESSAGE: usize = 32 * 1024 * 1024;

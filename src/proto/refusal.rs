@@ -74,4 +74,10 @@ pub enum Refusal {
     /// The daemon is leaving.
     #[error("the daemon is shutting down")]
     Leaving,
+    /// The daemon does not hand over. It goes on as it is.
+    #[error("{why}")]
+    Update {
+        /// Why.
+        why: String,
+    },
 }

@@ -18,6 +18,9 @@ pub struct View {
     pub apps: Vec<AppView>,
 }
 
+/// How the notice of a daemon begins that goes on because its successor could not take over; what follows is why.
+pub const UPDATE_FAILED: &str = "update failed: ";
+
 /// The daemon itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DaemonView {

@@ -62,6 +62,45 @@ fn the_session_of_the_protocol_page_works() {
     assert_eq!(view["result"]["apps"][0]["slots"][0]["pid"], pid);
 }
 
+/// What a client of the first release said, and what it was answered.
+const RECORDED: &str = include_str!("../data/session-0.1.0.txt");
+
+/// Everything that was there is there still, in the same shape; values may differ, and fields may have been added.
+#[track_caller]
+fn keeps_the_shape(before: &Value, now: &Value, at: &str) {
+    match (before, now) {
+        (Value::Object(before), Value::Object(now)) => {
+            for (name, value) in before {
+                let now = now.get(name).unwrap_or_else(|| panic!("{at}: `{name}` is gone"));
+                keeps_the_shape(value, now, &format!("{at}.{name}"));
+            }
+        }
+        (Value::Array(before), Value::Array(now)) => {
+            assert_eq!(before.len(), now.len(), "{at}");
+            before.iter().zip(now).for_each(|(before, now)| keeps_the_shape(before, now, at));
+        }
+        // What was nothing then may have a value now.
+        (Value::Null, _) => {}
+        _ => assert_eq!(std::mem::discriminant(before), std::mem::discriminant(now), "{at}: {before} became {now}"),
+    }
+}
+
+#[test]
+fn a_client_of_the_first_release_is_answered_as_it_expects() {
+    let rsx = Rsx::new();
+    rsx.ok("start 'sleep 1000' --name job --min-uptime 100");
+    let mut stream = connect(&rsx);
+    let mut lines = RECORDED.lines().peekable();
+    while let Some(line) = lines.next() {
+        let asked: Value = serde_json::from_str(line.strip_prefix("→ ").unwrap()).unwrap();
+        writeln!(stream.get_mut(), "{asked}").unwrap();
+        while let Some(line) = lines.next_if(|line| line.starts_with("← ")) {
+            let before: Value = serde_json::from_str(line.strip_prefix("← ").unwrap()).unwrap();
+            keeps_the_shape(&before, &answer(&mut stream), &format!("{} {}", asked["method"], before["method"]));
+        }
+    }
+}
+
 #[test]
 fn an_old_client_is_refused_with_both_versions() {
     let (rsx, pid) = with_good_app();
@@ -150,6 +189,8 @@ fn calls_that_do_not_fit_are_refused_one_by_one() {
     for (call, word) in [
         (json!({"jsonrpc": "2.0", "id": 2, "method": "dance"}), "unknown method `dance`"),
         (json!({"jsonrpc": "1.0", "id": 3, "method": "ping"}), "jsonrpc"),
+        (json!({"jsonrpc": "2.0", "id": 3, "method": "save", "key": "short"}), "32 hexadecimal digits"),
+        (json!({"jsonrpc": "2.0", "id": 3, "method": "update", "params": {"binary": "rsx"}}), "not absolute"),
         (json!({"jsonrpc": "2.0", "method": "ping"}), "id"),
         (
             json!({"jsonrpc": "2.0", "id": 4, "method": "stop", "params": {"targets": [{"word": 1}]}}),

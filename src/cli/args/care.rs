@@ -1,5 +1,7 @@
 //! The command line of verbs that look after what is there.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// Verbs that take targets and nothing else.
@@ -69,4 +71,12 @@ pub(in crate::cli) struct FlushArgs {
     /// all, /regex/, name, namespace, id, config file or script; default: all
     #[arg(value_name = "TARGET")]
     pub(in crate::cli) targets: Vec<String>,
+}
+
+/// `rsx update`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct UpdateArgs {
+    /// The binary that takes over; default: the one that this command was executed from
+    #[arg(value_name = "BINARY")]
+    pub(in crate::cli) binary: Option<PathBuf>,
 }

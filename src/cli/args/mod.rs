@@ -13,7 +13,7 @@ use crate::cli::import::ImportArgs;
 use crate::cli::pages::{CompletionsArgs, ManArgs};
 
 pub(super) use app::{AppFlags, ValueFlags};
-pub(super) use care::{FilesArgs, FlushArgs, ScaleArgs, SendArgs, SignalArgs, TargetArgs};
+pub(super) use care::{FilesArgs, FlushArgs, ScaleArgs, SendArgs, SignalArgs, TargetArgs, UpdateArgs};
 pub(super) use look::{DescribeArgs, EnvArgs, EventsArgs, LogsArgs, LsArgs, PidArgs, WhyArgs};
 
 /// The verbs, grouped as people look for them. A test compares them with [`Verb`].
@@ -61,6 +61,7 @@ Daemon:
   ping            Is it there
   save            Keep a copy of the list
   resurrect       Start what was saved, and what ran before
+  update          Hand over to the installed rsx; no app notices
   kill            Stop all apps and the daemon
   doctor          What this machine offers, and what is missing
   version         The release
@@ -195,6 +196,9 @@ pub(super) enum Verb {
     Save(SaveArgs),
     /// Start what was saved, and what ran before the daemon ended
     Resurrect(ResurrectArgs),
+    /// Hand over to the installed rsx, or to another one; no app notices
+    #[command(alias = "updatePM2", alias = "deepUpdate")]
+    Update(UpdateArgs),
     /// Stop all apps and the daemon
     Kill,
     /// All problems of a config file, before it is applied

@@ -17,7 +17,7 @@ use crate::cli::output::Output;
 use crate::cli::render;
 use crate::cli::session::Session;
 use crate::cli::style::Tint;
-use crate::client::{ClientError, EventStream};
+use crate::client::{ClientError, EventStream, News};
 use crate::error::{ExitCode, Failure};
 use crate::proto::{Event, EventKind};
 use crate::spec::Stream;
@@ -147,17 +147,18 @@ impl Follower {
             if has_events {
                 let news = match events.as_mut().map(EventStream::take_ready) {
                     Some(Ok(news)) => news,
-                    Some(Err(ClientError::Gone)) => {
-                        // Its guardian may have started another one; without, the files are still followed.
-                        events = session.daemon()?.map(|client| client.into_events(0)).transpose()?;
-                        if events.is_none() {
-                            session.out.talk("the rsx daemon has ended; the files are still followed");
-                        }
-                        Vec::new()
+                    Some(Err(ClientError::Ended)) => {
+                        session.out.talk("the rsx daemon has ended; the files are still followed");
+                        events = None;
+                        News::default()
                     }
                     Some(Err(error)) => return Err(error.into()),
-                    None => Vec::new(),
+                    None => News::default(),
                 };
+                let News { events: news, gap } = news;
+                if let Some(gap) = gap.filter(|_| self.printer.tells_news()) {
+                    session.out.talk(&format!("notice: {gap}"));
+                }
                 // Lines come before the news of their process: what is in the files is shown first.
                 let is_named = |tail: &Tail| news.iter().any(|event| tail.is_of(event));
                 due.extend((0..self.tails.len()).filter(|number| is_named(&self.tails[*number])));
@@ -168,7 +169,7 @@ impl Follower {
                     matches!(event.event, EventKind::Missed { .. })
                         || (matches!(event.event, EventKind::Started { .. }) && !self.knows(event))
                 };
-                if news.iter().any(is_new) {
+                if gap.is_some() || news.iter().any(is_new) {
                     self.meet_newcomers(session, words, is_wanted, &mut watcher, &mut due)?;
                 }
                 for event in news.iter().filter(|event| self.printer.tells_news() && self.knows(event)) {

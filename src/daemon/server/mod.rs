@@ -1,7 +1,10 @@
 //! Connections: one task each. Who may talk, what a message may weigh, and what is answered to it.
 
+mod shared;
+mod stream;
+
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,23 +15,20 @@ use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use crate::daemon::convert;
 use crate::daemon::engine::{Report, Request};
-use crate::daemon::journal::Journal;
-use crate::daemon::link::Link;
-use crate::daemon::looker::Looker;
-use crate::daemon::publish::{Events, Published};
-use crate::daemon::pump::Pump;
-use crate::daemon::store::{self, Found, Store};
+use crate::daemon::store::{self, Found};
 use crate::proto::{
-    self, Applied, Call, DaemonAnswer, DaemonView, EventKind, EventsCall, HelloAnswer, LineCodec, MAX_HELLO,
-    MAX_MESSAGE, Outcome, PROTOCOL, Refusal, Saved, ViewCall, read_call, write_notification, write_refusal,
+    self, Applied, Call, DaemonAnswer, DaemonView, HelloAnswer, Incoming, Key, LineCodec, MAX_HELLO, MAX_MESSAGE,
+    Outcome, PROTOCOL, Refusal, Saved, Updating, ViewCall, read_call, speaks, write_notification, write_refusal,
     write_result,
 };
 use crate::supervisor::{self as core, Reply, SlotAnswer, Who};
+
+pub(super) use shared::Shared;
 
 /// How long a connection may be silent before its `hello`.
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
@@ -42,39 +42,11 @@ const SAMPLE_LIMIT: Duration = Duration::from_millis(100);
 /// How long an answer waits for the last words of a run that failed.
 const TAIL_LIMIT: Duration = Duration::from_millis(500);
 
+/// How long a call waits for a new daemon to have taken over what the one before it left.
+const BIRTH_LIMIT: Duration = Duration::from_secs(30);
+
 /// Accept fails for want of descriptors: the pause before it is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// What all connections share.
-#[derive(Clone, Debug)]
-pub(super) struct Shared {
-    pub(super) reports: mpsc::UnboundedSender<Report>,
-    pub(super) published: watch::Receiver<Arc<Published>>,
-    pub(super) events: Arc<Events>,
-    pub(super) looker: Looker,
-    pub(super) pump: Pump,
-    pub(super) daemon: DaemonView,
-    pub(super) link: Option<Link>,
-    pub(super) store: Store,
-    pub(super) journal: Journal,
-    /// The file of `save`.
-    pub(super) saved: PathBuf,
-    pub(super) user: String,
-    pub(super) uid: u32,
-}
-
-impl Shared {
-    /// The daemon itself, as it is now.
-    fn daemon(&self) -> DaemonView {
-        let alone = self.link.as_ref().is_none_or(Link::is_alone);
-        let mut daemon = self.daemon.clone();
-        daemon.guardian = if alone { 0 } else { daemon.guardian };
-        daemon.parked = self.published.borrow().parked;
-        daemon.notices.extend(self.store.trouble());
-        daemon.notices.extend(self.journal.trouble());
-        daemon
-    }
-}
 
 /// Binds the socket, mode 0600. The caller holds the daemon's lock, so what lies there is nobody's. It gets its name
 /// when it listens: whoever finds it can connect.
@@ -141,7 +113,7 @@ impl Connection {
         while let Some(line) = self.line().await? {
             match read_call(&line) {
                 Ok(incoming) => {
-                    if !self.answer(incoming.id, incoming.call).await? {
+                    if !self.answer(incoming).await? {
                         break;
                     }
                 }
@@ -155,13 +127,13 @@ impl Connection {
     async fn hello(&mut self) -> io::Result<bool> {
         let Some(line) = self.line().await? else { return Ok(false) };
         let (id, refusal) = match read_call(&line) {
-            Ok(proto::Incoming { id, call: Call::Hello(hello) }) if hello.protocol == PROTOCOL => {
+            Ok(Incoming { id, call: Call::Hello(hello), .. }) if speaks(hello.protocol) => {
                 self.verb = hello.verb;
                 let version = self.shared.daemon.version.clone();
-                self.write(&write_result(id, &HelloAnswer { protocol: PROTOCOL, version })).await?;
+                self.write(&write_result(id, &HelloAnswer { protocol: hello.protocol, version })).await?;
                 return Ok(true);
             }
-            Ok(proto::Incoming { id, call: Call::Hello(hello) }) => {
+            Ok(Incoming { id, call: Call::Hello(hello), .. }) => {
                 (id, Refusal::Protocol { daemon: PROTOCOL, client: hello.protocol })
             }
             Ok(incoming) => (incoming.id, Refusal::HelloFirst),
@@ -191,7 +163,12 @@ impl Connection {
     }
 
     /// Answers one call; whether the connection goes on.
-    async fn answer(&mut self, id: u64, call: Call) -> io::Result<bool> {
+    async fn answer(&mut self, Incoming { id, key, call }: Incoming) -> io::Result<bool> {
+        if !matches!(call, Call::Hello(_) | Call::Ping) && !self.shared.is_born(BIRTH_LIMIT).await {
+            let why = "the daemon is still taking over what the one before it left".into();
+            self.write(&write_refusal(id, &Refusal::State { why })).await?;
+            return Ok(true);
+        }
         match call {
             Call::Hello(_) => {
                 let refusal = Refusal::BadRequest { why: "`hello` comes once, first".into() };
@@ -216,7 +193,7 @@ impl Connection {
                         Found::State(saved, _) => saved,
                         Found::Nothing | Found::Unreadable(_) => Vec::new(),
                     };
-                    self.ask(id, core::Ask::Resurrect { saved, wait: convert::wait(call.no_wait) }).await?;
+                    self.ask((id, key), core::Ask::Resurrect { saved, wait: convert::wait(call.no_wait) }).await?;
                 }
             },
             Call::Events(call) => {
@@ -228,7 +205,7 @@ impl Connection {
                 self.answered(id, answer).await?;
             }
             Call::Send(call) => {
-                let answer = self.shared.send(call).await;
+                let answer = self.shared.send(key, call).await;
                 self.answered(id, answer).await?;
             }
             Call::Flush(call) => {
@@ -244,6 +221,18 @@ impl Connection {
                 let answer = Ok(self.shared.past(call));
                 self.answered(id, answer).await?;
             }
+            Call::Update(call) => {
+                info!(uid = self.uid, verb = %self.verb, "update");
+                let answer = self.shared.update(&call.binary).await;
+                let answer = answer.map(|version| Updating { version }).map_err(|why| Refusal::Update { why });
+                let goes = answer.is_ok();
+                let written = self.answered(id, answer).await;
+                if goes {
+                    // Also when the client has gone: the guardian waits.
+                    self.shared.hand_over();
+                }
+                written?;
+            }
             Call::Apply(_)
             | Call::Start(_)
             | Call::Stop(_)
@@ -256,7 +245,7 @@ impl Connection {
                 if let Some(why) = misdeclared(&call) {
                     self.write(&write_refusal(id, &Refusal::BadRequest { why })).await?;
                 } else if let Some(ask) = convert::ask(call) {
-                    self.ask(id, ask).await?;
+                    self.ask((id, key), ask).await?;
                 }
             }
         }
@@ -278,47 +267,15 @@ impl Connection {
         self.write(&write_result(id, &view)).await
     }
 
-    async fn events(&mut self, id: u64, call: EventsCall) -> io::Result<()> {
-        let (past, mut later) = self.shared.events.subscribe(call.history as usize);
-        self.write(&write_result(id, &())).await?;
-        for event in past {
-            self.write(&write_notification("event", &*event)).await?;
-        }
-        let mut byte = [0u8; 1];
-        loop {
-            // Whatever a listener sends after its call, and its end, ends the stream.
-            let next = tokio::select! {
-                next = later.recv() => next,
-                _ = self.stream.read(&mut byte) => return Ok(()),
-            };
-            match next {
-                Ok(event) => self.write(&write_notification("event", &*event)).await?,
-                Err(broadcast::error::RecvError::Lagged(count)) => {
-                    let missed = proto::Event {
-                        seq: 0,
-                        time: 0,
-                        app: None,
-                        id: None,
-                        instance: None,
-                        uid: None,
-                        verb: None,
-                        event: EventKind::Missed { count },
-                    };
-                    self.write(&write_notification("event", &missed)).await?;
-                }
-                Err(broadcast::error::RecvError::Closed) => return Ok(()),
-            }
-        }
-    }
-
-    async fn ask(&mut self, id: u64, ask: core::Ask) -> io::Result<()> {
+    async fn ask(&mut self, (id, key): (u64, Option<Key>), ask: core::Ask) -> io::Result<()> {
         let who = Arc::new(Who { uid: self.uid, verb: self.verb.clone() });
         let (answer, mut answered) = oneshot::channel();
         // Bounded by the steps of the slots this request names.
         let (progress, mut steps) = mpsc::unbounded_channel();
-        let request = Request { who, ask, answer, progress: Some(progress), key: None };
+        let request = Request { who, ask, key, answer, progress: Some(progress) };
+        // An engine that has ended cannot answer. The connection ends, and the client asks the next daemon, if one comes.
         if self.shared.reports.send(Report::Asked(Box::new(request))).is_err() {
-            return self.write(&write_refusal(id, &Refusal::Leaving)).await;
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
         let reply = loop {
             tokio::select! {
@@ -344,11 +301,11 @@ impl Connection {
                 drop(answered.written);
                 Ok(())
             }
-            Err(_) => self.write(&write_refusal(id, &Refusal::Leaving)).await,
+            Err(_) => Err(io::ErrorKind::ConnectionAborted.into()),
         }
     }
 
-    async fn reply(&self, id: u64, reply: Reply, epoch: &super::clock::Clock) -> Vec<u8> {
+    async fn reply(&self, id: u64, reply: Reply, epoch: &crate::daemon::clock::Clock) -> Vec<u8> {
         match reply {
             Reply::Applied { plan, results } => {
                 let plan = convert::plan(plan, |time| epoch.epoch_millis(time));

@@ -1,0 +1,116 @@
+//! What all connections share, and what is answered from it without the engine.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::daemon::engine::Report;
+use crate::daemon::journal::Journal;
+use crate::daemon::link::Link;
+use crate::daemon::looker::Looker;
+use crate::daemon::publish::{Events, Published};
+use crate::daemon::pump::Pump;
+use crate::daemon::store::Store;
+use crate::guardian::Verdict;
+use crate::proto::DaemonView;
+
+/// How long the guardian may take to try another binary.
+const VERDICT: Duration = Duration::from_secs(10);
+
+/// The longest path of a binary, in bytes (PATH_MAX with its NUL).
+const MAX_PATH: usize = 4095;
+
+/// What all connections share.
+#[derive(Clone, Debug)]
+pub(in crate::daemon) struct Shared {
+    pub(in crate::daemon) reports: mpsc::UnboundedSender<Report>,
+    pub(in crate::daemon) published: watch::Receiver<Arc<Published>>,
+    pub(in crate::daemon) events: Arc<Events>,
+    pub(in crate::daemon) looker: Looker,
+    pub(in crate::daemon) pump: Pump,
+    pub(in crate::daemon) daemon: DaemonView,
+    pub(in crate::daemon) link: Option<Link>,
+    pub(in crate::daemon) store: Store,
+    pub(in crate::daemon) journal: Journal,
+    /// The file of `save`.
+    pub(in crate::daemon) saved: PathBuf,
+    pub(in crate::daemon) user: String,
+    pub(in crate::daemon) uid: u32,
+}
+
+impl Shared {
+    /// The daemon itself, as it is now.
+    pub(super) fn daemon(&self) -> DaemonView {
+        let alone = self.link.as_ref().is_none_or(Link::is_alone);
+        let mut daemon = self.daemon.clone();
+        daemon.guardian = if alone { 0 } else { daemon.guardian };
+        daemon.parked = self.published.borrow().parked;
+        daemon.notices.extend(self.store.trouble());
+        daemon.notices.extend(self.journal.trouble());
+        daemon
+    }
+
+    /// Waits until the engine has published its first view: until then nothing is known of what an earlier daemon left,
+    /// and an answer would say that there is nothing. False when that does not come.
+    pub(super) async fn is_born(&self, limit: Duration) -> bool {
+        let mut published = self.published.clone();
+        let first = published.wait_for(|published| published.generation > 0);
+        matches!(tokio::time::timeout(limit, first).await, Ok(Ok(_)))
+    }
+
+    /// Hands over to another binary: its release, once it has shown that it can take over, or why that is not done. After
+    /// this has succeeded the daemon leaves.
+    pub(super) async fn update(&self, binary: &Path) -> Result<String, String> {
+        acceptable(binary)?;
+        let Some(link) = self.link.as_ref().filter(|link| !link.is_alone()) else {
+            return Err("this daemon has no guardian".to_owned());
+        };
+        let verdict = link.update(binary).map_err(|error| match error.kind() {
+            ErrorKind::ResourceBusy => "another update is under way".to_owned(),
+            _ => format!("the guardian cannot be asked: {error}"),
+        })?;
+        match tokio::time::timeout(VERDICT, verdict).await {
+            Ok(Ok(Verdict::Go { version })) => Ok(version),
+            Ok(Ok(Verdict::Refused { why })) => Err(why),
+            Ok(Err(_)) => Err("the guardian has ended".to_owned()),
+            Err(_) => Err(format!("the guardian did not answer within {} s", VERDICT.as_secs())),
+        }
+    }
+
+    /// Leaves for another binary: its release has been told to whoever asked.
+    pub(super) fn hand_over(&self) {
+        // The engine may have ended; then the daemon leaves anyhow.
+        let _ = self.reports.send(Report::HandOver);
+    }
+}
+
+/// The path goes to the guardian in a line of text.
+fn acceptable(binary: &Path) -> Result<(), String> {
+    let bytes = binary.as_os_str().as_encoded_bytes();
+    if bytes.len() > MAX_PATH {
+        return Err(format!("the path of a binary has at most {MAX_PATH} bytes, this one has {}", bytes.len()));
+    }
+    if !binary.is_absolute() {
+        return Err(format!("the path `{}` is not absolute", binary.display()));
+    }
+    if bytes.iter().any(u8::is_ascii_control) {
+        return Err(format!("the path `{}` holds a control character", binary.display()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binary_has_an_absolute_path_of_one_line() {
+        assert_eq!(acceptable(Path::new("/usr/local/bin/rsx")), Ok(()));
+        for (path, word) in [("rsx", "absolute"), ("/a\nb", "control"), (&"/x".repeat(3000), "at most 4095 bytes")] {
+            assert!(acceptable(Path::new(path)).unwrap_err().contains(word), "{path}");
+        }
+    }
+}
