@@ -26,7 +26,7 @@ use crate::sys::process::{ExitStatus, Process};
 /// How long a rehearsal may take. Tests do not wait as long for what has to fail.
 pub(super) const REHEARSAL: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 5 });
 /// How long the daemon may take to leave when it was told to.
-pub(super) const LEAVING: Duration = Duration::from_secs(10);
+pub(super) const LEAVING: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10 });
 /// How long the new daemon may take to be ready.
 pub(super) const TRIAL: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10 });
 

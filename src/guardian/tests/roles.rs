@@ -287,12 +287,7 @@ fn updates() -> u8 {
     settle(&mut keeper);
     let path = std::env::var("TEST_NEW").map_or_else(|_| home().root().join("new.sh"), PathBuf::from);
     keeper.update(&path).unwrap();
-    let verdict = loop {
-        if let Some(verdict) = keeper.take_verdict() {
-            break verdict;
-        }
-        pump(&mut keeper);
-    };
+    let verdict = verdict(&mut keeper);
     match verdict {
         Verdict::Refused { why } => {
             report("result", &why);
@@ -302,11 +297,24 @@ fn updates() -> u8 {
             report("version", &version);
             match std::env::var("TEST_THEN").as_deref() {
                 Ok("die") => kill_self(),
+                Ok("stay") => {
+                    report("result", &format!("{:?}", self::verdict(&mut keeper)));
+                    return 0;
+                }
                 Ok("delete") => fs::remove_file(home().root().join("daemon.sh")).unwrap(),
                 _ => {}
             }
             HANDOVER
         }
+    }
+}
+
+fn verdict(keeper: &mut Keeper) -> Verdict {
+    loop {
+        if let Some(verdict) = keeper.take_verdict() {
+            return verdict;
+        }
+        pump(keeper);
     }
 }
 

@@ -44,6 +44,13 @@ fn a_daemon_that_dies_when_it_was_told_to_leave_is_followed_by_the_new_binary() 
 }
 
 #[test]
+fn a_daemon_that_was_told_to_leave_and_stays_is_told_that_nothing_has_changed() {
+    let stage = stage_with(&new(GOES_WELL, NEW));
+    let told = outcome(&stage, &[("TEST_THEN", "stay")]);
+    assert_eq!(told, "Refused { why: \"the daemon did not leave within 3 s\" }");
+}
+
+#[test]
 fn a_guardian_whose_state_is_not_read_by_the_new_binary_stays() {
     let stage = stage_with(&new("echo rehearsed 9.9.9 guardian-state 2 7; exit 0", NEW));
     assert_eq!(outcome(&stage, &[]), "a, b, replaced false");
