@@ -15,6 +15,9 @@ pub(super) const WANTED: &str = "wanted";
 /// The longest such file that is read, in bytes.
 const LIMIT: u64 = 64 << 20;
 
+/// The name of the memory that log bytes lie in between pipe and file.
+pub(super) const LOG_WINDOW: &str = "log/window";
+
 /// The name of one descriptor of a run.
 pub(super) fn name(run: RunId, part: &str) -> String {
     format!("run/{}/{part}", run.0)

@@ -129,7 +129,15 @@ impl Daemon {
         // Every sender is a task or thread of this process; server.rs and watch.rs say what bounds each.
         let (reports, inbox) = mpsc::unbounded_channel();
         let thread = |source| BirthError::Thread { source };
-        let pump = Pump::start(reports.clone()).map_err(thread)?;
+        let mut kept = match (&link, restarts) {
+            (Some(link), 1..) => predecessor::take(link),
+            (Some(_) | None, _) => Vec::new(),
+        };
+        let window = kept.iter().position(|(name, _)| name == keep::LOG_WINDOW).map(|at| kept.swap_remove(at).1);
+        let pump = Pump::start(reports.clone(), window).map_err(thread)?;
+        if let Some(link) = &link {
+            link.put(&[(keep::LOG_WINDOW, pump.window())]);
+        }
         let looker = Looker::start(reports.clone()).map_err(thread)?;
         let ground = Ground { own_binary, logs: home.logs(), notify_dir: home.notify_dir(), nofile, umask };
         let spawner = spawner::start(ground, reports.clone()).map_err(thread)?;
@@ -173,7 +181,7 @@ impl Daemon {
         // Clients are greeted from now on; what they ask waits until the engine runs.
         tokio::spawn(server::serve(listener, shared));
         let first = match (&link, restarts) {
-            (Some(link), 1..) => Some(Ask::Restore(predecessor::clear(link, &pump).await)),
+            (Some(link), 1..) => Some(Ask::Restore(predecessor::clear(link, &pump, kept).await)),
             (Some(_) | None, _) => known,
         };
         let tools = Tools {

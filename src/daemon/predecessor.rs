@@ -26,15 +26,16 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long killed processes are waited for.
 const AFTER_KILL: Duration = Duration::from_secs(2);
 
-/// Takes what the guardian keeps, ends what runs, and returns what was wanted.
-pub(super) async fn clear(link: &Link, pump: &Pump) -> Vec<Wanted> {
-    let kept = match link.take_all(HAND_OUT) {
-        Ok(kept) => kept,
-        Err(error) => {
-            warn!("the guardian does not hand out what it keeps: {error}");
-            return Vec::new();
-        }
-    };
+/// What the guardian keeps, with its names.
+pub(super) fn take(link: &Link) -> Vec<(String, OwnedFd)> {
+    link.take_all(HAND_OUT).unwrap_or_else(|error| {
+        warn!("the guardian does not hand out what it keeps: {error}");
+        Vec::new()
+    })
+}
+
+/// Goes through what the guardian kept, ends what runs, and returns what was wanted.
+pub(super) async fn clear(link: &Link, pump: &Pump, kept: Vec<(String, OwnedFd)>) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     for (name, fd) in kept {
         link.forget(&[&name]);
