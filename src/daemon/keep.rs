@@ -17,6 +17,9 @@ pub(super) const WANTED: &str = "wanted";
 /// The longest such file that is read, in bytes.
 const LIMIT: u64 = 64 << 20;
 
+/// The name of the memory that log bytes lie in between pipe and file.
+pub(super) const LOG_WINDOW: &str = "log/window";
+
 /// The name of one descriptor of a run.
 pub(super) fn name(run: RunId, part: &str) -> String {
     format!("run/{}/{part}", run.0)
@@ -37,7 +40,7 @@ pub(super) fn stream(stream: Stream) -> &'static str {
 
 /// One launch, for the journal.
 pub(super) fn launch(place: &Place) -> LaunchRecord {
-    let Place { run, slot, resolved, out_file, error_file, pid_file, treekill } = place;
+    let Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill } = place;
     let Resolved { program, argv, cwd, wraps, version } = &**resolved;
     LaunchRecord {
         run: run.0,
@@ -51,15 +54,16 @@ pub(super) fn launch(place: &Place) -> LaunchRecord {
         out_file: out_file.clone(),
         error_file: error_file.clone(),
         pid_file: pid_file.clone(),
+        error_began: *error_began,
     }
 }
 
 /// One launch, from the journal.
 pub(super) fn recalled_launch(record: LaunchRecord) -> Place {
     let LaunchRecord { run, slot, program, argv, cwd, wraps, version, treekill, .. } = record;
-    let LaunchRecord { out_file, error_file, pid_file, .. } = record;
+    let LaunchRecord { out_file, error_file, pid_file, error_began, .. } = record;
     let resolved = Arc::new(Resolved { program: program.into(), argv, cwd: cwd.into(), wraps, version });
-    Place { run: RunId(run), slot: SlotId(slot), resolved, out_file, error_file, pid_file, treekill }
+    Place { run: RunId(run), slot: SlotId(slot), resolved, out_file, error_file, pid_file, error_began, treekill }
 }
 
 /// What is wanted, as text.

@@ -164,7 +164,11 @@ impl Daemon {
         }
         let own_binary = own_binary().map_err(BirthError::OwnBinary)?;
         let thread = |source| BirthError::Thread { source };
-        let pump = Pump::start(reports.clone()).map_err(thread)?;
+        let window = kept.iter().position(|(name, _)| name == keep::LOG_WINDOW).map(|at| kept.swap_remove(at).1);
+        let pump = Pump::start(reports.clone(), window).map_err(thread)?;
+        if let Some(link) = &link {
+            link.put(&[(keep::LOG_WINDOW, pump.window())]);
+        }
         let looker = Looker::start(reports.clone()).map_err(thread)?;
         let store = Store::start(home).map_err(thread)?;
         let events = Arc::new(Events::new());

@@ -173,10 +173,12 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     let notify = notify_socket(&ground.notify_dir, run);
     let notify_path = notify.as_ref().map(|(_, path)| path.as_path());
     let env = launch::environment(&definition, slot, instance, notify_path);
-    let sources: Vec<Source> = [out, error].into_iter().flatten().collect();
     let treekill = definition.spec.stop.treekill;
+    let error_began =
+        error.as_ref().and_then(|source| source.sink.as_ref()?.metadata().ok()).map_or(0, |file| file.len());
+    let sources: Vec<Source> = [out, error].into_iter().flatten().collect();
     let pid_file = draft.as_ref().map(|(_, path)| path.clone());
-    let place = Arc::new(Place { run, slot, resolved, out_file, error_file, pid_file, treekill });
+    let place = Arc::new(Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill });
     let made = env.map_err(Failed::Launch).and_then(|env| {
         let mut launch = Launch {
             program: place.resolved.program.clone(),

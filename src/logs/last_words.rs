@@ -15,6 +15,9 @@ pub struct LastWords {
 }
 
 impl LastWords {
+    /// How many bytes of the end of a long stream make all the difference: what is kept, and one that tells of more.
+    pub const ENOUGH: usize = KEPT + 1;
+
     /// Takes in what came.
     pub fn push(&mut self, bytes: &[u8]) {
         let (start, cut) = (bytes.len().saturating_sub(KEPT), bytes.len() > KEPT);

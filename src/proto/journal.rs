@@ -291,6 +291,9 @@ pub struct LaunchRecord {
     pub out_file: Option<PathBuf>,
     /// Where its standard error goes.
     pub error_file: Option<PathBuf>,
+    /// How long that file was when it began.
+    #[serde(default)]
+    pub error_began: u64,
     /// Where its number is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_file: Option<PathBuf>,

@@ -9,6 +9,8 @@
 //! | [`listening`] | who listens |
 //! | [`lock`] | the lock of a daemon's life |
 //! | [`fds`] | pipes, files in memory, descriptors on their way |
+//! | [`pipes`] | what is in a pipe, without reading it |
+//! | [`shared`] | memory that outlives a process |
 //! | [`poller`], [`signals`] | waiting for descriptors, signals |
 //! | [`moment`] | clocks that outlive a daemon |
 //! | [`limits`], [`peer`], [`system`] | this process and this machine |
@@ -31,10 +33,12 @@ pub mod lock;
 pub mod memory;
 pub mod moment;
 pub mod peer;
+pub mod pipes;
 pub mod poller;
 pub mod proc_table;
 pub mod process;
 pub mod readable;
+pub mod shared;
 pub mod signals;
 pub mod spawn;
 pub mod system;

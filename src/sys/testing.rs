@@ -3,8 +3,13 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
+use nix::unistd::{ForkResult, Pid};
 
 use crate::spec::ExitStatus;
 use crate::sys::process::{PidFd, Process};
@@ -57,6 +62,65 @@ pub(crate) fn end_of(process: &Process) -> ExitStatus {
     let seen = process.try_status().unwrap().unwrap();
     assert_eq!(process.reap().unwrap(), Some(seen));
     seen
+}
+
+/// Runs this on the only thread of a process of its own, and ends with its exit code: a test has a thread, and what it
+/// does to signals would not hold for the others. A panic is exit code 101: it would end a thread, and with the last one
+/// of a process its code is 0.
+pub(crate) fn become_process(main: impl FnOnce() -> u8) -> ! {
+    // SAFETY: the other threads of this process, which are not copied, wait for this test and hold no lock.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        ForkResult::Child => std::process::exit(code_of(main)),
+        ForkResult::Parent { child } => match nix::sys::wait::waitpid(child, None).unwrap() {
+            WaitStatus::Exited(_, code) => std::process::exit(code),
+            other => panic!("it did not exit: {other:?}"),
+        },
+    }
+}
+
+fn code_of(main: impl FnOnce() -> u8) -> i32 {
+    catch_unwind(AssertUnwindSafe(main)).unwrap_or(101).into()
+}
+
+/// A copy of this process, to be made by one that has a single thread. It does not outlive us.
+#[derive(Debug)]
+pub(crate) struct Forked(Pid);
+
+impl Forked {
+    /// Runs this in a copy, which ends with its exit code, or 101 if it panics.
+    pub(crate) fn new(main: impl FnOnce() -> u8) -> Forked {
+        // SAFETY: by the contract of this function there is no other thread that could hold a lock.
+        match unsafe { nix::unistd::fork() }.unwrap() {
+            ForkResult::Child => {
+                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).unwrap();
+                std::process::exit(code_of(main))
+            }
+            ForkResult::Parent { child } => Forked(child),
+        }
+    }
+
+    /// kill -9, and its end.
+    #[track_caller]
+    pub(crate) fn kill(self) {
+        nix::sys::signal::kill(self.0, Signal::SIGKILL).unwrap();
+        let end = nix::sys::wait::waitpid(self.0, None).unwrap();
+        assert!(matches!(end, WaitStatus::Signaled(_, Signal::SIGKILL, _)), "{end:?}");
+    }
+
+    /// Its exit code.
+    #[track_caller]
+    pub(crate) fn code(self) -> i32 {
+        match nix::sys::wait::waitpid(self.0, None).unwrap() {
+            WaitStatus::Exited(_, code) => code,
+            other => panic!("it did not exit: {other:?}"),
+        }
+    }
+}
+
+/// Lets this much time go by: for tests whose subject is the moment at which something happens.
+pub(crate) fn let_go_by(time: Duration) {
+    // Interrupted by a signal it is shorter, and just another moment.
+    let _ = nix::poll::ppoll(&mut [], Some(time.into()), None);
 }
 
 /// The process whose number this text is.

@@ -126,6 +126,8 @@ pub(super) struct Place {
     pub(super) out_file: Option<PathBuf>,
     pub(super) error_file: Option<PathBuf>,
     pub(super) pid_file: Option<PathBuf>,
+    /// How long the file of its standard error was when it began.
+    pub(super) error_began: u64,
     /// Whether its tree is looked after.
     pub(super) treekill: bool,
 }
@@ -207,7 +209,7 @@ impl Shell {
     /// Reads a pipe that an earlier daemon has left.
     pub(super) fn read_on(&mut self, source: Source, place: &Arc<Place>) {
         self.open.insert(source.run, Arc::clone(place));
-        self.tools.pump.add(source);
+        self.tools.pump.adopt(source, place.error_began);
     }
 
     pub(super) fn know_adopted(&mut self) {

@@ -1,28 +1,26 @@
-//! The log pump: one thread that moves what programs write from their pipes into their files.
-//!
-//! Bytes are written as they came, one write a read. A slow disk slows this thread, and through full pipes the programs
-//! that write; never supervision. The last words of each standard error are kept for those who ask why something failed.
+//! The thread of the log pump.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::daemon::engine::Report;
+use crate::daemon::pump::finish::{Finished, Lost, append, finish};
+use crate::daemon::pump::window::Window;
+use crate::daemon::pump::{Age, Request, Source};
 use crate::daemon::spawner::open_log;
-use crate::logs::LastWords;
+use crate::logs::{FileMark, LastWords};
 use crate::proto::LogFile;
 use crate::spec::Stream;
 use crate::supervisor::RunId;
-use crate::sys::poller::{Interest, Poller, Ready, Waker};
-
-/// The most that is read in one go: a pipe at its largest common size (pipe(7): 64 KiB, up to 1 MiB).
-const READ: usize = 256 * 1024;
+use crate::sys::pipes::{self, PipeState};
+use crate::sys::poller::{Interest, Poller, Ready};
 
 /// How much of one pipe is read before others have their turn, when its end is asked for.
 const DRAIN: usize = 4 * 1024 * 1024;
@@ -32,109 +30,6 @@ const REMEMBERED: usize = 512;
 
 /// How often a file that cannot be written is told of.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
-
-/// One pipe and where its bytes go.
-#[derive(Debug)]
-pub(super) struct Source {
-    pub(super) run: RunId,
-    pub(super) stream: Stream,
-    pub(super) pipe: File,
-    /// The file; none: the bytes are dropped.
-    pub(super) sink: Option<File>,
-    pub(super) path: Option<PathBuf>,
-}
-
-/// The handle of the thread.
-#[derive(Clone, Debug)]
-pub(super) struct Pump {
-    requests: mpsc::Sender<Request>,
-    waker: Waker,
-}
-
-#[derive(Debug)]
-enum Request {
-    Add(Box<Source>),
-    Tail(RunId, oneshot::Sender<Vec<String>>),
-    Flush(Vec<PathBuf>, oneshot::Sender<Vec<LogFile>>),
-    Reopen(oneshot::Sender<Vec<LogFile>>),
-    Settle(oneshot::Sender<()>),
-    Finish(oneshot::Sender<()>),
-}
-
-impl Pump {
-    /// Starts the thread. `reports` hears of runs whose pipes have both ended.
-    pub(super) fn start(reports: tokio::sync::mpsc::UnboundedSender<Report>) -> io::Result<Pump> {
-        let poller = Poller::new()?;
-        let waker = poller.waker();
-        // Bounded by the number of runs: two `Add` each, and one `LastWords` an exit.
-        let (requests, inbox) = mpsc::channel();
-        let thread = Thread {
-            poller,
-            inbox,
-            reports,
-            flows: HashMap::new(),
-            next_token: 0,
-            tails: HashMap::new(),
-            ended: VecDeque::new(),
-            buffer: vec![0; READ],
-        };
-        std::thread::Builder::new().name("rsx-logs".into()).spawn(move || thread.run())?;
-        Ok(Pump { requests, waker })
-    }
-
-    /// Takes over a pipe.
-    pub(super) fn add(&self, source: Source) {
-        self.ask(Request::Add(Box::new(source)));
-    }
-
-    /// The last words of a run's standard error, after everything it has written so far is in its file.
-    pub(super) async fn tail(&self, run: RunId, limit: Duration) -> Vec<String> {
-        let (answer, tail) = oneshot::channel();
-        self.ask(Request::Tail(run, answer));
-        match tokio::time::timeout(limit, tail).await {
-            Ok(Ok(lines)) => lines,
-            Ok(Err(_)) | Err(_) => Vec::new(),
-        }
-    }
-
-    /// Empties log files; what programs wrote before goes, too. `None`: not done in time.
-    pub(super) async fn flush(&self, paths: Vec<PathBuf>, limit: Duration) -> Option<Vec<LogFile>> {
-        let (done, flushed) = oneshot::channel();
-        self.ask(Request::Flush(paths, done));
-        tokio::time::timeout(limit, flushed).await.ok()?.ok()
-    }
-
-    /// Opens all log files anew by their names. `None`: not done in time.
-    pub(super) async fn reopen(&self, limit: Duration) -> Option<Vec<LogFile>> {
-        let (done, reopened) = oneshot::channel();
-        self.ask(Request::Reopen(done));
-        tokio::time::timeout(limit, reopened).await.ok()?.ok()
-    }
-
-    /// Waits until everything that has been written so far is in its file.
-    pub(super) async fn settle(&self, limit: Duration) {
-        let (done, settled) = oneshot::channel();
-        self.ask(Request::Settle(done));
-        if tokio::time::timeout(limit, settled).await.is_err() {
-            warn!("the log pump is behind");
-        }
-    }
-
-    /// Empties all pipes, then ends the thread.
-    pub(super) async fn finish(&self, limit: Duration) {
-        let (done, finished) = oneshot::channel();
-        self.ask(Request::Finish(done));
-        if tokio::time::timeout(limit, finished).await.is_err() {
-            warn!("the log pump did not finish in time");
-        }
-    }
-
-    fn ask(&self, request: Request) {
-        if self.requests.send(request).is_ok() {
-            self.waker.wake();
-        }
-    }
-}
 
 /// A source and what could not be written of it.
 struct Flow {
@@ -161,7 +56,7 @@ impl Losses {
     }
 }
 
-struct Thread {
+pub(super) struct Thread {
     poller: Poller,
     inbox: mpsc::Receiver<Request>,
     reports: tokio::sync::mpsc::UnboundedSender<Report>,
@@ -169,11 +64,34 @@ struct Thread {
     next_token: u64,
     tails: HashMap<RunId, LastWords>,
     ended: VecDeque<RunId>,
-    buffer: Vec<u8>,
+    window: Window,
+    /// The end of what was read, on its way to a tail.
+    end: Vec<u8>,
 }
 
 impl Thread {
-    fn run(mut self) {
+    pub(super) fn new(
+        poller: Poller,
+        inbox: mpsc::Receiver<Request>,
+        reports: tokio::sync::mpsc::UnboundedSender<Report>,
+        window: Window,
+    ) -> Thread {
+        Thread {
+            poller,
+            inbox,
+            reports,
+            flows: HashMap::new(),
+            next_token: 0,
+            tails: HashMap::new(),
+            ended: VecDeque::new(),
+            window,
+            end: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        // Before anything is read: the window has room for one piece of work.
+        self.finish();
         let mut ready: Vec<Ready> = Vec::new();
         loop {
             if let Err(error) = self.poller.wait(&mut ready, None) {
@@ -181,7 +99,7 @@ impl Thread {
             }
             while let Ok(request) = self.inbox.try_recv() {
                 match request {
-                    Request::Add(source) => self.add(*source),
+                    Request::Add(source, age) => self.add(*source, age),
                     Request::Tail(run, answer) => {
                         self.drain(|source| source.run == run);
                         let lines = self.tails.get(&run).map(LastWords::lines).unwrap_or_default();
@@ -214,7 +132,25 @@ impl Thread {
         }
     }
 
-    fn add(&mut self, source: Source) {
+    /// Finishes what a predecessor has begun, and tells what could not be done.
+    fn finish(&self) {
+        match finish(&self.window) {
+            Ok(Finished::Nothing) => {}
+            Ok(Finished::Appended { path, bytes }) => info!(bytes, "finished {}", path.display()),
+            Ok(Finished::Doubtful { path, bytes }) => {
+                warn!("{} was changed while no daemon ran; {bytes} bytes may be in it twice", path.display());
+            }
+            Ok(Finished::Untold { path, bytes }) => {
+                warn!("the previous daemon died writing to {}; {bytes} bytes may be missing", path.display());
+            }
+            Ok(Finished::Lost { path, lost: Lost { bytes, error } }) => {
+                warn!("cannot write {}: {error}; {bytes} bytes are lost", path.display());
+            }
+            Err(refused) => warn!("what the previous daemon had read and not written to a log yet is lost: {refused}"),
+        }
+    }
+
+    fn add(&mut self, source: Source, age: Age) {
         self.next_token += 1;
         let token = self.next_token;
         if let Err(error) = self.poller.add(&source.pipe, token, Interest::Read) {
@@ -222,7 +158,11 @@ impl Thread {
             return;
         }
         if source.stream == Stream::Error {
-            self.tails.insert(source.run, LastWords::default());
+            let tail = match (age, &source.path) {
+                (Age::Adopted(since), Some(path)) => spoken(path, since),
+                (Age::Adopted(_), None) | (Age::New, _) => LastWords::default(),
+            };
+            self.tails.insert(source.run, tail);
         }
         self.flows.insert(token, Flow { source, losses: Losses::default() });
     }
@@ -263,32 +203,38 @@ impl Thread {
     /// One read and one write. `None`: there is nothing more for now, or for ever.
     fn read(&mut self, token: u64) -> Option<usize> {
         let Flow { source, losses } = self.flows.get_mut(&token)?;
-        match source.pipe.read(&mut self.buffer) {
-            Ok(0) => {
+        let (count, mark) = match take(&mut self.window, source) {
+            Ok(Taken::Bytes(count, mark)) => (count, mark),
+            Ok(Taken::Nothing) => return None,
+            Ok(Taken::End) => {
                 self.close(token);
-                None
+                return None;
             }
-            Ok(count) => {
-                let bytes = &self.buffer[..count];
-                if let Some(tail) = self.tails.get_mut(&source.run).filter(|_| source.stream == Stream::Error) {
-                    tail.push(bytes);
-                }
-                if let Some(Err(error)) = source.sink.as_mut().map(|file| file.write_all(bytes))
-                    && let Some(lost) = losses.add(count, Instant::now())
-                {
-                    let path = source.path.as_deref().unwrap_or_else(|| std::path::Path::new("?"));
-                    warn!("cannot write {}: {error}; {lost} bytes are lost", path.display());
-                }
-                Some(count)
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock) => None,
-            Err(error) if matches!(error.kind(), ErrorKind::Interrupted) => Some(0),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Some(0),
             Err(error) => {
                 warn!("log pump: read: {error}");
                 self.close(token);
-                None
+                return None;
             }
+        };
+        if let Some(tail) = self.tails.get_mut(&source.run).filter(|_| source.stream == Stream::Error) {
+            self.window.copy(count.saturating_sub(LastWords::ENOUGH), count, &mut self.end);
+            tail.push(&self.end);
         }
+        if let Some(file) = &source.sink {
+            if mark.is_none() {
+                self.window.begins();
+            }
+            if let Err(Lost { bytes, error }) = append(&self.window, 0, count, file)
+                && let Some(lost) = losses.add(bytes, Instant::now())
+            {
+                let path = source.path.as_deref().unwrap_or_else(|| Path::new("?"));
+                warn!("cannot write {}: {error}; {lost} bytes are lost", path.display());
+            }
+            self.window.is_done();
+        }
+        Some(count)
     }
 
     fn close(&mut self, token: u64) {
@@ -308,6 +254,56 @@ impl Thread {
         // The engine may have ended already.
         let _ = self.reports.send(Report::Closed { run: source.run });
     }
+}
+
+/// What one read gave.
+enum Taken {
+    /// So many bytes are in the window; the file that they go to, if it has a size.
+    Bytes(usize, Option<FileMark>),
+    Nothing,
+    End,
+}
+
+/// Reads what is there, and nothing else: what is not on record before must not be read.
+fn take(window: &mut Window, source: &Source) -> io::Result<Taken> {
+    let Some(sink) = &source.sink else {
+        let count = window.read_idly(&source.pipe)?;
+        return Ok(if count == 0 { Taken::End } else { Taken::Bytes(count, None) });
+    };
+    let mut waiting = pipes::waiting(&source.pipe)?;
+    if waiting == 0 {
+        match pipes::state(&source.pipe)? {
+            PipeState::Empty => return Ok(Taken::Nothing),
+            PipeState::Ended => return Ok(Taken::End),
+            // Something came in between; or there is an empty buffer, and the kernel lets go of it when it is asked for
+            // more.
+            PipeState::Readable => waiting = pipes::waiting(&source.pipe)?.max(1),
+        }
+    }
+    let found = sink.metadata()?;
+    let mark = found.is_file().then(|| FileMark { device: found.dev(), inode: found.ino(), size: found.len() });
+    let path = source.path.as_deref().unwrap_or_else(|| Path::new(""));
+    let count = window.read(waiting, &source.pipe, path, mark)?;
+    Ok(if count == 0 { Taken::End } else { Taken::Bytes(count, mark) })
+}
+
+/// The last words in a file that was so long before they began. A file that was emptied since has been shorter.
+fn spoken(path: &Path, since: u64) -> LastWords {
+    let mut tail = LastWords::default();
+    let end = || {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let since = if since > size { 0 } else { since };
+        let start = since.max(size.saturating_sub(LastWords::ENOUGH as u64));
+        let mut end = vec![0; usize::try_from(size - start).unwrap_or(0)];
+        file.read_exact_at(&mut end, start)?;
+        io::Result::Ok(end)
+    };
+    match end() {
+        Ok(end) => tail.push(&end),
+        Err(error) => warn!("cannot read the last words in {}: {error}", path.display()),
+    }
+    tail
 }
 
 /// Empties a file in place: who appends to it goes on at its beginning. None: there is nothing to empty.
