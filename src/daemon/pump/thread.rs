@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -34,6 +34,8 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// A source and what could not be written of it.
 struct Flow {
     source: Source,
+    /// The number of the file's device, and its own there; none if it has no size.
+    identity: Option<(u64, u64)>,
     losses: Losses,
 }
 
@@ -164,7 +166,8 @@ impl Thread {
             };
             self.tails.insert(source.run, tail);
         }
-        self.flows.insert(token, Flow { source, losses: Losses::default() });
+        let identity = source.sink.as_ref().and_then(identity);
+        self.flows.insert(token, Flow { source, identity, losses: Losses::default() });
     }
 
     /// Reads everything that is there from the sources of this kind.
@@ -184,11 +187,12 @@ impl Thread {
     /// Every name leads to a file again that somebody may have moved away. What cannot be opened is written as before.
     fn reopen(&mut self) -> Vec<LogFile> {
         let mut files = Vec::new();
-        for Flow { source, .. } in self.flows.values_mut() {
+        for Flow { source, identity: known, .. } in self.flows.values_mut() {
             let Some(path) = source.path.clone() else { continue };
             let opened = open_log(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
             files.push(match opened {
                 Ok((bytes, file)) => {
+                    *known = identity(&file);
                     source.sink = Some(file);
                     LogFile { path, bytes, problem: None }
                 }
@@ -202,8 +206,8 @@ impl Thread {
 
     /// One read and one write. `None`: there is nothing more for now, or for ever.
     fn read(&mut self, token: u64) -> Option<usize> {
-        let Flow { source, losses } = self.flows.get_mut(&token)?;
-        let (count, mark) = match take(&mut self.window, source) {
+        let Flow { source, identity, losses } = self.flows.get_mut(&token)?;
+        let (count, mark) = match take(&mut self.window, source, *identity) {
             Ok(Taken::Bytes(count, mark)) => (count, mark),
             Ok(Taken::Nothing) => return None,
             Ok(Taken::End) => {
@@ -256,6 +260,11 @@ impl Thread {
     }
 }
 
+fn identity(file: &File) -> Option<(u64, u64)> {
+    let found = file.metadata().ok()?;
+    found.is_file().then(|| (found.dev(), found.ino()))
+}
+
 /// What one read gave.
 enum Taken {
     /// So many bytes are in the window; the file that they go to, if it has a size.
@@ -265,8 +274,8 @@ enum Taken {
 }
 
 /// Reads what is there, and nothing else: what is not on record before must not be read.
-fn take(window: &mut Window, source: &Source) -> io::Result<Taken> {
-    let Some(sink) = &source.sink else {
+fn take(window: &mut Window, source: &Source, identity: Option<(u64, u64)>) -> io::Result<Taken> {
+    let Some(mut sink) = source.sink.as_ref() else {
         let count = window.read_idly(&source.pipe)?;
         return Ok(if count == 0 { Taken::End } else { Taken::Bytes(count, None) });
     };
@@ -280,8 +289,10 @@ fn take(window: &mut Window, source: &Source) -> io::Result<Taken> {
             PipeState::Readable => waiting = pipes::waiting(&source.pipe)?.max(1),
         }
     }
-    let found = sink.metadata()?;
-    let mark = found.is_file().then(|| FileMark { device: found.dev(), inode: found.ino(), size: found.len() });
+    // Cheaper than asking for all that stat(2) says; O_APPEND does not care about the position. A file that cannot tell
+    // its size is like one that has none.
+    let sized = identity.and_then(|identity| Some((identity, sink.seek(SeekFrom::End(0)).ok()?)));
+    let mark = sized.map(|((device, inode), size)| FileMark { device, inode, size });
     let path = source.path.as_deref().unwrap_or_else(|| Path::new(""));
     let count = window.read(waiting, &source.pipe, path, mark)?;
     Ok(if count == 0 { Taken::End } else { Taken::Bytes(count, mark) })
