@@ -7,6 +7,7 @@
 //! | [`proc_table`] | one pass over /proc: who descends from whom, what they use |
 //! | [`tree`] | what is left of a run, and who belongs to it |
 //! | [`listening`] | who listens |
+//! | [`tcp`] | sockets that share a port: joining, steering, listing, ending |
 //! | [`lock`] | the lock of a daemon's life |
 //! | [`fds`] | pipes, files in memory, descriptors on their way |
 //! | [`poller`], [`signals`] | waiting for descriptors, signals |
@@ -36,6 +37,7 @@ pub mod readable;
 pub mod signals;
 pub mod spawn;
 pub mod system;
+pub mod tcp;
 pub mod tree;
 
 #[cfg(test)]
