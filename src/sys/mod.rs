@@ -7,6 +7,7 @@
 //! | [`proc_table`] | one pass over /proc: who descends from whom, what they use |
 //! | [`tree`] | what is left of a run, and who belongs to it |
 //! | [`listening`] | who listens |
+//! | [`seccomp`] | being asked when a program binds and listens, and answering |
 //! | [`tcp`] | sockets that share a port: joining, steering, listing, ending |
 //! | [`lock`] | the lock of a daemon's life |
 //! | [`fds`] | pipes, files in memory, descriptors on their way |
@@ -34,6 +35,7 @@ pub mod poller;
 pub mod proc_table;
 pub mod process;
 pub mod readable;
+pub mod seccomp;
 pub mod signals;
 pub mod spawn;
 pub mod system;

@@ -34,6 +34,18 @@ pub(crate) fn shell(script: &str) -> Launch {
     }
 }
 
+/// Whether a program is there; a test without it is skipped, but not where everything has to be tested.
+#[track_caller]
+pub(crate) fn requires(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    if !is_there {
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "`{program}` is missing, and this is CI");
+        eprintln!("skipped: `{program}` is not on PATH");
+    }
+    is_there
+}
+
 /// Connects standard output; the reader sees the end when the last writer is gone.
 pub(crate) fn with_output(mut launch: Launch) -> (Launch, File) {
     let (reader, writer) = std::io::pipe().unwrap();
