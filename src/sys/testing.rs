@@ -1,7 +1,7 @@
 //! Real processes for the tests of this layer and of the guardian.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,7 +41,9 @@ pub(crate) fn requires(program: &str) -> bool {
     let is_there = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
     if !is_there {
         assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "`{program}` is missing, and this is CI");
-        eprintln!("skipped: `{program}` is not on PATH");
+        // Past the capture of the test harness, or nobody would read it.
+        let name = std::thread::current().name().unwrap_or("a test").to_owned();
+        let _ = writeln!(std::io::stderr().lock(), "skipped {name}: `{program}` is not installed");
     }
     is_there
 }

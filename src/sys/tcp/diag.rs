@@ -110,7 +110,7 @@ impl Diag {
         Ok(Diag { fd, buffer: vec![0; BUFFER] })
     }
 
-    /// The sockets that listen on a port, of IPv4 first.
+    /// The sockets that listen on a port, those of one address in the order in which they began to.
     ///
     /// # Errors
     ///
@@ -118,6 +118,12 @@ impl Diag {
     pub fn listeners(&mut self, port: u16) -> io::Result<Vec<Listening>> {
         let mut found = Vec::new();
         self.dump(port, StateFlags::LISTEN, ExtensionFlags::empty(), |row| found.push(row.to_listening()))?;
+        // The kernel lists those of IPv4 from the newest to the oldest, those of IPv6 the other way round, because it puts
+        // new ones at different ends (net/ipv4/inet_hashtables.c: inet_hash).
+        let v4 = found.iter().take_while(|listening| listening.address.is_ipv4()).count();
+        if let Some(v4) = found.get_mut(..v4) {
+            v4.reverse();
+        }
         Ok(found)
     }
 

@@ -208,6 +208,18 @@ fn strangers_of_a_group_are_listed_and_so_is_what_waits() {
 }
 
 #[test]
+fn listeners_are_listed_in_the_order_in_which_they_joined() {
+    for ip in loopbacks() {
+        let (address, members) = group(ip, 5);
+        leave(&members[1]).unwrap();
+        join(&members[1], 10).unwrap();
+        let expected: Vec<Cookie> = [0, 2, 3, 4, 1].map(|at| Cookie::of(&members[at]).unwrap()).into();
+        let listed = Diag::open().unwrap().listeners(address.port()).unwrap();
+        assert_eq!(listed.iter().map(|found| found.cookie).collect::<Vec<_>>(), expected, "{ip}");
+    }
+}
+
+#[test]
 fn what_is_half_open_is_listed_and_in_no_queue() {
     for ip in loopbacks() {
         let (address, members) = group(ip, 1);
