@@ -1,6 +1,6 @@
 //! Ending a connection in the program's place, as if its client had left.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
@@ -8,29 +8,47 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
 
-use crate::sys::process::PidFd;
+use crate::sys::proc_table::ProcTable;
+use crate::sys::process::{PidFd, Process};
 use crate::sys::tcp::diag::Connection;
 use crate::sys::tcp::facts::Cookie;
+use crate::sys::tree;
 
-/// Ends the reading side of those connections that this process holds (pidfd_getfd(2), shutdown(2): SHUT_RD): the program
-/// reads the end of them and closes them. Returns those that were ended. Others, and those gone by now, are left alone.
+/// Ends the reading side of those connections that a run holds, in whichever of its processes (pidfd_getfd(2), shutdown(2):
+/// SHUT_RD): the program reads the end of them and closes them. Returns those that were ended; others, and those that are
+/// gone by now, are left alone.
 ///
 /// # Errors
 ///
-/// EACCES or EPERM where looking into the process is refused.
-pub fn end_reading(process: &PidFd, connections: &[Connection]) -> io::Result<Vec<Cookie>> {
-    let wanted: HashMap<u64, Cookie> = connections.iter().map(|found| (found.inode, found.cookie)).collect();
-    let mut ended = Vec::new();
-    for (place, cookie) in places(process, &wanted)? {
+/// EACCES or EPERM where looking into one of the processes is refused, after all others were looked into; no descriptor
+/// left.
+pub fn end_reading(run: &Process, table: &ProcTable, connections: &[Connection]) -> io::Result<BTreeSet<Cookie>> {
+    let mut wanted: HashMap<u64, Cookie> = connections.iter().map(|found| (found.inode, found.cookie)).collect();
+    // Not accepted yet: nobody's.
+    wanted.remove(&0);
+    let mut ended = BTreeSet::new();
+    let Some(main) = run.own_pid() else { return Ok(ended) };
+    let main = PidFd::open(main)?;
+    let mut refused = Ok(());
+    for process in std::iter::once(main).chain(tree::members(run, table)?) {
+        if let Err(error) = end_in(&process, &wanted, &mut ended) {
+            refused = Err(error);
+        }
+    }
+    refused.map(|()| ended)
+}
+
+fn end_in(process: &PidFd, wanted: &HashMap<u64, Cookie>, ended: &mut BTreeSet<Cookie>) -> io::Result<()> {
+    for (place, cookie) in places(process, wanted)? {
         match process.duplicate(place).and_then(|socket| end(&socket, cookie)) {
-            Ok(true) => ended.push(cookie),
+            Ok(true) => drop(ended.insert(cookie)),
             // Closed, or something else by now.
             Ok(false) => {}
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(ended)
+    Ok(())
 }
 
 /// Where a process has these sockets.
