@@ -327,7 +327,7 @@ fn wait(listens: &Receiver<()>) {
     listens.recv_timeout(LIMIT).expect("it listens");
 }
 
-fn instruction(found: &rsx::cluster::Instruction) -> Instruction {
+pub(crate) fn instruction(found: &rsx::cluster::Instruction) -> Instruction {
     let rsx::cluster::Instruction { code, jt, jf, k } = *found;
     Instruction { code, jt, jf, k }
 }

@@ -7,6 +7,7 @@
 
 mod clients;
 mod keeper;
+mod kinds;
 mod programs;
 
 use rsx::cluster::{Outcome, Standing};

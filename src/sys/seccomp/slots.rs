@@ -36,7 +36,7 @@ pub struct Slots {
 // `Sync`.
 unsafe impl Send for Slots {}
 
-/// One place, below [`Slots::len`].
+/// One place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SlotIndex(usize);
 

@@ -31,6 +31,8 @@ enum Policy {
     Adopt,
     Substitute(OwnedFd),
     Refuse(Errno),
+    /// The thread may not look into anybody.
+    Blind(OwnedFd),
 }
 
 /// A program under capture.
@@ -89,6 +91,9 @@ fn serve(channel: &Channel, policy: &Policy, reports: &Sender<Report>) {
     let listener = Listener::from_fd(message.fds.into_iter().next().unwrap()).unwrap();
     let mut slots = Slots::new().unwrap();
     let mut kept = Vec::new();
+    if matches!(policy, Policy::Blind(_)) {
+        drop_capabilities();
+    }
     loop {
         assert!(readable_within(&listener, LIMIT).unwrap(), "the program neither asked nor ended");
         let index = slots.free().unwrap();
@@ -117,6 +122,9 @@ fn decide(
 ) -> Answer {
     match question.call {
         Call::Gate | Call::Other => Answer::Continue,
+        Call::Bind { .. } | Call::Listen { .. } if matches!(policy, Policy::Blind(_)) => {
+            blind(listener, question, policy)
+        }
         Call::Bind { fd, address, length } => {
             let look = |caller: &Caller| Ok((caller.duplicate(fd)?, caller.address(address, length)?));
             let (socket, address) = listener.look(question, look).unwrap();
@@ -140,6 +148,7 @@ fn decide(
                     Answer::Done
                 }
                 Policy::Refuse(errno) => Answer::Failed(*errno),
+                Policy::Blind(_) => unreachable!("answered above"),
             }
         }
         Call::Listen { fd, backlog } => {
@@ -154,6 +163,38 @@ fn decide(
             Answer::Done
         }
     }
+}
+
+/// Answers from the outside alone.
+fn blind(listener: &Listener, question: &Question, policy: &Policy) -> Answer {
+    let Policy::Blind(own) = policy else { return Answer::Continue };
+    match question.call {
+        Call::Bind { fd, address, length } => {
+            for refused in [
+                listener.look(question, |caller| caller.duplicate(fd).map(drop)),
+                listener.look(question, |caller| caller.address(address, length).map(drop)),
+                listener.look(question, |caller| caller.close_on_exec(fd).map(drop)),
+            ] {
+                assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+            }
+            let done = substitute(listener, question, fd, own.as_fd()).unwrap();
+            assert_eq!(done, Substituted { delivery: Delivery::Delivered, options: Options::Lost });
+            Answer::Done
+        }
+        Call::Listen { backlog, .. } => {
+            tcp::join(own, backlog).unwrap();
+            Answer::Done
+        }
+        Call::Gate | Call::Other => Answer::Continue,
+    }
+}
+
+/// Capabilities are a thread's own (capabilities(7)).
+fn drop_capabilities() {
+    // struct __user_cap_header_struct of version 3, and two of struct __user_cap_data_struct.
+    let (header, none) = ([0x2008_0522_u32, 0], [0_u32; 6]);
+    // SAFETY: both are read only, and as long as the kernel's structs of this version.
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) }).unwrap();
 }
 
 fn python(script: &str) -> Launch {
@@ -424,6 +465,19 @@ fn what_waits_in_a_kept_socket_is_served_by_the_program_that_gets_it() {
         assert_eq!(answer_of(stream), "heir");
     }
     assert_eq!(ask(port), "heir");
+}
+
+#[test]
+fn a_program_that_may_not_be_looked_into_gets_a_socket_all_the_same() {
+    if !requires("python3") {
+        return;
+    }
+    let (own, port) = reserved();
+    // PR_SET_DUMPABLE: as a program with capabilities of its own, or of another user.
+    let before = "import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)";
+    let mut captured = Captured::start(server("unseen", port, before, ""), Policy::Blind(own));
+    until_line(&mut captured.output, "up");
+    assert_eq!(ask(port), "unseen");
 }
 
 #[test]
