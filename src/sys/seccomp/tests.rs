@@ -370,7 +370,7 @@ fn calls_that_are_nobodys_business_pass_untouched() {
              os.remove(d + '/s'); os.rmdir(d)\ne = socket.socket(); e.bind(('127.0.0.1', 0)); e.listen()\n\
              p = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); p.bind(('127.0.0.1', 0))\n\
              n = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); n.bind((0, 0))\n\
-             try:\n    e.bind(('127.0.0.1', 1))\nexcept OSError as error:\n    print(error.errno)\n\
+             try:\n    e.bind(('127.0.0.1', 5000))\nexcept OSError as error:\n    print(error.errno)\n\
              try:\n    socket.socket(fileno=os.dup(1)).listen()\nexcept OSError as error:\n    print(error.errno)\nprint('up')\n",
         ),
         Policy::Adopt,
