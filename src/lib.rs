@@ -10,6 +10,7 @@
 //! | [`config`] | ecosystem files: text → key by key → `Vec<AppSpec>` or *all* problems, cited | `spec`, `error` |
 //! | [`proto`] | requests, answers, refusals, views, stream items; the line codec. No behaviour | `spec` |
 //! | [`supervisor`] | **the core**, pure: slots, restart policy, admission, waiters | `spec` |
+//! | [`cluster`] | pure: who shares a port, who gets new connections, when a run is drained | – |
 //! | [`logs`] | pure: tails, line counting, the merging of files | `spec` |
 //! | [`daemon`] | the shell around the core: engine, effects, connections, log pump, sampler | all but `cli` |
 //! | [`guardian`] | the parent that outlives the daemon and keeps its descriptors | `sys`, `paths` |
@@ -35,6 +36,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod cluster;
 pub mod config;
 pub mod daemon;
 pub mod error;

@@ -18,6 +18,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("config", &["spec", "error"]),
     ("proto", &["spec"]),
     ("supervisor", &["spec"]),
+    ("cluster", &["spec"]),
     ("logs", &["spec"]),
     (
         "daemon",

@@ -103,6 +103,16 @@ fn kernel() -> Vec<Check> {
             "for cluster mode, which this version does not have yet: connections cannot be steered",
         ),
         wants(
+            "connection tags",
+            works(features::connection_tags()),
+            "for cluster mode, which this version does not have yet: whose a connection is takes a look into each instance",
+        ),
+        wants(
+            "pidfd thread",
+            works(features::pidfd_thread()),
+            "nothing in most programs: threads with a table of descriptors of their own cannot be looked into",
+        ),
+        wants(
             "cgroup v2",
             features::cgroup_delegation().map(|folder| folder.display().to_string()),
             "limits of memory and cpu for an app's tree need a delegated control group",

@@ -2,17 +2,17 @@
 //! version.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
 use nix::unistd::{AccessFlags, access};
 
-use crate::sys::process::PidFd;
-use crate::sys::{fds, listening};
+use crate::sys::process::{PIDFD_THREAD, PidFd};
+use crate::sys::{fds, listening, tcp};
 
 /// The release of the kernel, `6.1.0-18-amd64`.
 ///
@@ -38,14 +38,8 @@ pub fn pidfd() -> io::Result<()> {
 ///
 /// ENOSYS before Linux 5.6, EPERM where it is forbidden, as in many containers.
 pub fn pidfd_getfd() -> io::Result<()> {
-    let (own, null) = (PidFd::open(own_pid())?, fds::null()?);
-    let (pidfd, number) = (own.pidfd().as_raw_fd(), null.as_raw_fd());
-    // SAFETY: pidfd_getfd takes two open descriptors and flags, and touches no memory of ours.
-    let copy = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd, number, 0) })?;
-    let copy = RawFd::try_from(copy).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
-    drop(unsafe { OwnedFd::from_raw_fd(copy) });
-    Ok(())
+    let null = fds::null()?;
+    PidFd::open(own_pid())?.duplicate(null.as_raw_fd()).map(drop)
 }
 
 /// Seccomp filters that ask another process (seccomp(2): SECCOMP_RET_USER_NOTIF).
@@ -86,25 +80,40 @@ pub fn sock_diag() -> io::Result<()> {
 ///
 /// EPERM or ENOPROTOOPT where it is forbidden or missing, and those of making a socket.
 pub fn reuseport_steering() -> io::Result<()> {
-    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    setsockopt(&socket, sockopt::ReusePort, &true)?;
-    bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0))?;
-    listen(&socket, Backlog::new(1)?)?;
     // BPF_RET | BPF_K: always the first socket of the group.
-    let mut first = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 };
-    let program = libc::sock_fprog { len: 1, filter: &raw mut first };
-    let length = libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).map_err(io::Error::other)?;
-    // SAFETY: the option takes a sock_fprog of this size, whose filter points to one instruction that outlives the call.
-    Errno::result(unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_REUSEPORT_CBPF,
-            (&raw const program).cast(),
-            length,
-        )
-    })?;
-    Ok(())
+    tcp::attach(&listening_socket()?, &[tcp::Instruction { code: 0x06, jt: 0, jf: 0, k: 0 }])
+}
+
+/// Telling the connections of one instance from those of another (inet_diag: INET_DIAG_SOCKOPT), tried on a socket.
+///
+/// # Errors
+///
+/// `Unsupported` before Linux 5.10, and those of [`sock_diag`].
+pub fn connection_tags() -> io::Result<()> {
+    let socket = listening_socket()?;
+    let tag = tcp::Tag::new(1).ok_or(io::ErrorKind::Unsupported)?;
+    tcp::set_tag(&socket, tag)?;
+    let facts = tcp::Facts::of(&socket)?;
+    let _client = TcpStream::connect_timeout(&facts.address, Duration::from_secs(1))?;
+    let found = tcp::diag::Diag::open()?.connections(facts.address.port())?;
+    if found.iter().any(|connection| connection.tag == tag) { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+}
+
+/// Descriptors of threads that are not the first of their process (pidfd_open(2): PIDFD_THREAD).
+///
+/// # Errors
+///
+/// EINVAL before Linux 6.9.
+pub fn pidfd_thread() -> io::Result<()> {
+    PidFd::open_with(own_pid(), PIDFD_THREAD).map(drop)
+}
+
+fn listening_socket() -> io::Result<OwnedFd> {
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    tcp::share(&socket)?;
+    bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0))?;
+    tcp::join(&socket, 1)?;
+    Ok(socket)
 }
 
 /// The control group of this process, if it may make groups below it (cgroups(7), version 2).
@@ -142,8 +151,15 @@ mod tests {
 
     #[test]
     fn what_may_be_missing_is_answered_and_never_panics() {
-        for tried in [pidfd_getfd(), seccomp_notify(), sock_diag(), reuseport_steering(), cgroup_delegation().map(drop)]
-        {
+        for tried in [
+            pidfd_getfd(),
+            pidfd_thread(),
+            seccomp_notify(),
+            sock_diag(),
+            reuseport_steering(),
+            connection_tags(),
+            cgroup_delegation().map(drop),
+        ] {
             if let Err(error) = tried {
                 assert!(!error.to_string().is_empty());
             }

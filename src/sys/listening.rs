@@ -5,24 +5,11 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::str;
-
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use netlink_packet_sock_diag::SockDiagMessage;
-use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
-use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket,
-    sockopt,
-};
-use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::sys::proc_table::ProcTable;
 use crate::sys::process::Process;
-
-/// Larger than any one answer of the kernel, which sends 32 KiB at most at once.
-const BUFFER: usize = 64 * 1024;
+use crate::sys::tcp::diag::Diag;
 
 /// The mark of a listening socket in /proc/net/unix.
 const ACCEPTS: u32 = 0x1_0000;
@@ -87,69 +74,9 @@ pub(super) fn try_netlink() -> io::Result<()> {
 }
 
 fn tcp_by_netlink(inodes: &mut HashSet<u64>) -> io::Result<()> {
-    let family = AddressFamily::Netlink;
-    let socket = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
-    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-    setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(1))?;
-    for family in [libc::AF_INET, libc::AF_INET6] {
-        send(socket.as_raw_fd(), &listen_request(family), MsgFlags::empty())?;
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-                Ok(length) => length,
-                Err(Errno::EINTR) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if read_answers(buffer.get(..length).unwrap_or_default(), inodes)? == Answer::Last {
-                break;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Asks for all listening TCP sockets of a family.
-fn listen_request(family: libc::c_int) -> Vec<u8> {
-    let socket_id = if family == libc::AF_INET6 { SocketId::new_v6() } else { SocketId::new_v4() };
-    let request = SockDiagMessage::InetRequest(InetRequest {
-        family: u8::try_from(family).unwrap_or_default(),
-        protocol: u8::try_from(libc::IPPROTO_TCP).unwrap_or_default(),
-        extensions: ExtensionFlags::empty(),
-        states: StateFlags::LISTEN,
-        socket_id,
-    });
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    bytes
-}
-
-/// Whether the kernel has more to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    More,
-    Last,
-}
-
-fn read_answers(mut bytes: &[u8], inodes: &mut HashSet<u64>) -> io::Result<Answer> {
-    while !bytes.is_empty() {
-        let message = NetlinkMessage::<SockDiagMessage>::deserialize(bytes).map_err(io::Error::other)?;
-        match message.payload {
-            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(answer)) => {
-                inodes.insert(u64::from(answer.header.inode));
-            }
-            NetlinkPayload::Done(_) => return Ok(Answer::Last),
-            NetlinkPayload::Error(error) => return Err(error.to_io()),
-            _ => {}
-        }
-        // Messages are padded to four bytes (netlink(7)).
-        let length = usize::try_from(message.header.length).unwrap_or(usize::MAX).next_multiple_of(4);
-        bytes = bytes.get(length.max(4)..).unwrap_or_default();
-    }
-    Ok(Answer::More)
+    Diag::open()?.all_listening(|inode| {
+        inodes.insert(inode);
+    })
 }
 
 /// The slower way: the tables for people (proc_pid_net(5)).
@@ -195,6 +122,7 @@ mod tests {
     use crate::sys::spawn::spawn;
     use crate::sys::testing::{end_of, shell, until_line, with_output};
     use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixListener;
 
     fn inode(fd: &impl AsRawFd) -> u64 {

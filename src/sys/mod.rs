@@ -7,6 +7,8 @@
 //! | [`proc_table`] | one pass over /proc: who descends from whom, what they use |
 //! | [`tree`] | what is left of a run, and who belongs to it |
 //! | [`listening`] | who listens |
+//! | [`seccomp`] | being asked when a program binds and listens, and answering |
+//! | [`tcp`] | sockets that share a port: joining, steering, listing, ending |
 //! | [`lock`] | the lock of a daemon's life |
 //! | [`fds`] | pipes, files in memory, descriptors on their way |
 //! | [`pipes`] | what is in a pipe, without reading it |
@@ -38,10 +40,12 @@ pub mod poller;
 pub mod proc_table;
 pub mod process;
 pub mod readable;
+pub mod seccomp;
 pub mod shared;
 pub mod signals;
 pub mod spawn;
 pub mod system;
+pub mod tcp;
 pub mod tree;
 
 #[cfg(test)]

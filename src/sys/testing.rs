@@ -1,7 +1,7 @@
 //! Real processes for the tests of this layer and of the guardian.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -35,6 +35,20 @@ pub(crate) fn shell(script: &str) -> Launch {
         keep: Vec::new(),
         birth: None,
     }
+}
+
+/// Whether a program is there; a test without it is skipped, but not where everything has to be tested.
+#[track_caller]
+pub(crate) fn requires(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    if !is_there {
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "`{program}` is missing, and this is CI");
+        // Past the capture of the test harness, or nobody would read it.
+        let name = std::thread::current().name().unwrap_or("a test").to_owned();
+        let _ = writeln!(std::io::stderr().lock(), "skipped {name}: `{program}` is not installed");
+    }
+    is_there
 }
 
 /// Connects standard output; the reader sees the end when the last writer is gone.
@@ -141,15 +155,4 @@ pub(crate) fn until_line(output: &mut File, wanted: &str) {
         assert_eq!(output.read(&mut byte).unwrap(), 1, "it ended before `{wanted}`, after `{line}`");
         line.push(char::from(byte[0]));
     }
-}
-
-/// Whether a program that a test needs is there. Without it the test skips and says so, but not in CI.
-pub(crate) fn requires(program: &str) -> bool {
-    let found =
-        std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|at| at.join(program).is_file()));
-    assert!(found || std::env::var_os("CI").is_none(), "{program} is needed in CI");
-    if !found {
-        eprintln!("skipped: no {program} on the PATH");
-    }
-    found
 }

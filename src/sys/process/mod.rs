@@ -22,6 +22,9 @@ use crate::sys::process::exit_info::exit_info;
 /// The words that this layer speaks of processes in.
 pub use crate::spec::{ExitStatus, Signal};
 
+/// Means one thread and not its process (pidfd_open(2), Linux 6.9).
+pub(super) const PIDFD_THREAD: libc::c_int = libc::O_EXCL;
+
 /// One process, whatever becomes of its number.
 #[derive(Debug)]
 pub struct PidFd {
@@ -80,12 +83,38 @@ impl PidFd {
     /// The process that has this number now. The caller compares what it knows of the process (its start time) after
     /// the call: only then it is certain which one it got.
     pub(super) fn open(pid: libc::pid_t) -> io::Result<PidFd> {
+        PidFd::open_with(pid, 0)
+    }
+
+    pub(super) fn open_with(pid: libc::pid_t, flags: libc::c_int) -> io::Result<PidFd> {
         // SAFETY: pidfd_open takes two integers and touches no memory of ours.
-        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+        let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) })?;
         let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
         // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(PidFd { fd, pid })
+    }
+
+    /// The thread that has this number now, with its own table of descriptors; its process before Linux 6.9.
+    pub(super) fn open_thread(thread: libc::pid_t) -> io::Result<PidFd> {
+        match PidFd::open_with(thread, PIDFD_THREAD) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => PidFd::open(process_of_thread(thread)?),
+            opened => opened,
+        }
+    }
+
+    /// Another descriptor of what this process has open under this number (pidfd_getfd(2)).
+    pub(super) fn duplicate(&self, number: RawFd) -> io::Result<OwnedFd> {
+        // SAFETY: pidfd_getfd takes an open descriptor, a number and flags, and touches no memory of ours.
+        let made = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.fd.as_raw_fd(), number, 0) };
+        let made = RawFd::try_from(Errno::result(made)?).map_err(io::Error::other)?;
+        // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
+        Ok(unsafe { OwnedFd::from_raw_fd(made) })
+    }
+
+    /// Its number, to find it in /proc: what was read there counts only if it has not ended afterwards.
+    pub(super) fn number(&self) -> libc::pid_t {
+        self.pid
     }
 
     /// Wraps what clone(2) with CLONE_PIDFD returned.
@@ -389,6 +418,13 @@ pub fn reap_adopted(own: &[&Process], mut ended: impl FnMut(u32, ExitStatus)) ->
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The number of the process that a thread belongs to.
+pub(super) fn process_of_thread(thread: libc::pid_t) -> io::Result<libc::pid_t> {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status"))?;
+    let number = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    number.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// ESRCH says that what should end has ended.

@@ -1,8 +1,9 @@
 //! What happens between clone and exec, in the child, on borrowed memory.
 //!
 //! Calls made here, all async-signal-safe (signal-safety(7)) or direct system calls: sigaction, setsid, prlimit,
-//! umask, open, write, close, chdir, dup2, fcntl, close_range, getpid, clock_gettime, sigprocmask, execve, _exit. No allocation, no lock, no
-//! panic: another thread of this process may hold any lock at this moment.
+//! umask, open, write, close, chdir, dup2, fcntl, close_range, getpid, clock_gettime, sigprocmask, execve, _exit; those
+//! of a captured program are in `gate.rs`. No allocation, no lock, no panic: another thread of this process may hold any
+//! lock at this moment.
 
 use std::ffi::CStr;
 use std::io;
@@ -16,6 +17,7 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 
 use crate::sys::spawn::Step;
+use crate::sys::spawn::gate::{self, GatePlan};
 
 /// Frames of this module are small; the rest is for libc and for builds without optimisation.
 const STACK: usize = 64 * 1024;
@@ -38,6 +40,8 @@ pub(super) struct Plan<'a> {
     pub(super) umask: Option<libc::mode_t>,
     pub(super) oom_score_adj: Option<&'a CStr>,
     pub(super) birth: Option<&'a Birth>,
+    /// For a program whose `bind` and `listen` are captured.
+    pub(super) gate: Option<GatePlan<'a>>,
     pub(super) report: &'a Report,
 }
 
@@ -67,23 +71,30 @@ impl Report {
             3 => Step::OomScore,
             4 => Step::Chdir,
             5 => Step::Descriptors,
+            7 => Step::Capture,
             _ => Step::Exec,
         };
         Some((step, Errno::from_raw(self.errno.load(Ordering::Acquire))))
     }
 
-    fn leave(&self, step: Step, errno: i32) {
+    pub(super) fn leave(&self, step: Step, errno: i32) {
         let number = match step {
             Step::Session => 1,
             Step::Limits => 2,
             Step::OomScore => 3,
             Step::Chdir => 4,
             Step::Descriptors => 5,
+            Step::Capture => 7,
             // The first three never happen in the child.
             Step::Prepare | Step::Pipe | Step::Clone | Step::Exec => 6,
         };
         self.errno.store(errno, Ordering::Release);
         self.step.store(number, Ordering::Release);
+    }
+
+    /// Takes back what was left in case the child dies on the way.
+    pub(super) fn clear(&self) {
+        self.step.store(0, Ordering::Release);
     }
 }
 
@@ -162,6 +173,11 @@ fn work(plan: &Plan<'_>) -> Step {
     if !place_descriptors(plan) {
         return Step::Descriptors;
     }
+    if let Some(gate) = &plan.gate
+        && !gate::pass(gate, plan.report)
+    {
+        return Step::Capture;
+    }
     // Last of all: a signal that was waiting ends the child alone, with its own dispositions in place.
     if !unblock_signals() {
         return Step::Exec;
@@ -238,9 +254,12 @@ fn place_descriptors(plan: &Plan<'_>) -> bool {
         }
     }
     let mut next: libc::c_uint = 3;
+    let gate = plan.gate.as_ref().map(|gate| gate.channel);
     for kept in plan.keep {
-        // SAFETY: clears FD_CLOEXEC in the child's own table.
-        if unsafe { libc::fcntl(*kept, libc::F_SETFD, 0) } < 0 {
+        // The gate's own end is needed until exec and no longer.
+        let flags = if Some(*kept) == gate { libc::FD_CLOEXEC } else { 0 };
+        // SAFETY: sets or clears FD_CLOEXEC in the child's own table.
+        if unsafe { libc::fcntl(*kept, libc::F_SETFD, flags) } < 0 {
             return false;
         }
         let kept = kept.unsigned_abs();

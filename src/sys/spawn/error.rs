@@ -31,6 +31,8 @@ pub enum Step {
     Chdir,
     /// Its descriptors were put in place.
     Descriptors,
+    /// Its calls of bind and listen were captured.
+    Capture,
     /// The program was executed.
     Exec,
 }
@@ -80,7 +82,8 @@ impl SpawnError {
             | Step::Session
             | Step::Limits
             | Step::OomScore
-            | Step::Descriptors => None,
+            | Step::Descriptors
+            | Step::Capture => None,
         };
         let detail = match step {
             Step::Exec => look_at(&launch.program, errno),
@@ -91,7 +94,8 @@ impl SpawnError {
             | Step::Limits
             | Step::OomScore
             | Step::Chdir
-            | Step::Descriptors => Detail::None,
+            | Step::Descriptors
+            | Step::Capture => Detail::None,
         };
         SpawnError { step, path, detail, source: errno.into() }
     }
@@ -138,6 +142,7 @@ impl Step {
             Step::OomScore => "set oom_score_adj",
             Step::Chdir => "chdir",
             Step::Descriptors => "set up descriptors",
+            Step::Capture => "capture bind and listen",
             Step::Exec => "exec",
         }
     }

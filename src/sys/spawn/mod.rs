@@ -7,6 +7,7 @@
 
 mod child;
 mod error;
+mod gate;
 mod prepare;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ use crate::sys::limits::RLimit;
 use crate::sys::process::{PidFd, Process, wait_on};
 
 pub use self::error::{Detail, SpawnError, Step};
+pub use self::gate::Gate;
 
 /// What is started, and how.
 #[derive(Debug)]
@@ -67,7 +69,25 @@ pub struct Birth {
 ///
 /// The step that failed, what it was about, and why; nothing is left behind then.
 pub fn spawn(launch: &Launch) -> Result<Process, SpawnError> {
-    let prepared = prepare::Prepared::new(launch)?;
+    spawn_through(launch, None)
+}
+
+/// Starts a program whose calls of `bind` and `listen` are answered by somebody else, who gets the listener of them
+/// through the gate ([`crate::sys::seccomp`]).
+///
+/// Meanwhile this thread stands still: another one, or another process, has to take the listener and answer the gate.
+///
+/// # Errors
+///
+/// As [`spawn`]; and [`Step::Capture`] with EBUSY inside of another program's capture, ENOSYS or EINVAL where the kernel
+/// cannot do it, ENOSYS also when the listener was lost on its way, and ETIMEDOUT when nobody answered.
+pub fn spawn_captured(launch: &Launch, gate: &Gate) -> Result<Process, SpawnError> {
+    gate.check()?;
+    spawn_through(launch, Some(gate))
+}
+
+fn spawn_through(launch: &Launch, gate: Option<&Gate>) -> Result<Process, SpawnError> {
+    let prepared = prepare::Prepared::new(launch, gate)?;
     let report = child::Report::default();
     let plan = prepared.plan(&report);
     let stack = child::Stack::new().map_err(|error| SpawnError::new(Step::Prepare, None, error))?;

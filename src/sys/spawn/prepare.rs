@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU8;
 use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::sys::spawn::child::{Birth, Plan, Report};
+use crate::sys::spawn::gate::{Gate, GatePlan};
 use crate::sys::spawn::{Launch, SpawnError, Step};
 
 /// The strings and descriptors of a launch in the form that the calls take.
@@ -29,10 +30,12 @@ pub(super) struct Prepared {
     umask: Option<libc::mode_t>,
     oom_score_adj: Option<CString>,
     birth: Option<Birth>,
+    /// The end of the gate's channel, the message, and how many seconds the child waits.
+    gate: Option<(RawFd, Vec<u8>, libc::c_uint)>,
 }
 
 impl Prepared {
-    pub(super) fn new(launch: &Launch) -> Result<Prepared, SpawnError> {
+    pub(super) fn new(launch: &Launch, gate: Option<&Gate>) -> Result<Prepared, SpawnError> {
         if !launch.program.is_absolute() {
             let wrong = io::Error::new(io::ErrorKind::InvalidInput, "not an absolute path");
             return Err(SpawnError::new(Step::Prepare, Some(launch.program.clone()), wrong));
@@ -46,7 +49,9 @@ impl Prepared {
         let mut moved = Vec::new();
         let mut place = |fd: &OwnedFd| out_of_the_way(fd, &mut moved);
         let stdio = [place(&launch.stdin)?, place(&launch.stdout)?, place(&launch.stderr)?];
+        let gate = gate.map(|gate| Ok((place(&gate.channel)?, gate.message.clone(), gate.seconds()))).transpose()?;
         let mut keep: Vec<RawFd> = launch.keep.iter().map(AsRawFd::as_raw_fd).collect();
+        keep.extend(gate.as_ref().map(|(channel, ..)| *channel));
         keep.sort_unstable();
         Ok(Prepared {
             argv_pointers: pointers(&argv),
@@ -60,6 +65,7 @@ impl Prepared {
             keep,
             nofile: launch.nofile.map(|limit| libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard }),
             umask: launch.umask,
+            gate,
             oom_score_adj: launch.oom_score_adj.and_then(|value| CString::new(value.to_string()).ok()),
             birth: launch.birth.as_ref().map(|birth| Birth {
                 file: birth.file.as_raw_fd(),
@@ -82,6 +88,11 @@ impl Prepared {
             umask: self.umask,
             oom_score_adj: self.oom_score_adj.as_deref(),
             birth: self.birth.as_ref(),
+            gate: self.gate.as_ref().map(|(channel, message, seconds)| GatePlan {
+                channel: *channel,
+                message,
+                seconds: *seconds,
+            }),
             report,
         }
     }

@@ -1,0 +1,33 @@
+//! TCP sockets that are shared by a group (socket(7): SO_REUSEPORT), seen from whoever keeps duplicates of them.
+//!
+//! | module | is responsible for |
+//! |---|---|
+//! | `facts` | what a socket is: address, identity, owner |
+//! | `listening` | joining a group, leaving it, the depth of the queue |
+//! | `steering` | the program that chooses the member for a new connection |
+//! | `tag` | the mark of a member that its connections inherit |
+//! | `options` | carrying options from one socket to another |
+//! | [`diag`] | what the kernel lists: listeners, half-open and open connections of a port |
+//! | `ending` | ending a quiet connection in the program's place |
+//!
+//! Which member gets what, and when a connection is quiet, is decided elsewhere.
+
+pub mod diag;
+mod ending;
+mod facts;
+mod listening;
+mod option;
+mod options;
+mod row;
+mod steering;
+mod tag;
+
+#[cfg(test)]
+mod tests;
+
+pub use ending::end_reading;
+pub use facts::{Cookie, Facts, Kind, is_listening, kind};
+pub use listening::{join, leave, queue_depth, share};
+pub(in crate::sys) use options::{copy_flags, copy_options};
+pub use steering::{Instruction, attach, detach};
+pub use tag::{Tag, read_tag, set_tag};
