@@ -106,6 +106,8 @@ pub fn rehearse(home: &Home) -> Result<(), String> {
     let boot = system::boot_id().map_err(|error| format!("cannot read the boot id: {error}"))?;
     match journal::read(&home.journal(), &boot) {
         journal::Read::Past(_) => Ok(()),
+        // No daemon has been here: there is nothing to take over.
+        journal::Read::Nothing if !home.socket().exists() => Ok(()),
         journal::Read::Nothing => Err(format!("there is no journal {}", home.journal().display())),
         journal::Read::Unusable(why) => Err(why),
     }

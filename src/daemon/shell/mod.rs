@@ -16,6 +16,7 @@ use crate::daemon::adopt::Found;
 use crate::daemon::clock::Clock;
 use crate::daemon::convert;
 use crate::daemon::engine::{Answered, Report};
+use crate::daemon::failpoint;
 use crate::daemon::keep;
 use crate::daemon::launch::{Resolved, marker};
 use crate::daemon::link::Link;
@@ -499,6 +500,9 @@ impl Shell {
 
     /// The journal knows of all ends: nothing holds on to them any more.
     pub(super) fn reap(&mut self) {
+        if !self.ended.is_empty() {
+            failpoint::here("before-reap");
+        }
         for live in self.ended.drain(..) {
             let (run, pid) = (live.run, live.process.display_pid());
             if let Err(error) = live.process.reap() {
