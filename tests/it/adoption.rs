@@ -308,3 +308,33 @@ fn a_release_that_cannot_take_over_changes_nothing() {
     assert_eq!(next.1.pid, before.1.pid);
     rsx.ok("ls").says(&["update"]);
 }
+
+#[test]
+fn an_update_mends_a_daemon_that_has_lost_its_guardian() {
+    if !requires("python3") {
+        return;
+    }
+    let rsx = Rsx::new();
+    rsx.write("lines.py", LINES);
+    rsx.ok("start lines.py --min-uptime 50 --kill-timeout 5s");
+    rsx.ok("start 'read line; exit 42' --name a --min-uptime 50 --no-autorestart");
+    let (pids, (daemon, guardian)) = (rsx.ok("pid").out, rsx.daemon());
+    guardian.kill("KILL");
+    guardian.ends();
+    rsx.ok("ls").says(&["guardian", "rsx update"]);
+    rsx.script("broken", "#!/bin/sh\nexit 3\n");
+    rsx.fails(1, "update ./broken").says(&["exit code 3"]);
+    rsx.ok(&format!("update {BINARY}")).says(&["no app noticed"]);
+    let (next, mended) = rsx.daemon();
+    // The daemon has become the guardian.
+    assert_eq!((mended.pid, next.pid == daemon.pid), (daemon.pid, false));
+    assert_eq!(rsx.ok("pid").out, pids);
+    // Inputs, ends and output are as they were.
+    rsx.ok("send a x");
+    assert_eq!(rsx.events().wait_for("a", "exited").get("status")["code"], 42);
+    next.kill("KILL");
+    rsx.ok("restart a --no-wait");
+    rsx.ok("stop all");
+    check_lines(&rsx, "lines-out.log");
+    assert_eq!(rsx.own_processes().len(), 2, "{:?}", rsx.own_processes());
+}
