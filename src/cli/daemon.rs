@@ -30,6 +30,9 @@ pub(super) fn ping(session: &mut Session) -> Result<ExitCode, Failure> {
 pub(super) fn kill(session: &mut Session) -> Result<ExitCode, Failure> {
     let Some(mut client) = session.daemon()? else {
         session.out.talk("no rsx daemon runs");
+        if let Some(left) = session.left() {
+            session.out.talk(left);
+        }
         if session.json {
             session.out.json(&Outcome::default())?;
         }

@@ -232,7 +232,9 @@ impl Engine {
                 None
             }
             Report::LastWords { run, stderr } => {
-                self.writer.journal().append(&[Record::Words { run: run.0, lines: stderr.clone() }]);
+                if !stderr.is_empty() {
+                    self.writer.journal().append(&[Record::Words { run: run.0, lines: stderr.clone() }]);
+                }
                 self.shell.on_last_words(run, stderr);
                 self.dirty = true;
                 None

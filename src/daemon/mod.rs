@@ -165,7 +165,7 @@ impl Daemon {
         let umask = system::set_umask(0o077);
         home::prepare(home)?;
         home::log_to_file(home)?;
-        let clock = Clock::start();
+        let clock = Clock::start(journal::epoch(&home.journal()));
         let nofile = limits::raise_nofile().ok();
         // Not allowed to everybody, and not needed by anybody.
         let badness = limits::lower_badness(guardian::DAEMON_BADNESS).ok().flatten();

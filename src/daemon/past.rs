@@ -82,11 +82,11 @@ pub(super) async fn recall(
         batches: still_asked.1,
         pid: &|run| shell.pid(run),
     };
-    let writer = match Writer::begin(&path, boot.clone(), &core, whole) {
+    let writer = match Writer::begin(&path, (boot.clone(), clock.epoch()), &core, whole) {
         Ok(writer) => writer,
         Err(error) if matches!(first, First::Adopt(_)) => {
             let what = std::io::Error::other(format!("it cannot be written anew: {error}"));
-            Writer::go_on(&path, boot, &what).map_err(failed)?
+            Writer::go_on(&path, (boot, clock.epoch()), &what).map_err(failed)?
         }
         Err(error) => return Err(failed(error)),
     };

@@ -23,8 +23,8 @@ use crate::daemon::engine::{Report, Request};
 use crate::daemon::store::{self, Found};
 use crate::proto::{
     self, Applied, Call, DaemonAnswer, DaemonView, HelloAnswer, Incoming, Key, LineCodec, MAX_HELLO, MAX_MESSAGE,
-    Outcome, PROTOCOL, Refusal, Saved, Updating, ViewCall, read_call, speaks, write_notification, write_refusal,
-    write_result,
+    Outcome, PROTOCOL, Refusal, Saved, Updating, ViewCall, ViewDetail, read_call, speaks, write_notification,
+    write_refusal, write_result,
 };
 use crate::supervisor::{self as core, Reply, SlotAnswer, Who};
 
@@ -261,6 +261,13 @@ impl Connection {
     }
 
     async fn view(&mut self, id: u64, call: ViewCall) -> io::Result<()> {
+        if call.detail == ViewDetail::Full {
+            // Who asks for the reason of an end gets its last words with it.
+            let mut published = self.shared.published.clone();
+            let worded = published.wait_for(|published| published.unworded == 0);
+            // Without them in time the rest is shown.
+            drop(tokio::time::timeout(TAIL_LIMIT, worded).await);
+        }
         let published = Arc::clone(&self.shared.published.borrow());
         let samples = self.shared.looker.samples(&published.runs(), SAMPLE_LIMIT).await;
         let view = published.view(call.detail, self.shared.daemon(), &self.shared.user, &samples);

@@ -71,6 +71,8 @@ pub(super) struct Shell {
     answers: HashMap<RequestId, Pending>,
     sight: Sight,
     generation: u64,
+    /// Ended runs whose last words are on their way.
+    unworded: HashSet<RunId>,
     /// Runs whose first signal has been announced and not been sent.
     asking: HashSet<RunId>,
     /// Ended runs that the journal is to know of before they are forgotten.
@@ -150,6 +152,7 @@ impl Shell {
             answers: HashMap::new(),
             sight: Sight::default(),
             generation: 0,
+            unworded: HashSet::new(),
             asking: HashSet::new(),
             ended: Vec::new(),
         }
@@ -332,6 +335,7 @@ impl Shell {
     }
 
     pub(super) fn on_last_words(&mut self, run: RunId, stderr: Vec<String>) {
+        self.unworded.remove(&run);
         if let Some(past) = self.past.get_mut(&run) {
             past.stderr = stderr;
         }
@@ -519,14 +523,13 @@ impl Shell {
         }
     }
 
-    fn ask_last_words(&self, run: RunId) {
+    fn ask_last_words(&mut self, run: RunId) {
+        self.unworded.insert(run);
         let (pump, reports) = (self.tools.pump.clone(), self.tools.reports.clone());
         tokio::spawn(async move {
             let stderr = pump.tail(run, LAST_WORDS).await;
-            if !stderr.is_empty() {
-                // The engine may have ended.
-                let _ = reports.send(Report::LastWords { run, stderr });
-            }
+            // The engine may have ended.
+            let _ = reports.send(Report::LastWords { run, stderr });
         });
     }
 }
