@@ -1,17 +1,19 @@
 //! The file that records are appended to, shared by the engine and those who make processes.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use tracing::warn;
 
-use crate::proto::Record;
+use crate::proto::{BornRecord, Record};
+use crate::sys::moment::Moment;
 use crate::sys::spawn::Birth;
 
 /// How much space is set aside at a time, so that a full disk is noticed before the journal needs it.
@@ -28,12 +30,19 @@ struct Shared {
     file: RwLock<File>,
     written: AtomicU64,
     reserved: AtomicU64,
+    /// What was written of runs that the engine has not taken in: it does not know of it when it writes anew.
+    /// Bounded by the number of slots: each has one launch in flight at most.
+    making: Mutex<BTreeMap<u64, Vec<Record>>>,
     /// Why the last append failed; until the journal has been written anew, it is not as it should be.
     trouble: Mutex<Option<String>>,
 }
 
 /// The file as it is while a process is made: nobody puts another one in its place.
-pub(crate) struct Page<'a>(RwLockReadGuard<'a, File>);
+pub(crate) struct Page<'a> {
+    journal: &'a Journal,
+    file: RwLockReadGuard<'a, File>,
+    run: u64,
+}
 
 impl Journal {
     /// Puts a new journal in the place of what is there.
@@ -65,6 +74,7 @@ impl Journal {
             file: RwLock::new(file),
             written: AtomicU64::new(written),
             reserved: AtomicU64::new(0),
+            making: Mutex::new(BTreeMap::new()),
             trouble: Mutex::new(None),
         }));
         journal.reserve(&journal.lock());
@@ -89,7 +99,9 @@ impl Journal {
     pub(crate) fn renew(&self, records: &[Record]) -> bool {
         // Somebody is making a process, which can take its time: the next change tries again.
         let Ok(mut file) = self.0.file.try_write() else { return false };
-        match write_new(&self.0.path, records) {
+        let mut whole = records.to_vec();
+        whole.extend(self.making().values().flatten().cloned());
+        match write_new(&self.0.path, &whole) {
             Ok((fresh, written)) => {
                 *file = fresh;
                 self.0.written.store(written, Ordering::Relaxed);
@@ -105,9 +117,14 @@ impl Journal {
         }
     }
 
-    /// Holds the file in its place.
-    pub(crate) fn page(&self) -> Page<'_> {
-        Page(self.lock())
+    /// Holds the file in its place, while this run is made.
+    pub(crate) fn page(&self, run: u64) -> Page<'_> {
+        Page { journal: self, file: self.lock(), run }
+    }
+
+    /// The engine knows now what became of making this run.
+    pub(crate) fn is_made(&self, run: u64) {
+        self.making().remove(&run);
     }
 
     /// Bytes so far.
@@ -156,6 +173,11 @@ impl Journal {
         *trouble = Some(what);
     }
 
+    /// Every change behind this lock is one call of the map's.
+    fn making(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Record>>> {
+        self.0.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is behind the lock is replaced whole; a panic elsewhere cannot have left it half written.
     fn lock(&self) -> RwLockReadGuard<'_, File> {
         self.0.file.read().unwrap_or_else(PoisonError::into_inner)
@@ -163,13 +185,30 @@ impl Journal {
 }
 
 impl Page<'_> {
+    /// Appends what the process will be.
+    pub(crate) fn launch(&self, launch: Record) {
+        let records = vec![launch];
+        let appended = lines(&records).and_then(|bytes| self.journal.write(&self.file, &bytes));
+        if let Err(error) = appended {
+            self.journal.complain(&error);
+        }
+        self.journal.making().insert(self.run, records);
+    }
+
+    /// The process is there, and has said so itself.
+    pub(crate) fn born(&self, pid: u32, born: Moment) {
+        let Moment { monotonic: at, boot } = born;
+        let record = Record::Born(BornRecord { run: self.run, pid, at, boot });
+        self.journal.making().entry(self.run).or_default().push(record);
+    }
+
     /// The line by which a process tells that it is there.
     ///
     /// # Errors
     ///
     /// EMFILE.
-    pub(crate) fn birth(&self, run: u64) -> io::Result<Birth> {
-        let file: OwnedFd = self.0.as_fd().try_clone_to_owned()?;
+    pub(crate) fn birth(&self) -> io::Result<Birth> {
+        let (file, run): (OwnedFd, u64) = (self.file.as_fd().try_clone_to_owned()?, self.run);
         let (pid, moment) = ("#".repeat(10), "#".repeat(20));
         let line = format!("{{\"born\":{{\"run\":{run},\"pid\":{pid},\"at\":{moment},\"boot\":{moment}}}}}\n");
         Ok(Birth { file, line: line.into_bytes() })
@@ -194,4 +233,30 @@ fn write_new(path: &Path, records: &[Record]) -> io::Result<(File, u64)> {
     file.write_all(&bytes)?;
     std::fs::rename(&fresh, path)?;
     Ok((file, u64::try_from(bytes.len()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn what_is_being_made_is_in_a_journal_that_is_written_anew_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let journal = Journal::begin(&path, &[]).unwrap();
+        let page = journal.page(7);
+        page.launch(Record::Words { run: 7, lines: vec!["its launch".into()] });
+        assert!(!journal.renew(&[]), "a process would write into a file that is gone");
+        page.born(4711, Moment { monotonic: 1, boot: 1 });
+        drop(page);
+        assert!(journal.renew(&[]));
+        assert!(text(&path).contains("its launch") && text(&path).contains("4711"), "{}", text(&path));
+        journal.is_made(7);
+        assert!(journal.renew(&[]));
+        assert_eq!(text(&path), "");
+    }
 }
