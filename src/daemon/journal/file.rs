@@ -6,9 +6,10 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use tracing::warn;
 
@@ -30,6 +31,8 @@ struct Shared {
     file: RwLock<File>,
     written: AtomicU64,
     reserved: AtomicU64,
+    /// Whether the last append may have left half a line, which the next record must not become a part of.
+    is_torn: AtomicBool,
     /// What was written of runs that the engine has not taken in: it does not know of it when it writes anew.
     /// Bounded by the number of slots: each has one launch in flight at most.
     making: Mutex<BTreeMap<u64, Vec<Record>>>,
@@ -64,6 +67,7 @@ impl Journal {
         let file = OpenOptions::new().append(true).open(path)?;
         let written = file.metadata()?.len();
         let journal = Journal::of(path, file, written);
+        journal.0.is_torn.store(true, Ordering::Relaxed);
         journal.complain(why);
         Ok(journal)
     }
@@ -74,6 +78,7 @@ impl Journal {
             file: RwLock::new(file),
             written: AtomicU64::new(written),
             reserved: AtomicU64::new(0),
+            is_torn: AtomicBool::new(false),
             making: Mutex::new(BTreeMap::new()),
             trouble: Mutex::new(None),
         }));
@@ -105,8 +110,9 @@ impl Journal {
             Ok((fresh, written)) => {
                 *file = fresh;
                 self.0.written.store(written, Ordering::Relaxed);
-                self.0.reserved.store(0, Ordering::Relaxed);
+                self.0.is_torn.store(false, Ordering::Relaxed);
                 *self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                self.reserve(&file);
                 true
             }
             Err(error) => {
@@ -144,7 +150,11 @@ impl Journal {
 
     fn write(&self, file: &File, bytes: &[u8]) -> io::Result<()> {
         let mut appending: &File = file;
-        appending.write_all(bytes)?;
+        if self.0.is_torn.load(Ordering::Relaxed) {
+            appending.write_all(b"\n")?;
+            self.0.is_torn.store(false, Ordering::Relaxed);
+        }
+        appending.write_all(bytes).inspect_err(|_| self.0.is_torn.store(true, Ordering::Relaxed))?;
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let written = self.0.written.fetch_add(length, Ordering::Relaxed).saturating_add(length);
         if written + RESERVE / 4 > self.0.reserved.load(Ordering::Relaxed) {
@@ -153,13 +163,16 @@ impl Journal {
         Ok(())
     }
 
-    /// Sets space aside behind the end. A filesystem that cannot loses nothing but the notice in time.
+    /// Sets space aside behind the end. A filesystem that cannot do that loses nothing but the notice in time; one that is
+    /// full is trouble already.
     fn reserve(&self, file: &File) {
         let written = self.written();
         let wanted = written + RESERVE;
         let (offset, length) = (i64::try_from(written), i64::try_from(RESERVE));
         if let (Ok(offset), Ok(length)) = (offset, length) {
-            let _ = fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, length);
+            if let Err(errno @ Errno::ENOSPC) = fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, length) {
+                self.complain(&errno.into());
+            }
         }
         self.0.reserved.store(wanted, Ordering::Relaxed);
     }
@@ -210,7 +223,8 @@ impl Page<'_> {
     pub(crate) fn birth(&self) -> io::Result<Birth> {
         let (file, run): (OwnedFd, u64) = (self.file.as_fd().try_clone_to_owned()?, self.run);
         let (pid, moment) = ("#".repeat(10), "#".repeat(20));
-        let line = format!("{{\"born\":{{\"run\":{run},\"pid\":{pid},\"at\":{moment},\"boot\":{moment}}}}}\n");
+        let torn = if self.journal.0.is_torn.load(Ordering::Relaxed) { "\n" } else { "" };
+        let line = format!("{torn}{{\"born\":{{\"run\":{run},\"pid\":{pid},\"at\":{moment},\"boot\":{moment}}}}}\n");
         Ok(Birth { file, line: line.into_bytes() })
     }
 }
@@ -230,8 +244,11 @@ fn write_new(path: &Path, records: &[Record]) -> io::Result<(File, u64)> {
     // What a daemon that died while writing may have left.
     let _ = std::fs::remove_file(&fresh);
     let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&fresh)?;
-    file.write_all(&bytes)?;
-    std::fs::rename(&fresh, path)?;
+    if let Err(error) = file.write_all(&bytes).and_then(|()| std::fs::rename(&fresh, path)) {
+        // On a full disk it would take the space that the journal needs itself.
+        let _ = std::fs::remove_file(&fresh);
+        return Err(error);
+    }
     Ok((file, u64::try_from(bytes.len()).unwrap_or(u64::MAX)))
 }
 
@@ -258,5 +275,20 @@ mod tests {
         journal.is_made(7);
         assert!(journal.renew(&[]));
         assert_eq!(text(&path), "");
+    }
+
+    #[test]
+    fn half_a_line_spoils_no_other_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        std::fs::write(&path, "{\"words\":{\"ru").unwrap();
+        let journal = Journal::go_on(&path, &io::ErrorKind::StorageFull.into()).unwrap();
+        let birth = String::from_utf8(journal.page(7).birth().unwrap().line).unwrap();
+        assert!(birth.starts_with("\n{"), "{birth}");
+        let record = Record::Removed { slot: 3 };
+        journal.append(&[record.clone(), record.clone()]);
+        let text = text(&path);
+        let read: Vec<_> = text.lines().filter_map(|line| serde_json::from_str::<Record>(line).ok()).collect();
+        assert_eq!(read, [record.clone(), record], "{text}");
     }
 }
