@@ -106,7 +106,15 @@ impl Journal {
         let Ok(mut file) = self.0.file.try_write() else { return false };
         let mut whole = records.to_vec();
         whole.extend(self.making().values().flatten().cloned());
-        match write_new(&self.0.path, &whole) {
+        let mut written = write_new(&self.0.path, &whole);
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+            // What is set aside behind the end of the old one is there for this.
+            written = file.metadata().and_then(|meta| file.set_len(meta.len())).and_then(|()| {
+                self.0.reserved.store(0, Ordering::Relaxed);
+                write_new(&self.0.path, &whole)
+            });
+        }
+        match written {
             Ok((fresh, written)) => {
                 *file = fresh;
                 self.0.written.store(written, Ordering::Relaxed);
