@@ -177,10 +177,10 @@ impl Journal {
         let written = self.written();
         let wanted = written + RESERVE;
         let (offset, length) = (i64::try_from(written), i64::try_from(RESERVE));
-        if let (Ok(offset), Ok(length)) = (offset, length) {
-            if let Err(errno @ Errno::ENOSPC) = fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, length) {
-                self.complain(&errno.into());
-            }
+        if let (Ok(offset), Ok(length)) = (offset, length)
+            && let Err(errno @ Errno::ENOSPC) = fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, length)
+        {
+            self.complain(&errno.into());
         }
         self.0.reserved.store(wanted, Ordering::Relaxed);
     }
