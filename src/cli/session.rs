@@ -120,6 +120,16 @@ impl Session {
         is_of_today.then_some("the last one was killed, and its apps may still run: `rsx resurrect` takes them over")
     }
 
+    /// The daemon, for a verb that changes something: if one runs, or was killed together with its guardian.
+    pub(super) fn daemon_to_act(&self) -> Result<Option<Client>, Failure> {
+        Ok(Client::connect_or_take_over(&self.home()?, self.verb)?)
+    }
+
+    /// The same, for a verb that is nothing without one.
+    pub(super) fn daemon_to_act_or_fail(&self) -> Result<Client, Failure> {
+        self.daemon_to_act()?.ok_or_else(no_daemon)
+    }
+
     /// The daemon, started if none runs.
     pub(super) fn daemon_or_start(&self) -> Result<Client, Failure> {
         Ok(Client::connect_or_start(&self.home()?, self.verb)?)

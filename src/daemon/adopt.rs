@@ -82,9 +82,10 @@ pub(super) fn adopt(
     shell.recall(places.values().cloned().collect(), ended);
     for (run, kept) in &mut kept {
         for (stream, pipe) in kept.pipes.drain(..) {
-            match places.get(run) {
+            match places.get(run).filter(|_| past.born.contains_key(run)) {
                 Some(place) => shell.read_on(source(place, stream, pipe), place),
-                // Nobody knows where it goes.
+                // Nobody knows where it goes, or nobody has ever written: then the run is made now, and leaves a pipe of
+                // its own under this name, which the end of the old one must not take away.
                 None => forget(link, &keep::name(*run, keep::stream(stream))),
             }
         }

@@ -210,8 +210,14 @@ impl Engine {
     fn take(&mut self, report: Report) {
         let event = match report {
             Report::Asked(request) => self.on_asked(*request),
-            Report::Spawned(spawned) => Some(self.shell.on_spawned(*spawned)),
-            Report::SpawnFailed { run, why, lasting } => Some(Event::SpawnFailed { run, why, lasting }),
+            Report::Spawned(spawned) => {
+                self.writer.journal().is_made(spawned.run.0);
+                Some(self.shell.on_spawned(*spawned))
+            }
+            Report::SpawnFailed { run, why, lasting } => {
+                self.writer.journal().is_made(run.0);
+                Some(Event::SpawnFailed { run, why, lasting })
+            }
             Report::Ready { run, by } => Some(Event::Ready { run, by }),
             Report::Ended { run } => self.shell.on_ended(run),
             Report::HandOver(guardian) => {

@@ -195,13 +195,15 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
             birth: None,
         };
         leave_with_guardian(ground, run, &stdin, &sources, notify.as_ref().map(|(socket, _)| socket));
-        ground.journal.append(&[Record::Launch(Box::new(keep::launch(&place)))]);
+        let page = ground.journal.page(run.0);
+        page.launch(Record::Launch(Box::new(keep::launch(&place))));
         failpoint::here("before-clone");
-        let page = ground.journal.page();
-        launch.birth = page.birth(run.0).ok();
-        let process = spawn::spawn(&launch).map_err(Failed::Spawn);
+        launch.birth = page.birth().ok();
+        let process = spawn::spawn(&launch).map_err(Failed::Spawn)?;
         failpoint::here("after-clone");
-        process
+        let born = Moment::now();
+        page.born(process.display_pid(), born);
+        Ok((process, born))
     });
     if made.is_err() {
         if let Some(link) = &ground.link {
@@ -213,8 +215,8 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
             let _ = std::fs::remove_file(path);
         }
     }
-    let process = Arc::new(made?);
-    let born = Moment::now();
+    let (process, born) = made?;
+    let process = Arc::new(process);
     if let Some((draft, path)) = draft
         && let Err(error) = draft.publish(process.display_pid())
     {

@@ -128,6 +128,24 @@ fn an_end_that_the_daemon_has_missed_is_seen_as_it_was() {
 }
 
 #[test]
+fn what_lives_on_without_guardian_and_daemon_can_be_named_to_the_next_verb() {
+    let rsx = Rsx::new();
+    rsx.ok("start 'sleep 1000' --name a --min-uptime 50");
+    for verb in ["start a", "send a hello", "stop a", "kill"] {
+        let (daemon, guardian) = rsx.daemon();
+        let apps: Vec<Watched> = rsx.processes().iter().map(|found| Watched::new(found.pid)).collect();
+        guardian.kill("KILL");
+        daemon.kill("KILL");
+        guardian.ends();
+        daemon.ends();
+        assert!(apps.iter().all(Watched::lives));
+        let done = rsx.run(verb);
+        assert!(!done.err.contains("no rsx daemon runs"), "`{verb}`: {}", done.err);
+        assert_eq!(rsx.processes().len(), usize::from(verb.starts_with('s') && verb != "stop a"), "{verb}");
+    }
+}
+
+#[test]
 fn restarts_backoff_and_history_live_on() {
     let rsx = Rsx::new();
     rsx.fails(5, "start 'echo reason >&2; exit 3' --name a --restart-delay 1h --retry-after off --min-uptime 50");

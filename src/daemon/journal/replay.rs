@@ -99,6 +99,10 @@ fn try_read(path: &Path, boot: &str) -> io::Result<Read> {
         if lines.read_until(b'\n', &mut line)? == 0 {
             break;
         }
+        if line == b"\n" {
+            // It ends one that was torn.
+            continue;
+        }
         match serde_json::from_slice(&line) {
             Ok(record) => replay.take(record),
             Err(error) => {
