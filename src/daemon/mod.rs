@@ -64,7 +64,7 @@ use crate::daemon::spawner::Ground;
 use crate::daemon::store::Store;
 use crate::guardian;
 use crate::paths::Home;
-use crate::proto::{DaemonView, EventKind, UPDATE_FAILED};
+use crate::proto::{DaemonView, EventKind, Key, UPDATE_FAILED};
 use crate::supervisor::{Ask, Who};
 use crate::sys::{fds, limits, memory, peer, system};
 
@@ -351,7 +351,8 @@ impl Taken {
         let _ = reports.send(Report::Asked(Box::new(Request {
             who,
             ask: Ask::Shutdown,
-            key: None,
+            // Known by name like any other wish: a successor leaves, too.
+            key: Some(Key::from_bytes([0; 16])),
             answer,
             progress: None,
         })));

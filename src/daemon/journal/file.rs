@@ -175,8 +175,10 @@ impl Journal {
     /// full is trouble already.
     fn reserve(&self, file: &File) {
         let written = self.written();
-        let wanted = written + RESERVE;
-        let (offset, length) = (i64::try_from(written), i64::try_from(RESERVE));
+        // As much as it takes to write it anew, too.
+        let more = RESERVE.saturating_add(written);
+        let wanted = written.saturating_add(more);
+        let (offset, length) = (i64::try_from(written), i64::try_from(more));
         if let (Ok(offset), Ok(length)) = (offset, length)
             && let Err(errno @ Errno::ENOSPC) = fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, length)
         {

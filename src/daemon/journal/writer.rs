@@ -9,7 +9,7 @@ use crate::daemon::journal::file::Journal;
 use crate::daemon::journal::state;
 use crate::proto::{AppRecord, AskedRecord, BatchRecord, Event, Head, JOURNAL_VERSION, Next, Record};
 use crate::spec::Env;
-use crate::supervisor::{AppId, Counters, Definition, Reply, RequestId, RunId, Slot, SlotId, Supervisor};
+use crate::supervisor::{AppId, Counters, Definition, RequestId, RunId, Slot, SlotId, Supervisor};
 
 /// A journal is written anew when it has grown by this much, in bytes, and to twice what it was.
 const GROWTH: u64 = 1 << 20;
@@ -17,8 +17,8 @@ const GROWTH: u64 = 1 << 20;
 /// One turn of the engine, as far as its successor is concerned.
 pub(crate) struct Turn<'a> {
     pub(crate) events: Vec<Arc<Event>>,
-    /// The client's name for the request that was taken in, if it has one, and the answer, if that is there already.
-    pub(crate) asked: Option<(&'a str, RequestId, Option<&'a Reply>)>,
+    /// The client's name for the request that was taken in, if it has one.
+    pub(crate) asked: Option<(&'a str, RequestId)>,
     pub(crate) pid: &'a dyn Fn(RunId) -> u32,
     /// The clients' names for requests.
     pub(crate) key: &'a dyn Fn(RequestId) -> Option<&'a str>,
@@ -119,10 +119,9 @@ impl Writer {
             self.known.batches.clone_from(&batches);
             records.push(Record::Batches(batches));
         }
-        if let Some((key, request, reply)) = turn.asked {
+        if let Some((key, request)) = turn.asked {
             let waiting = core.waiter(request).map(|waiter| state::waiting(key, waiter));
-            let asked = waiting.or_else(|| state::answered(key, reply?));
-            records.extend(asked.map(|asked| Record::Asked(Box::new(asked))));
+            records.extend(waiting.map(|asked| Record::Asked(Box::new(asked))));
         }
         records.extend(turn.events.into_iter().map(Record::Event));
         self.journal.append(&records);

@@ -199,6 +199,23 @@ impl Shell {
         }
     }
 
+    /// Adopted runs that had ended before anybody held them, and how many others there are.
+    pub(super) fn unheld(&self) -> (Vec<RunId>, usize) {
+        let gone: Vec<RunId> = self
+            .runs
+            .values()
+            .filter(|live| live.process.was_gone() && live.end == End::NotYet)
+            .map(|live| live.run)
+            .collect();
+        let live = self.runs.len() - gone.len();
+        (gone, live)
+    }
+
+    /// A signal that an earlier daemon was to send is sent now.
+    pub(super) fn will_ask(&mut self, run: RunId) {
+        self.asking.insert(run);
+    }
+
     /// What is remembered of runs, and of the launches of slots and of open pipes.
     pub(super) fn recall(&mut self, places: Vec<Arc<Place>>, ended: impl Iterator<Item = (RunId, u32, Vec<String>)>) {
         for place in places {
@@ -270,6 +287,11 @@ impl Shell {
         let live = self.runs.get(&run).filter(|live| live.end == End::NotYet)?;
         if let Ok(Some(status)) = live.process.try_status() {
             return self.end(run, status);
+        }
+        if live.process.is_unreaped() {
+            // Its parent stands still, and will tell.
+            watch::told_or_lost(run, self.tools.reports.clone());
+            return None;
         }
         warn!(run = run.0, pid = live.process.display_pid(), "nobody knows how the process ended");
         self.end(run, LOST)
