@@ -197,7 +197,7 @@ impl Keeper {
             }
             let Some(message) = self.receive()? else { continue };
             match Reply::parse(&message.bytes) {
-                Some(Reply::Have(name)) => taken.extend(message.fds.into_iter().map(|fd| (name.to_owned(), fd))),
+                Some(Reply::Have(names)) => taken.extend(names.lines().map(str::to_owned).zip(message.fds)),
                 Some(Reply::End(_)) => return Ok(taken),
                 Some(reply) => self.note(reply),
                 None => {}

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::guardian::ends::Ends;
 use crate::guardian::wire::{Reply, Request};
-use crate::sys::fds::{Blocking, Channel, Message};
+use crate::sys::fds::{Blocking, Channel, MAX_BYTES, MAX_FDS, Message};
 
 /// So many messages are carried out before signals are looked at again.
 const BATCH: usize = 64;
@@ -170,13 +170,23 @@ impl Connection {
         let after = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut latest = None;
         let mut is_stuck = false;
-        for (name, fd) in store.0.range::<str, _>((after, Bound::Unbounded)) {
-            is_stuck = !sent(&self.channel, Reply::Have(name), &[fd.as_fd()]);
-            if is_stuck {
-                break;
+        let mut rest = store.0.range::<str, _>((after, Bound::Unbounded)).peekable();
+        while !is_stuck && rest.peek().is_some() {
+            // As many as one message takes: a thousand runs have five thousand descriptors.
+            let (mut names, mut fds, mut last_name) = (String::new(), Vec::new(), None);
+            while let Some((name, fd)) = rest.next_if(|(name, _)| has_room(&names, name, fds.len())) {
+                if !names.is_empty() {
+                    names.push('\n');
+                }
+                names.push_str(name);
+                fds.push(fd.as_fd());
+                last_name = Some(name);
             }
-            *count += 1;
-            latest = Some(name);
+            is_stuck = !sent(&self.channel, Reply::Have(&names), &fds);
+            if !is_stuck {
+                *count += fds.len();
+                latest = last_name;
+            }
         }
         if let Some(name) = latest {
             *last = Some(name.clone());
@@ -194,6 +204,11 @@ impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.channel.as_fd()
     }
+}
+
+/// Whether one message takes this one, too; always, when it is the first.
+fn has_room(names: &str, name: &str, fds: usize) -> bool {
+    fds < MAX_FDS && "have ".len() + names.len() + 1 + name.len() <= MAX_BYTES
 }
 
 /// Whether it went out. If not, the daemon has to read first, or is gone, which is found out by reading.

@@ -51,7 +51,7 @@ pub(super) enum Request<'a> {
 /// What a guardian says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reply<'a> {
-    /// Here is what has this name.
+    /// Here is what has these names, a line each.
     Have(&'a str),
     /// That were all; so many.
     End(usize),
@@ -121,7 +121,7 @@ impl<'a> Reply<'a> {
     /// Reads a message; none if this version does not know it.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Reply<'a>> {
         match std::str::from_utf8(bytes).ok()?.split_once(' ')? {
-            ("have", name) if is_name(name) => Some(Reply::Have(name)),
+            ("have", names) if names.lines().all(is_name) => Some(Reply::Have(names)),
             ("end", count) => count.parse().ok().map(Reply::End),
             ("done", count) => count.parse().ok().map(Reply::Done),
             ("ended", end) => ended(end),
