@@ -43,6 +43,8 @@ pub(super) enum Report {
     SpawnFailed { run: RunId, why: String, lasting: Lasting },
     /// A run is ready.
     Ready { run: RunId, by: ReadyBy },
+    /// A run has no connections any more, or its time for that is over.
+    Drained { run: RunId },
     /// A main process is a zombie.
     Ended { run: RunId },
     /// The guardian tells how a process ended that an earlier daemon has started.
@@ -212,6 +214,10 @@ impl Engine {
             Report::Spawned(spawned) => Some(self.shell.on_spawned(*spawned)),
             Report::SpawnFailed { run, why, lasting } => Some(Event::SpawnFailed { run, why, lasting }),
             Report::Ready { run, by } => Some(Event::Ready { run, by }),
+            Report::Drained { run } => {
+                debug!(run = run.0, "drained");
+                None
+            }
             Report::Ended { run } => self.shell.on_ended(run),
             Report::HandOver => {
                 self.leaving = Leaving::HandOver;

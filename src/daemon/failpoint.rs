@@ -17,6 +17,10 @@ pub const PLACES: &[&str] = &[
     "before-reap",
     "before-publish",
     "adopting",
+    "gate",
+    "call-taken",
+    "call-decided",
+    "call-answered",
 ];
 
 /// Dies here if a test wants it.

@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 
 use crate::daemon::adopt::Found;
 use crate::daemon::clock::Clock;
+use crate::daemon::cluster::Sockets;
 use crate::daemon::convert;
 use crate::daemon::engine::{Answered, Report};
 use crate::daemon::keep;
@@ -52,6 +53,7 @@ pub(super) struct Tools {
     pub(super) events: Arc<Events>,
     pub(super) link: Option<Link>,
     pub(super) store: Store,
+    pub(super) sockets: Sockets,
     pub(super) logs: PathBuf,
 }
 
@@ -350,7 +352,7 @@ impl Shell {
             Resolve::Fresh => None,
             Resolve::Keep => self.places.get(&slot).map(|place| Arc::clone(&place.resolved)),
         };
-        let job = Job { run, slot, instance, definition, resolved };
+        let job = Job { run, slot, instance, definition, resolved, capture: None };
         if self.tools.spawner.send(Task::Make(job)).is_err() {
             let why = "the spawner thread has ended".to_owned();
             let report = Report::SpawnFailed { run, why, lasting: crate::supervisor::Lasting::Permanent };
