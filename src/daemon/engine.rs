@@ -1,5 +1,6 @@
 //! The engine: one event in, the core decides, effects out, readers get the new view. It never awaits an effect.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,8 +50,8 @@ pub(super) enum Report {
     Ended { run: RunId },
     /// The guardian tells how a process ended that an earlier daemon has started.
     Told(guardian::Ended),
-    /// Another binary takes over from here.
-    HandOver,
+    /// Another binary takes over from here; it becomes the guardian, too, where there is none.
+    HandOver(Option<PathBuf>),
     /// Nobody has told how such a process ended.
     Lost { run: RunId },
     /// Nothing of a tree is left.
@@ -103,14 +104,14 @@ pub(super) struct Engine {
 }
 
 /// Whether the daemon leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Leaving {
     /// It does not.
     Not,
     /// All apps are stopped.
     Stopped,
-    /// All apps go on.
-    HandOver,
+    /// All apps go on, under the guardian's next daemon or a guardian that this process becomes.
+    HandOver(Option<PathBuf>),
 }
 
 /// What an engine begins with.
@@ -194,7 +195,7 @@ impl Engine {
             }
         }
         self.shell.tell_announced();
-        if self.leaving == Leaving::HandOver {
+        if matches!(self.leaving, Leaving::HandOver(_)) {
             // As if it was killed: what its successor needs is there at any moment.
             return (self.shell, self.leaving);
         }
@@ -219,8 +220,8 @@ impl Engine {
                 None
             }
             Report::Ended { run } => self.shell.on_ended(run),
-            Report::HandOver => {
-                self.leaving = Leaving::HandOver;
+            Report::HandOver(guardian) => {
+                self.leaving = Leaving::HandOver(guardian);
                 None
             }
             Report::Told(ended) => self.shell.on_told(&ended),

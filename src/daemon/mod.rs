@@ -26,6 +26,7 @@ mod keys;
 mod launch;
 mod link;
 mod looker;
+mod mend;
 mod past;
 mod pid_file;
 mod predecessor;
@@ -41,6 +42,7 @@ mod watch;
 
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,14 +86,22 @@ const REOPEN: Duration = Duration::from_secs(10);
 pub fn run(home: &Home) -> u8 {
     let ready = fds::take_inherited(guardian::READY_FD).map(File::from);
     // Held for life: as long as either of guardian and daemon lives, the home is taken.
-    let _lock = fds::take_inherited(guardian::LOCK_FD);
+    let lock = fds::take_inherited(guardian::LOCK_FD);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build();
     let lived = match runtime {
         Ok(runtime) => runtime.block_on(async { Daemon::born(home, ready).await?.live().await }),
         Err(source) => Err(BirthError::Runtime(source)),
     };
     match lived {
-        Ok(code) => code,
+        Ok(End::Code(code)) => code,
+        Ok(End::Guardian(exe, before, store)) => match lock {
+            // Comes back only when it has failed; then nothing is lost but this daemon: the next verb finds the journal.
+            Some(lock) => {
+                error!("cannot become the guardian: {}", guardian::execute_as_guardian(&exe, &lock, before, store));
+                1
+            }
+            None => 1,
+        },
         // A first daemon has told its client why; trying again would say the same. A later one has apps to come back to.
         Err(_) if restarts() == 0 => guardian::HOPELESS,
         Err(_) => 1,
@@ -108,9 +118,19 @@ pub fn rehearse(home: &Home) -> Result<(), String> {
     let boot = system::boot_id().map_err(|error| format!("cannot read the boot id: {error}"))?;
     match journal::read(&home.journal(), &boot) {
         journal::Read::Past(_) => Ok(()),
+        // No daemon has been here: there is nothing to take over.
+        journal::Read::Nothing if !home.socket().exists() => Ok(()),
         journal::Read::Nothing => Err(format!("there is no journal {}", home.journal().display())),
         journal::Read::Unusable(why) => Err(why),
     }
+}
+
+/// How a daemon ends.
+enum End {
+    /// With this exit code.
+    Code(u8),
+    /// As a guardian, of this binary and with these descriptors.
+    Guardian(PathBuf, guardian::Before, Vec<(String, OwnedFd)>),
 }
 
 struct Daemon {
@@ -124,6 +144,7 @@ struct Daemon {
     link: Option<Link>,
     pump: Pump,
     taken: Taken,
+    before: guardian::Before,
 }
 
 impl Daemon {
@@ -150,6 +171,7 @@ impl Daemon {
         let nofile = limits::raise_nofile().ok();
         // Not allowed to everybody, and not needed by anybody.
         let badness = limits::lower_badness(guardian::DAEMON_BADNESS).ok().flatten();
+        let before = guardian::Before { nofile, umask, badness };
         let restarts = restarts();
         // Every sender is a task or thread of this process; `server` and `watch` say what bounds each.
         let (reports, inbox) = mpsc::unbounded_channel();
@@ -239,25 +261,33 @@ impl Daemon {
         // Nobody is served before the engine runs and has published what there is.
         tokio::spawn(server::serve(listener, shared));
         let engine = Engine::new(Beginning { core, shell, writer, keys }, clock, inbox, publisher);
-        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, first, link, pump, taken })
+        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, first, link, pump, taken, before })
     }
 
-    async fn live(self) -> Result<u8, BirthError> {
-        let Daemon { engine, reports, events, clock, home, restarts, first, link, pump, taken } = self;
+    async fn live(self) -> Result<End, BirthError> {
+        let Daemon { engine, reports, events, clock, home, restarts, first, link, pump, taken, before } = self;
         if let Some(link) = link {
             link.ready();
         }
         let pid = std::process::id();
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
-        tokio::spawn(taken.leave(reports, pump));
+        tokio::spawn(taken.leave(reports, pump.clone()));
         if let Err(error) = memory::let_go_of_code() {
             warn!("cannot give back the memory of the start: {error}");
         }
         let (shell, leaving) = engine.run(first).await;
-        if leaving == Leaving::HandOver {
-            info!("another binary takes over");
-            return Ok(guardian::HANDOVER);
+        match leaving {
+            Leaving::HandOver(None) => {
+                info!("another binary takes over");
+                return Ok(End::Code(guardian::HANDOVER));
+            }
+            Leaving::HandOver(Some(exe)) => {
+                info!("another binary takes over, and is the guardian that was lost");
+                let store = mend::descriptors(&shell, &pump).await;
+                return Ok(End::Guardian(exe, before, store));
+            }
+            Leaving::Not | Leaving::Stopped => {}
         }
         // Nobody may find a socket that nobody answers.
         if let Err(error) = std::fs::remove_file(home.socket()) {
@@ -267,7 +297,7 @@ impl Daemon {
         tools.pump.finish(LAST_LOGS).await;
         tools.store.finish(LAST_LOGS).await;
         info!("the daemon leaves");
-        Ok(0)
+        Ok(End::Code(0))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tasks that wait for one thing of one run and report it: its end, the end of its tree, its notifications.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,6 +123,13 @@ fn look(main: Trace, mark: &str, (reaper, adopted): (Reaper, &Adopted), kills: b
 pub(super) struct Notify {
     task: tokio::task::AbortHandle,
     path: PathBuf,
+    socket: Arc<UnixDatagram>,
+}
+
+impl AsFd for Notify {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
 }
 
 impl Drop for Notify {
@@ -140,12 +148,13 @@ pub(super) fn notify(
     reports: mpsc::UnboundedSender<Report>,
 ) -> Option<Notify> {
     let socket = match UnixDatagram::from_std(socket) {
-        Ok(socket) => socket,
+        Ok(socket) => Arc::new(socket),
         Err(error) => {
             warn!(run = run.0, "cannot listen for notifications: {error}");
             return None;
         }
     };
+    let kept = Arc::clone(&socket);
     let task = tokio::spawn(async move {
         let mut told = false;
         while socket.readable().await.is_ok() {
@@ -162,7 +171,7 @@ pub(super) fn notify(
             }
         }
     });
-    Some(Notify { task: task.abort_handle(), path })
+    Some(Notify { task: task.abort_handle(), path, socket: kept })
 }
 
 /// Whether the next datagram, if there is one, has a line READY=1. The buffer is none of the task's own: a thousand of

@@ -5,11 +5,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
+use crate::guardian::Before;
 use crate::guardian::binary::{Binary, Route};
 use crate::guardian::moment::Moment;
 use crate::guardian::policy::Next;
+use crate::guardian::policy::Policy;
 use crate::guardian::state::{self, Leaving};
-use crate::guardian::store::UNDER_WAY;
+use crate::guardian::store::{Kept, UNDER_WAY};
 use crate::guardian::update::{Candidate, LEAVING, REHEARSAL, Rehearsal, Said, TRIAL, Update, one_line};
 use crate::guardian::watch::{Phase, REHEARSAL_ERROR, REHEARSAL_OUT, Running, Watch};
 use crate::guardian::wire::Reply;
@@ -186,8 +188,7 @@ impl Watch {
             lock: self.seat.lock.as_fd(),
             before: self.seat.before,
             policy: self.policy,
-            process,
-            connection,
+            daemon: Some((process, connection)),
             kept: &self.kept,
         };
         let error = execute(&self.binary, &leaving);
@@ -220,6 +221,21 @@ impl Watch {
             self.complain(&format!("{what}: {error}"));
         }
     }
+}
+
+/// Executes this binary as a guardian in the place of this process: a daemon that has lost its own. What it has started
+/// stays its child, `store` is what it holds, and the next daemon goes on with both. Returns only when it has failed.
+pub fn execute_as_guardian(exe: &Path, lock: &OwnedFd, before: Before, store: Vec<(String, OwnedFd)>) -> io::Error {
+    if let Err(error) = system::become_subreaper() {
+        return error;
+    }
+    let mut kept = Kept::new();
+    for (name, fd) in store {
+        kept.store.put(&name, fd);
+    }
+    let policy = Policy { was_ready: true, ended: 1, ..Policy::new() };
+    let leaving = Leaving { lock: lock.as_fd(), before, policy, daemon: None, kept: &kept };
+    execute(&Binary::own(exe), &leaving)
 }
 
 /// Returns only when it has failed, with everything as it was.

@@ -82,8 +82,9 @@ use self::binary::Binary;
 use self::state::Arrived;
 use self::watch::Watch;
 
+pub use self::handover::execute_as_guardian;
 pub use self::keeper::{Ended, Keeper, Verdict};
-pub use self::update::rehearsed_line;
+pub use self::update::{rehearsed_line, version_of};
 
 /// Holds the number of the daemon's end of the connection to its guardian.
 pub const GUARDIAN_FD: &str = "RSX_GUARDIAN_FD";
@@ -157,11 +158,12 @@ fn go_on(home: &Home, exe: &Path, state: &OwnedFd) -> u8 {
 
 fn arrive(home: &Home, state: &OwnedFd) -> io::Result<(Seat, watch::Going)> {
     let text = String::from_utf8(read_memory_file(state, MAX_STATE)?).map_err(io::Error::other)?;
-    let Arrived { lock, before, policy, process, connection, kept } = Arrived::read(&text, take_inherited_number)?;
+    let Arrived { lock, before, policy, daemon, kept } = Arrived::read(&text, take_inherited_number)?;
     let lock = LockFile::from_fd(lock, &home.lock());
+    lock.write_text(&format!("{}\n", std::process::id()))?;
     let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let seat = Seat { lock, signals: block_signals()?, stderr, before };
-    Ok((seat, watch::Going { policy, process, connection, kept }))
+    Ok((seat, watch::Going { policy, daemon, kept }))
 }
 
 /// Everything that the guardian has before its first daemon.
@@ -173,12 +175,15 @@ struct Seat {
     before: Before,
 }
 
-/// What the guardian changes of itself.
+/// What guardian and daemon change of themselves, as it was before.
 #[derive(Clone, Copy, Debug)]
-struct Before {
-    nofile: Option<RLimit>,
-    umask: u32,
-    badness: Option<i16>,
+pub struct Before {
+    /// The limit of descriptors, where that was changed.
+    pub nofile: Option<RLimit>,
+    /// The file mode mask.
+    pub umask: u32,
+    /// The badness, where that was changed.
+    pub badness: Option<i16>,
 }
 
 /// Becomes a guardian; none if there is one. An error names the file that it was about.

@@ -12,7 +12,7 @@
 //! pause MILLIS
 //! restarted MOMENT
 //! stopping
-//! daemon PID PIDFD
+//! daemon PID PIDFD               these two only where a daemon runs
 //! connection FD DONE TOLD
 //! watched present|former PID BORN alive|STATUS AT
 //! loose PID STATUS AT
@@ -54,8 +54,8 @@ pub(super) struct Leaving<'a> {
     pub(super) lock: BorrowedFd<'a>,
     pub(super) before: Before,
     pub(super) policy: Policy,
-    pub(super) process: &'a Process,
-    pub(super) connection: &'a Connection,
+    /// None of a daemon that becomes a guardian: the next one is to be started.
+    pub(super) daemon: Option<(&'a Process, &'a Connection)>,
     pub(super) kept: &'a Kept,
 }
 
@@ -65,16 +65,15 @@ pub(super) struct Arrived {
     pub(super) lock: OwnedFd,
     pub(super) before: Before,
     pub(super) policy: Policy,
-    pub(super) process: Process,
-    pub(super) connection: Connection,
+    pub(super) daemon: Option<(Process, Connection)>,
     pub(super) kept: Kept,
 }
 
 impl Leaving<'_> {
     /// The descriptors that have to stay open.
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let own = [self.lock, self.process.as_fd(), self.connection.as_fd()];
-        own.into_iter().chain(self.kept.store.iter().map(|(_, fd)| fd.as_fd()))
+        let daemon = self.daemon.into_iter().flat_map(|(process, connection)| [process.as_fd(), connection.as_fd()]);
+        [self.lock].into_iter().chain(daemon).chain(self.kept.store.iter().map(|(_, fd)| fd.as_fd()))
     }
 
     pub(super) fn to_text(&self) -> String {
@@ -99,9 +98,11 @@ impl Leaving<'_> {
         if self.policy.is_stopping {
             line(format_args!("stopping"));
         }
-        line(format_args!("daemon {} {}", self.process.display_pid(), self.process.as_raw_fd()));
-        let (done, told) = self.connection.counts();
-        line(format_args!("connection {} {done} {told}", self.connection.as_fd().as_raw_fd()));
+        if let Some((process, connection)) = self.daemon {
+            line(format_args!("daemon {} {}", process.display_pid(), process.as_raw_fd()));
+            let (done, told) = connection.counts();
+            line(format_args!("connection {} {done} {told}", connection.as_fd().as_raw_fd()));
+        }
         for (run, Watched { end, asker }) in self.kept.ends.watched() {
             let asker = match asker {
                 Asker::Present => "present",
@@ -226,8 +227,12 @@ impl<T: FnMut(RawFd) -> Option<OwnedFd>> Parts<T> {
             lock: self.lock.ok_or_else(|| wrong("the lock"))?,
             before: self.before,
             policy: self.policy,
-            process: self.process.ok_or_else(|| wrong("the daemon"))?,
-            connection: self.connection.ok_or_else(|| wrong("the connection"))?,
+            daemon: match (self.process, self.connection) {
+                (Some(process), Some(connection)) => Some((process, connection)),
+                (None, None) => None,
+                (None, Some(_)) => return Err(wrong("the daemon")),
+                (Some(_), None) => return Err(wrong("the connection")),
+            },
             kept: self.kept,
         })
     }
@@ -292,8 +297,9 @@ end
             is_stopping: true,
         };
         assert_eq!(arrived.policy, policy);
-        assert_eq!(arrived.process.display_pid(), 4711);
-        assert_eq!(arrived.connection.counts(), (12, 10));
+        let (process, connection) = arrived.daemon.unwrap();
+        assert_eq!(process.display_pid(), 4711);
+        assert_eq!(connection.counts(), (12, 10));
         let names: Vec<&str> = arrived.kept.store.iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["log/window", "run/1/out"]);
         let watched: Vec<_> = arrived.kept.ends.watched().collect();
@@ -314,8 +320,7 @@ end
             lock: arrived.lock.as_fd(),
             before: arrived.before,
             policy: arrived.policy,
-            process: &arrived.process,
-            connection: &arrived.connection,
+            daemon: arrived.daemon.as_ref().map(|(process, connection)| (process, connection)),
             kept: &arrived.kept,
         };
         let without_numbers = |text: &str| -> Vec<String> {
@@ -330,6 +335,14 @@ end
         };
         assert_eq!(without_numbers(&leaving.to_text()), without_numbers(FIRST));
         assert_eq!(leaving.fds().count(), 5);
+    }
+
+    #[test]
+    fn a_daemon_that_becomes_a_guardian_has_none() {
+        let text = FIRST.replace("daemon 4711 6\n", "").replace("connection 7 12 10\n", "");
+        let (arrived, numbers) = read(&text);
+        assert!(arrived.unwrap().daemon.is_none());
+        assert_eq!(numbers, [5, 8, 9]);
     }
 
     #[test]

@@ -100,6 +100,15 @@ pub fn rehearsed_line() -> String {
     format!("rehearsed {} guardian-state {} {}", env!("CARGO_PKG_VERSION"), states.start(), states.end())
 }
 
+/// The version of a binary whose rehearsal has printed this and ended well; why it cannot take over otherwise.
+///
+/// # Errors
+///
+/// As a sentence fragment for the user.
+pub fn version_of(status: ExitStatus, out: &[u8], error: &[u8]) -> Result<String, String> {
+    judge(status, out, error).map(|rehearsed| rehearsed.version)
+}
+
 impl Update {
     /// Leaves none.
     pub(super) fn take(&mut self) -> Update {

@@ -44,8 +44,7 @@ pub(super) struct Watch {
 /// What another guardian leaves to this one.
 pub(super) struct Going {
     pub(super) policy: Policy,
-    pub(super) process: Process,
-    pub(super) connection: Connection,
+    pub(super) daemon: Option<(Process, Connection)>,
     pub(super) kept: Kept,
 }
 
@@ -85,10 +84,15 @@ impl Watch {
         }
     }
 
-    /// Takes over a daemon that is ready.
+    /// Takes over a daemon that is ready, or starts the next one.
     pub(super) fn go_on(seat: Seat, binary: Binary, going: Going) -> Watch {
-        let Going { policy, process, connection, kept } = going;
-        let phase = Phase::Running(Running { process, connection: Some(connection), is_ready: true });
+        let Going { policy, daemon, kept } = going;
+        let phase = match daemon {
+            Some((process, connection)) => {
+                Phase::Running(Running { process, connection: Some(connection), is_ready: true })
+            }
+            None => Phase::Between { until: Moment::now(), last: None },
+        };
         Watch { kept, policy, phase, ..Watch::new(seat, binary, Ready(None)) }
     }
 

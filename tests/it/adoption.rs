@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Rsx, Watched, requires};
+use crate::harness::{BINARY, Rsx, Watched, requires};
 
 /// Writes numbered lines until it is asked to end; then one last line.
 const LINES: &str = "
@@ -190,4 +190,151 @@ fn a_daemon_that_was_replaced_writes_to_the_inputs_that_its_predecessor_held() {
     rsx.daemon().0.kill("KILL");
     rsx.ok("send 0 hello");
     rsx.wait_for_text(&rsx.log("a-out.log"), |text| text == "got hello\n");
+}
+
+/// A copy of the binary that calls itself another release.
+#[track_caller]
+fn release(rsx: &Rsx, name: &str, version: &str) -> String {
+    let own = env!("CARGO_PKG_VERSION").as_bytes();
+    assert_eq!(own.len(), version.len(), "the release is replaced in place");
+    let mut bytes = std::fs::read(BINARY).unwrap();
+    let mut at = 0;
+    while let Some(found) = memchr::memmem::find(&bytes[at..], own) {
+        bytes[at + found..at + found + own.len()].copy_from_slice(version.as_bytes());
+        at += found + own.len();
+    }
+    rsx.program(name, &bytes).display().to_string()
+}
+
+const OTHER: &str = "9.8.7";
+
+/// What is done while a daemon dies at one place or another: each step again, until it holds.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_death_at_any_place_is_made_good() {
+    if !requires("python3") {
+        return;
+    }
+    let only = std::env::var("RSX_TEST_PLACE").ok();
+    for place in
+        rsx::daemon::failpoint::PLACES.iter().filter(|place| only.as_deref().is_none_or(|only| only == **place))
+    {
+        let mut rsx = Rsx::new();
+        let file = rsx.scratch().join("failpoint");
+        rsx.set_env("RSX_FAILPOINT", &file);
+        rsx.write("lines.py", LINES);
+        rsx.ok("start lines.py --min-uptime 50 --kill-timeout 5s");
+        let witness = rsx.pid("lines");
+        let steps = [
+            "start 'sleep 1000' --name a --min-uptime 50 --kill-timeout 2s",
+            "restart a",
+            "stop a",
+            "start a",
+            "delete a",
+        ];
+        let mut hits = 0;
+        // Two deaths a step, and the pauses of the guardian grow.
+        let adopts = *place == "adopting";
+        for step in steps.iter().take(if adopts { 3 } else { 5 }) {
+            let (daemon, _) = rsx.daemon();
+            // The guardian pauses where one daemon follows another within a second.
+            std::thread::sleep(Duration::from_millis(1050));
+            std::fs::write(&file, place).unwrap();
+            if adopts {
+                daemon.kill("KILL");
+            }
+            rsx.ok(step);
+            let was_hit = !file.exists();
+            // Not every place lies on the way of every step.
+            let _ = std::fs::remove_file(&file);
+            hits += usize::from(was_hit);
+            assert_eq!(rsx.pid("lines"), witness, "{place}: `{step}`");
+            let wanted = match step.split_whitespace().next().unwrap() {
+                "start" | "restart" => 2,
+                _ => 1,
+            };
+            assert_eq!(rsx.processes().len(), wanted, "{place}: `{step}`: {:?}", rsx.processes());
+        }
+        rsx.ok("stop all");
+        check_lines(&rsx, "lines-out.log");
+        assert!(hits > 0, "nothing comes by {place}");
+    }
+}
+
+#[test]
+fn updates_back_and_forth_change_no_pid_and_lose_no_line() {
+    if !requires("python3") {
+        return;
+    }
+    let rsx = Rsx::new();
+    rsx.write("lines.py", LINES);
+    rsx.write("ready.py", READY);
+    let (own, other) = (release(&rsx, "own", env!("CARGO_PKG_VERSION")), release(&rsx, "other", OTHER));
+    rsx.ecosystem(
+        "[[apps]]\nname = \"lines\"\nscript = \"lines.py\"\n[[apps]]\nname = \"ready\"\nscript = \"ready.py\"\n",
+    );
+    rsx.ok("start ecosystem.toml");
+    let (pids, guardian) = (rsx.ok("pid").out, rsx.daemon().1);
+    for round in 0..3 {
+        for (binary, version) in [(&other, OTHER), (&own, env!("CARGO_PKG_VERSION"))] {
+            let before = rsx.daemon().0;
+            rsx.ok(&format!("update {binary}")).says(&["no app noticed"]);
+            let (daemon, same) = rsx.daemon();
+            assert_eq!((daemon.pid == before.pid, same.pid), (false, guardian.pid), "round {round}");
+            assert_eq!(rsx.ok("pid").out, pids, "round {round}");
+            assert_eq!(rsx.json("ping")["version"], version);
+        }
+    }
+    assert!(!rsx.own_processes().is_empty());
+    rsx.ok("stop all");
+    check_lines(&rsx, "lines-out.log");
+}
+
+#[test]
+fn a_release_that_cannot_take_over_changes_nothing() {
+    let rsx = Rsx::new();
+    rsx.ok("start 'sleep 1000' --name a --min-uptime 50");
+    let pid = rsx.pid("a");
+    let before = rsx.daemon();
+    rsx.script("broken", "#!/bin/sh\necho no such thing >&2\nexit 3\n");
+    rsx.fails(1, "update ./broken").says(&["no such thing"]);
+    let same = rsx.daemon();
+    assert_eq!((same.0.pid, same.1.pid), (before.0.pid, before.1.pid));
+    // It rehearses well, and then does not come up: the daemon that ran goes on.
+    rsx.script("liar", "#!/bin/sh\n[ \"$2\" = --rehearse ] && exec echo rehearsed 9.9.9 guardian-state 1 1\nexit 3\n");
+    rsx.fails(1, "update ./liar").says(&["exit code 3"]);
+    assert_eq!(rsx.pid("a"), pid);
+    let next = rsx.daemon();
+    assert_eq!(next.1.pid, before.1.pid);
+    rsx.ok("ls").says(&["update"]);
+}
+
+#[test]
+fn an_update_mends_a_daemon_that_has_lost_its_guardian() {
+    if !requires("python3") {
+        return;
+    }
+    let rsx = Rsx::new();
+    rsx.write("lines.py", LINES);
+    rsx.ok("start lines.py --min-uptime 50 --kill-timeout 5s");
+    rsx.ok("start 'read line; exit 42' --name a --min-uptime 50 --no-autorestart");
+    let (pids, (daemon, guardian)) = (rsx.ok("pid").out, rsx.daemon());
+    guardian.kill("KILL");
+    guardian.ends();
+    rsx.ok("ls").says(&["guardian", "rsx update"]);
+    rsx.script("broken", "#!/bin/sh\nexit 3\n");
+    rsx.fails(1, "update ./broken").says(&["exit code 3"]);
+    rsx.ok(&format!("update {BINARY}")).says(&["no app noticed"]);
+    let (next, mended) = rsx.daemon();
+    // The daemon has become the guardian.
+    assert_eq!((mended.pid, next.pid == daemon.pid), (daemon.pid, false));
+    assert_eq!(rsx.ok("pid").out, pids);
+    // Inputs, ends and output are as they were.
+    rsx.ok("send a x");
+    assert_eq!(rsx.events().wait_for("a", "exited").get("status")["code"], 42);
+    next.kill("KILL");
+    rsx.ok("restart a --no-wait");
+    rsx.ok("stop all");
+    check_lines(&rsx, "lines-out.log");
+    assert_eq!(rsx.own_processes().len(), 2, "{:?}", rsx.own_processes());
 }

@@ -59,6 +59,7 @@ enum Request {
     Flush(Vec<PathBuf>, oneshot::Sender<Vec<LogFile>>),
     Reopen(oneshot::Sender<Vec<LogFile>>),
     Settle(oneshot::Sender<()>),
+    Pipes(oneshot::Sender<Vec<(RunId, Stream, OwnedFd)>>),
     Finish(oneshot::Sender<()>),
 }
 
@@ -133,6 +134,13 @@ impl Pump {
         let (done, reopened) = oneshot::channel();
         self.ask(Request::Reopen(done));
         tokio::time::timeout(limit, reopened).await.ok()?.ok()
+    }
+
+    /// Copies of all pipes, for who goes on after this daemon. `None`: not done in time.
+    pub(super) async fn pipes(&self, limit: Duration) -> Option<Vec<(RunId, Stream, OwnedFd)>> {
+        let (done, pipes) = oneshot::channel();
+        self.ask(Request::Pipes(done));
+        tokio::time::timeout(limit, pipes).await.ok()?.ok()
     }
 
     /// Waits until everything that has been written so far is in its file.

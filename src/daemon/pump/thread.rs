@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -120,6 +121,14 @@ impl Thread {
                         self.drain(|_| true);
                         // Whoever asked may have stopped waiting.
                         let _ = done.send(());
+                    }
+                    Request::Pipes(done) => {
+                        let copy = |Flow { source, .. }: &Flow| {
+                            let pipe = source.pipe.as_fd().try_clone_to_owned().ok()?;
+                            Some((source.run, source.stream, pipe))
+                        };
+                        // Whoever asked may have stopped waiting.
+                        let _ = done.send(self.flows.values().filter_map(copy).collect());
                     }
                     Request::Finish(done) => {
                         self.drain(|_| true);

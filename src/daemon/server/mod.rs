@@ -229,7 +229,7 @@ impl Connection {
                 let written = self.answered(id, answer).await;
                 if goes {
                     // Also when the client has gone: the guardian waits.
-                    self.shared.hand_over();
+                    self.shared.hand_over(&call.binary);
                 }
                 written?;
             }

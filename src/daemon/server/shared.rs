@@ -11,6 +11,7 @@ use crate::daemon::engine::Report;
 use crate::daemon::journal::Journal;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
+use crate::daemon::mend;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
 use crate::daemon::store::Store;
@@ -66,7 +67,7 @@ impl Shared {
     pub(super) async fn update(&self, binary: &Path) -> Result<String, String> {
         acceptable(binary)?;
         let Some(link) = self.link.as_ref().filter(|link| !link.is_alone()) else {
-            return Err("this daemon has no guardian".to_owned());
+            return mend::rehearse(binary).await;
         };
         let verdict = link.update(binary).map_err(|error| match error.kind() {
             ErrorKind::ResourceBusy => "another update is under way".to_owned(),
@@ -81,9 +82,10 @@ impl Shared {
     }
 
     /// Leaves for another binary: its release has been told to whoever asked.
-    pub(super) fn hand_over(&self) {
+    pub(super) fn hand_over(&self, binary: &Path) {
+        let alone = self.link.as_ref().is_none_or(Link::is_alone);
         // The engine may have ended; then the daemon leaves anyhow.
-        let _ = self.reports.send(Report::HandOver);
+        let _ = self.reports.send(Report::HandOver(alone.then(|| binary.to_owned())));
     }
 }
 

@@ -17,6 +17,7 @@ use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
 use crate::daemon::convert;
 use crate::daemon::engine::{Answered, Report};
+use crate::daemon::failpoint;
 use crate::daemon::keep;
 use crate::daemon::launch::{Resolved, marker};
 use crate::daemon::link::Link;
@@ -501,6 +502,9 @@ impl Shell {
 
     /// The journal knows of all ends: nothing holds on to them any more.
     pub(super) fn reap(&mut self) {
+        if !self.ended.is_empty() {
+            failpoint::here("before-reap");
+        }
         for live in self.ended.drain(..) {
             let (run, pid) = (live.run, live.process.display_pid());
             if let Err(error) = live.process.reap() {

@@ -1,6 +1,7 @@
 //! What readers get of the shell and the core.
 
 use std::collections::{BTreeMap, HashSet};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::daemon::convert;
@@ -89,6 +90,21 @@ impl Shell {
         let words = self.past.iter().filter(|(_, past)| !past.stderr.is_empty());
         records.extend(words.map(|(run, past)| Record::Words { run: run.0, lines: past.stderr.clone() }));
         records
+    }
+
+    /// Copies of what a guardian would have of the living runs, their output left out.
+    pub(crate) fn descriptors(&self) -> Vec<(String, OwnedFd)> {
+        let mut named = Vec::new();
+        for live in self.runs.values() {
+            let pid = live.process.display_pid();
+            let fds = [
+                (keep::process_name(live.run, pid), Some(live.process.pidfd())),
+                (keep::name(live.run, "in"), live.stdin.as_ref().map(AsFd::as_fd)),
+                (keep::name(live.run, "notify"), live.notify.as_ref().map(AsFd::as_fd)),
+            ];
+            named.extend(fds.into_iter().filter_map(|(name, fd)| Some((name, fd?.try_clone_to_owned().ok()?))));
+        }
+        named
     }
 
     pub(crate) fn past_events(&self) -> Vec<Arc<Event>> {

@@ -104,6 +104,14 @@ impl Rsx {
         path
     }
 
+    /// Writes a program into the scratch folder.
+    pub(crate) fn program(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let mut path = PathBuf::new();
+        verb::write_alone(|| path = self.write(name, bytes));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
     /// A copy of the binary that every user of this machine can reach and execute.
     pub(crate) fn binary_for_all(&self) -> PathBuf {
         let path = self.scratch().join("rsx");

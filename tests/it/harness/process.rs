@@ -114,8 +114,8 @@ fn look_at(pid: u32, mark: &str) -> Option<Found> {
     }
     let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words = String::from_utf8_lossy(&words).trim_end_matches('\0').replace('\0', " ");
-    let exe = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    let is_rsx = exe == Path::new(super::BINARY) && words.ends_with(" daemon");
+    // Another release of it is another file.
+    let is_rsx = words == "rsx daemon" || words == format!("{} daemon", super::BINARY);
     Some(Found { pid, parent: parent(pid)?, command: words, is_rsx })
 }
 
