@@ -3,6 +3,7 @@
 
 mod table;
 
+pub(crate) use table::CLUSTER;
 pub use table::GROUPS;
 
 use crate::config::problem::similar;

@@ -35,6 +35,18 @@ const fn later_hint(feature: &'static str, hint: &'static str) -> Availability {
     Availability::Later { feature, unless: &[], hint }
 }
 
+/// Whether cluster mode is there: the one switch for `exec_mode`, for the keys that belong to it, and for what several
+/// instances mean.
+pub(crate) const CLUSTER: Availability = later(CLUSTER_MODE);
+
+/// What holds with cluster mode, and what without it.
+const fn with_cluster(with: Availability, without: Availability) -> Availability {
+    match CLUSTER {
+        Availability::Now => with,
+        Availability::Later { .. } | Availability::NoCounterpart(_) => without,
+    }
+}
+
 const fn gone(instead: &'static str) -> Availability {
     Availability::NoCounterpart(instead)
 }
@@ -62,7 +74,7 @@ const LIMITS: &[Field] = fields! {
 };
 
 const NEEDS: Kind = Kind::Words(&["started", "ready", "healthy", "exited-ok"]);
-const CLUSTER: &str = "cluster mode";
+const CLUSTER_MODE: &str = "cluster mode";
 const RELOAD: &str = "zero-downtime reload";
 const HEALTH_CHECKS: &str = "health checks";
 const WATCHING: &str = "watching files";
@@ -165,7 +177,7 @@ pub const GROUPS: &[Group] = &[
             /// Whether the whole tree of processes is ended, or the main process only.
             treekill: SWITCH, "true", "true", NOW;
             /// Ready when the program says so.
-            wait_ready: SWITCH, "false", "true", later_unless("`wait_ready`", OFF);
+            wait_ready: SWITCH, "false", "true", with_cluster(NOW, later_unless("`wait_ready`", OFF));
             /// Ask by IPC message instead of a signal.
             shutdown_with_message: SWITCH, "false", "true", later_unless("`shutdown_with_message`", OFF);
             /// Start after these apps.
@@ -186,21 +198,21 @@ pub const GROUPS: &[Group] = &[
         title: "Cluster and reload",
         keys: keys! {
             /// How connections are spread over the instances.
-            balance: Kind::Words(&["random", "source-ip", "weighted", "shared"]), "random", r#""source-ip""#, later(CLUSTER);
+            balance: Kind::Words(&["random", "source-ip", "weighted", "shared"]), "random", r#""source-ip""#, later(CLUSTER_MODE);
             /// The share of each instance under `balance = "weighted"`.
-            weights: Kind::Integers { min: 0, max: 1000 }, "none", "[3, 1]", later(CLUSTER);
+            weights: Kind::Integers { min: 0, max: 1000 }, "none", "[3, 1]", later(CLUSTER_MODE);
             /// Which ports are shared.
-            capture: Kind::OneOf(&[Kind::Words(&["auto", "off"]), SWITCH, Kind::Integers { min: 1, max: 65_535 }]), "auto", "[3000]", later_unless(CLUSTER, &["off", "false"]);
+            capture: Kind::OneOf(&[Kind::Words(&["auto", "off"]), SWITCH, Kind::Integers { min: 1, max: 65_535 }]), "auto", "[3000]", with_cluster(later_unless("a list of ports (`capture`)", &["auto", "off", "true", "false"]), later_unless(CLUSTER_MODE, &["off", "false"]));
             /// Sockets that rsx opens and passes.
             listen: Kind::List, "none", r#"["tcp://0.0.0.0:3000"]"#, later("passing sockets (`listen`)");
             /// The preload for Node programs.
             agent: SWITCH, "on for Node", "true", later_unless("the agent for Node", OFF);
             /// How long the connections of a leaving instance may take.
-            drain_timeout: Kind::Time, "10s", r#""10s""#, later(RELOAD);
+            drain_timeout: Kind::Time, "10s", r#""10s""#, with_cluster(NOW, later(RELOAD));
             /// How many instances a reload replaces at a time.
-            max_surge: Kind::OneOf(&[Kind::Integer { min: 1, max: 10_000 }, Kind::Percent]), "25%", r#""25%""#, later(RELOAD);
+            max_surge: Kind::OneOf(&[Kind::Integer { min: 1, max: 10_000 }, Kind::Percent]), "25%", r#""25%""#, with_cluster(NOW, later(RELOAD));
             /// In batches, or all at once.
-            strategy: Kind::Words(&["rolling", "blue-green"]), "rolling", r#""blue-green""#, later(RELOAD);
+            strategy: Kind::Words(&["rolling", "blue-green"]), "rolling", r#""blue-green""#, with_cluster(later_unless("the strategy `blue-green`", &["rolling"]), later(RELOAD));
             /// How long the first instance of a reload must hold.
             bake: Kind::Time, "3s", r#""3s""#, later(RELOAD);
             /// The number of instances follows the load.
