@@ -226,7 +226,7 @@ impl Daemon {
             umask,
             link: link.clone(),
             journal: journal.clone(),
-            sockets,
+            sockets: sockets.clone(),
         };
         spawner::start(ground, jobs, reports.clone()).map_err(thread)?;
         let listener = server::bind(&home.socket()).map_err(|source| BirthError::File {
@@ -249,6 +249,7 @@ impl Daemon {
             published,
             events: Arc::clone(&events),
             looker,
+            sockets,
             pump: pump.clone(),
             daemon,
             link: link.clone(),

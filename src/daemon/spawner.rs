@@ -182,7 +182,17 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         error.as_ref().and_then(|source| source.sink.as_ref()?.metadata().ok()).map_or(0, |file| file.len());
     let sources: Vec<Source> = [out, error].into_iter().flatten().collect();
     let pid_file = draft.as_ref().map(|(_, path)| path.clone());
-    let place = Arc::new(Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill });
+    let place = Arc::new(Place {
+        run,
+        slot,
+        resolved,
+        out_file,
+        error_file,
+        pid_file,
+        error_began,
+        treekill,
+        captured: capture.is_some(),
+    });
     let made = env.map_err(Failed::Launch).and_then(|env| {
         let launch = Launch {
             program: place.resolved.program.clone(),

@@ -297,6 +297,9 @@ pub struct LaunchRecord {
     /// Where its number is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_file: Option<PathBuf>,
+    /// Whether its calls of `bind` and `listen` are answered by the daemon.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub captured: bool,
 }
 
 /// A process that executes its program.

@@ -38,7 +38,7 @@ pub use key::{Key, KeyError};
 pub use refusal::Refusal;
 pub use sockets::{CapturedRecord, GroupRecord, MemberRecord, SOCKETS_VERSION, SocketRecord, StandingRecord};
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
-pub use view::{AppView, DaemonView, ExitView, SlotView, State, UPDATE_FAILED, View};
+pub use view::{AppView, DaemonView, ExitView, PortView, SlotView, State, UPDATE_FAILED, View};
 
 mod message;
 pub use message::{

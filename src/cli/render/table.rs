@@ -5,6 +5,7 @@ use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets
 use crate::cli::render::units;
 use crate::cli::style::{Style, Tint};
 use crate::proto::{AppView, SlotView, State, View};
+use crate::spec::ExecMode;
 
 /// The longest name that is shown whole.
 const NAME_LIMIT: usize = 40;
@@ -210,7 +211,10 @@ fn text(column: Column, app: &AppView, slot: &SlotView, now: u64) -> String {
         Name => units::shortened(&units::printable(&app.name), NAME_LIMIT).into_owned(),
         Namespace => units::shortened(&units::printable(&app.namespace), NAME_LIMIT).into_owned(),
         Version => app.version.as_deref().map_or("-".into(), |v| units::printable(v).into_owned()),
-        Mode => "fork".to_owned(),
+        Mode => match app.mode {
+            ExecMode::Fork => "fork".to_owned(),
+            ExecMode::Cluster => "cluster".to_owned(),
+        },
         Pid => slot.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
         Uptime => match (slot.pid, slot.started) {
             (Some(_), Some(started)) => units::span(now.saturating_sub(started)),

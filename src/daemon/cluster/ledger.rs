@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use tracing::warn;
 
@@ -70,6 +70,12 @@ impl Ledger {
             // The old one is as good as it was.
             Err(error) => warn!("the ledger of sockets cannot be written anew: {error}"),
         }
+    }
+}
+
+impl AsFd for Ledger {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

@@ -33,14 +33,16 @@ pub(super) use restore::is_ours;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::cluster::Standing;
 use crate::daemon::engine::Report;
 use crate::daemon::link::Link;
+use crate::proto::PortView;
 use crate::supervisor::{RunId, SlotId, Time};
 use crate::sys::fds::Channel;
 use crate::sys::poller::Waker;
@@ -86,22 +88,15 @@ enum Command {
     Ended(RunId),
     /// Nobody waits for a next run of this slot.
     GiveUp(SlotId),
-    /// These slots live; whatever others have left is let go.
-    Keep(Vec<SlotId>),
+    /// Somebody wants to see how it is now.
+    Show(oneshot::Sender<()>),
+    /// Copies of everything for a successor that no guardian serves; nothing is done after that.
+    Leave(mpsc::Sender<Vec<(String, OwnedFd)>>),
 }
 
-/// What is shown of the sockets of each run.
-type Shown = Arc<Mutex<BTreeMap<RunId, Vec<SocketView>>>>;
-
-/// One port that a run shares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SocketView {
-    pub(super) address: SocketAddr,
-    /// How many sockets the port has.
-    pub(super) members: usize,
-    /// How many of them get new connections.
-    pub(super) serving: usize,
-}
+/// What is shown of the ports of each run.
+type Views = BTreeMap<RunId, Vec<PortView>>;
+type Shown = Arc<Mutex<Views>>;
 
 impl Sockets {
     /// Starts the thread, where a predecessor was: `kept` is what the guardian has of it.
@@ -158,14 +153,25 @@ impl Sockets {
         self.tell(Command::GiveUp(slot));
     }
 
-    /// After a restart: all other slots are no more.
-    pub(super) fn keep(&self, slots: Vec<SlotId>) {
-        self.tell(Command::Keep(slots));
+    /// What is shown, as it was when something changed last.
+    pub(super) fn shown(&self) -> Views {
+        lock(&self.shown).clone()
     }
 
-    /// What is shown of a run.
-    pub(super) fn of(&self, run: RunId) -> Vec<SocketView> {
-        lock(&self.shown).get(&run).cloned().unwrap_or_default()
+    /// What is shown, as it is now; what it was if that takes too long.
+    pub(super) async fn look(&self, limit: Duration) -> Views {
+        let (done, seen) = oneshot::channel();
+        self.tell(Command::Show(done));
+        // Without an answer in time what was seen last is shown.
+        let _ = tokio::time::timeout(limit, seen).await;
+        self.shown()
+    }
+
+    /// Ends the thread; copies of what a guardian would have of it.
+    pub(super) fn leave(&self) -> Vec<(String, OwnedFd)> {
+        let (sender, copies) = mpsc::channel();
+        self.tell(Command::Leave(sender));
+        copies.recv_timeout(SENT).unwrap_or_default()
     }
 
     fn tell(&self, command: Command) {
@@ -176,6 +182,6 @@ impl Sockets {
 }
 
 /// What is behind the lock is replaced whole.
-fn lock(shown: &Shown) -> MutexGuard<'_, BTreeMap<RunId, Vec<SocketView>>> {
+fn lock(shown: &Shown) -> MutexGuard<'_, Views> {
     shown.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,10 +15,10 @@ use tracing::{debug, info, warn};
 use crate::cluster::{
     Balance, Finding, Group, GroupKey, Member, MemberId, Owner, Place, Run, SocketId, Standing, Step, Tags, Weight,
 };
-use crate::daemon::cluster::ledger::Ledger;
-use crate::daemon::cluster::{Newcomer, SENT, SocketView};
+use crate::daemon::cluster::ledger::{self, Ledger};
+use crate::daemon::cluster::{Newcomer, SENT, Views};
 use crate::daemon::link::Link;
-use crate::proto::{CapturedRecord, GroupRecord, MemberRecord, SocketRecord, StandingRecord};
+use crate::proto::{CapturedRecord, GroupRecord, MemberRecord, PortView, SocketRecord, StandingRecord};
 use crate::supervisor::{RunId, SlotId};
 use crate::sys::listening::{Listeners, process_tree_listens};
 use crate::sys::proc_table::ProcTable;
@@ -160,15 +160,6 @@ impl Ports {
         self.change(|member| {
             let is_kept = member.place == place(slot) && member.standing == Standing::Dead;
             is_kept.then_some(Standing::Leaving)
-        });
-    }
-
-    /// After a restart: of slots that are no more, or wait for nobody, nothing is kept.
-    pub(super) fn keep(&mut self, slots: &[SlotId]) {
-        let lives = |place: Place| slots.iter().any(|slot| self::place(*slot) == place);
-        self.change(|member| {
-            let is_kept = member.standing != Standing::Dead || lives(member.place);
-            (!is_kept).then_some(Standing::Leaving)
         });
     }
 
@@ -405,21 +396,36 @@ impl Ports {
         }
     }
 
-    /// What is shown.
-    pub(super) fn views(&self) -> BTreeMap<RunId, Vec<SocketView>> {
-        let mut views: BTreeMap<RunId, Vec<SocketView>> = BTreeMap::new();
+    /// What is shown: of each run its ports, with what waits there for this run.
+    pub(super) fn views(&self) -> Views {
+        let mut views = Views::new();
         for port in &self.groups {
             let (members, serving) = (port.group.members().count(), port.group.serving().count());
-            let view = SocketView { address: port.group.key().address, members, serving };
+            let address = port.group.key().address;
             for member in port.group.members() {
+                let queued = port.kept.get(&member.socket).and_then(|kept| tcp::queue_depth(&kept.fd).ok());
+                let queued = queued.unwrap_or_default();
                 let of_run = views.entry(RunId(member.id.run.0)).or_default();
-                if !of_run.contains(&view) {
-                    of_run.push(view);
+                match of_run.iter_mut().find(|view| view.address == address) {
+                    Some(view) => view.queued = view.queued.saturating_add(queued),
+                    None => of_run.push(PortView { address, members, serving, queued }),
                 }
             }
         }
         views.values_mut().for_each(|views| views.sort_by_key(|view| view.address));
         views
+    }
+
+    /// Copies of all descriptors under their names.
+    pub(super) fn copies(&self) -> Vec<(String, OwnedFd)> {
+        let kept = self.groups.iter().flat_map(|port| port.kept.iter().map(|(id, kept)| (*id, kept.fd.as_fd())));
+        let sockets = kept.chain(self.bound.iter().map(|(id, fd)| (*id, fd.as_fd())));
+        let sockets = sockets.map(|(id, fd)| (socket_name(id), fd));
+        let filters =
+            self.runs.iter().filter_map(|(run, captured)| Some((filter_name(*run), captured.filter.as_ref()?.as_fd())));
+        let ledger = std::iter::once((ledger::NAME.to_owned(), self.ledger.as_fd()));
+        let all = sockets.chain(filters).chain(ledger);
+        all.filter_map(|(name, fd)| Some((name, fd.try_clone_to_owned().ok()?))).collect()
     }
 }
 

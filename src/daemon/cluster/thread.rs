@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -99,6 +99,7 @@ impl Thread {
             // What is said of a run comes before what it asks.
             loop {
                 match self.commands.try_recv() {
+                    Ok(Command::Leave(copies)) => return self.leave(&copies),
                     Ok(command) => self.on_command(command),
                     Err(mpsc::TryRecvError::Empty) => break,
                     Err(mpsc::TryRecvError::Disconnected) => return,
@@ -151,8 +152,21 @@ impl Thread {
                 self.ports.ended(run);
             }
             Command::GiveUp(slot) => self.ports.give_up(slot),
-            Command::Keep(slots) => self.ports.keep(&slots),
+            Command::Show(seen) => {
+                *lock(&self.shown) = self.ports.views();
+                // Whoever asked may wait no longer.
+                let _ = seen.send(());
+            }
+            // Taken where it is read.
+            Command::Leave(_) => {}
         }
+    }
+
+    fn leave(self, sender: &mpsc::Sender<Vec<(String, OwnedFd)>>) {
+        let mut copies = self.ports.copies();
+        copies.extend(self.slots.as_fd().try_clone_to_owned().ok().map(|fd| (CALLS.to_owned(), fd)));
+        // Whoever asked may wait no longer.
+        let _ = sender.send(copies);
     }
 
     fn expect(&mut self, newcomer: Newcomer, channel: Channel) {

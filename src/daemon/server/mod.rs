@@ -23,8 +23,8 @@ use crate::daemon::engine::{Report, Request};
 use crate::daemon::store::{self, Found};
 use crate::proto::{
     self, Applied, Call, DaemonAnswer, DaemonView, HelloAnswer, Incoming, Key, LineCodec, MAX_HELLO, MAX_MESSAGE,
-    Outcome, PROTOCOL, Refusal, Saved, Updating, ViewCall, read_call, speaks, write_notification, write_refusal,
-    write_result,
+    Outcome, PROTOCOL, Refusal, Saved, Updating, ViewCall, ViewDetail, read_call, speaks, write_notification,
+    write_refusal, write_result,
 };
 use crate::supervisor::{self as core, Reply, SlotAnswer, Who};
 
@@ -263,7 +263,11 @@ impl Connection {
     async fn view(&mut self, id: u64, call: ViewCall) -> io::Result<()> {
         let published = Arc::clone(&self.shared.published.borrow());
         let samples = self.shared.looker.samples(&published.runs(), SAMPLE_LIMIT).await;
-        let view = published.view(call.detail, self.shared.daemon(), &self.shared.user, &samples);
+        let ports = match call.detail {
+            ViewDetail::Full => self.shared.sockets.look(SAMPLE_LIMIT).await,
+            ViewDetail::Brief => self.shared.sockets.shown(),
+        };
+        let view = published.view(call.detail, self.shared.daemon(), &self.shared.user, (&samples, &ports));
         self.write(&write_result(id, &view)).await
     }
 

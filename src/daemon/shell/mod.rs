@@ -133,6 +133,8 @@ pub(super) struct Place {
     pub(super) error_began: u64,
     /// Whether its tree is looked after.
     pub(super) treekill: bool,
+    /// Whether its sockets are shared.
+    pub(super) captured: bool,
 }
 
 struct Pending {
@@ -231,6 +233,11 @@ impl Shell {
     ) {
         let slot = place.slot;
         self.tools.looker.watch(run, Arc::clone(&process));
+        if place.captured {
+            // Who is asked has no need to look.
+            self.tools.looker.settled(run);
+            self.tools.sockets.add(run, Arc::clone(&process));
+        }
         watch::exit(run, Arc::clone(&process), self.tools.reports.clone());
         let kind = if place.resolved.wraps { Kind::Wrapper } else { Kind::Server };
         self.past.entry(run).or_default().pid = process.display_pid();
@@ -294,6 +301,9 @@ impl Shell {
             return None;
         }
         live.end = End::Told;
+        if live.place.captured {
+            self.tools.sockets.ended(run);
+        }
         info!(slot = live.slot.0, run = run.0, pid, "ended: {status}");
         let left = if live.place.treekill { self.sight.leftovers(live.seen()) } else { Remains::default() };
         self.ask_last_words(run);
