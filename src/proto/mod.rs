@@ -14,6 +14,7 @@ mod journal;
 mod kept;
 mod key;
 mod refusal;
+mod rollout;
 mod stream;
 mod view;
 
@@ -35,6 +36,7 @@ pub use journal::{
 pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
 pub use key::{Key, KeyError};
 pub use refusal::Refusal;
+pub use rollout::RolloutRecord;
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
 pub use view::{AppView, DaemonView, ExitView, SlotView, State, UPDATE_FAILED, View};
 

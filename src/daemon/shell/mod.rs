@@ -1,5 +1,6 @@
 //! The shell: carries the core's effects out. Nothing here waits; what takes time is a thread or a task that reports.
 
+mod cluster;
 mod views;
 
 use std::collections::{HashMap, HashSet};
@@ -446,6 +447,8 @@ impl Shell {
             | ChangeKind::Killed(_)
             | ChangeKind::Exited { .. }
             | ChangeKind::Waiting { .. }
+            | ChangeKind::Draining(_)
+            | ChangeKind::ReloadAborted { .. }
             | ChangeKind::Errored { .. }
             | ChangeKind::Stopped(_)
             | ChangeKind::Deleted => {}
