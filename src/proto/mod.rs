@@ -14,6 +14,7 @@ mod journal;
 mod kept;
 mod key;
 mod refusal;
+mod rollout;
 mod sockets;
 mod stream;
 mod view;
@@ -36,6 +37,7 @@ pub use journal::{
 pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
 pub use key::{Key, KeyError};
 pub use refusal::Refusal;
+pub use rollout::RolloutRecord;
 pub use sockets::{CapturedRecord, GroupRecord, MemberRecord, SOCKETS_VERSION, SocketRecord, StandingRecord};
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
 pub use view::{AppView, DaemonView, ExitView, PortView, SlotView, State, UPDATE_FAILED, View};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::spec::{Env, Signal};
+use crate::spec::{Env, ExecMode, Signal};
 use crate::supervisor::apply::{self, Step};
 use crate::supervisor::batch::Wish;
 use crate::supervisor::slot::{Goal, Slot};
@@ -11,7 +11,7 @@ use crate::supervisor::targets;
 use crate::supervisor::waiters::{Form, Waiter, Want};
 use crate::supervisor::{
     Act, App, AppId, Apply, Ask, Change, ChangeKind, Definition, Effect, PlanAction, PlanStep, Refusal, Reply,
-    RequestId, SlotAnswer, SlotId, Supervisor, Target, Time, Wait, Wanted, Who, Whom,
+    RequestId, SlotAnswer, SlotId, Supervisor, Target, Time, Unchanged, Wait, Wanted, Who, Whom,
 };
 
 /// How much longer than `kill_timeout` a stop may take before its answer says that it goes on.
@@ -22,6 +22,8 @@ const AFTER_KILL: Duration = Duration::from_secs(2);
 pub(crate) enum Renew {
     /// Also of what runs.
     Always,
+    /// Beside what runs and shares ports, else a new launch.
+    Reload,
     /// Only of what does not run.
     IfDown,
     /// No launch.
@@ -45,6 +47,7 @@ impl Supervisor {
             Ask::Apply(apply) => self.on_apply(now, id, who, &apply, effects),
             Ask::Start(act) => self.on_act(now, (id, who), &act, (Want::Ready, Renew::IfDown), effects),
             Ask::Restart(act) => self.on_act(now, (id, who), &act, (Want::Ready, Renew::Always), effects),
+            Ask::Reload(act) => self.on_act(now, (id, who), &act, (Want::Ready, Renew::Reload), effects),
             Ask::Stop(act) => self.on_act(now, (id, who), &act, (Want::Down, Renew::Never), effects),
             Ask::Delete(act) => self.on_act(now, (id, who), &act, (Want::Gone, Renew::Never), effects),
             Ask::Reset(act) => self.on_reset(now, id, who, &act, effects),
@@ -73,6 +76,9 @@ impl Supervisor {
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<SlotId>, Refusal> {
         let slots = self.resolve(&act.targets)?;
+        if renew == Renew::Reload {
+            self.refuse_second_reload(&slots)?;
+        }
         if let Some(changes) = &act.changes {
             self.amend(&slots, changes, who, effects)?;
         }
@@ -89,6 +95,7 @@ impl Supervisor {
         self.touched.insert(id);
         match (want, renew) {
             (Want::Ready, Renew::IfDown) if slot.is_up() => {}
+            (Want::Ready, Renew::Reload) => slot.want_reload(who, now),
             (Want::Ready, Renew::IfDown | Renew::Always | Renew::Never) => slot.want_up(who, now),
             (Want::Down, _) => slot.want_down(Goal::Down, who),
             (Want::Gone, _) => slot.want_down(Goal::Deleted, who),
@@ -153,6 +160,9 @@ impl Supervisor {
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<SlotId>, Refusal> {
         let steps = apply::plan(self, apply)?;
+        if !apply.dry_run {
+            self.refuse_overtaking(apply.unchanged, &steps)?;
+        }
         let plan: Vec<PlanStep> = steps.iter().map(|step| step.shown.clone()).collect();
         if apply.dry_run {
             effects.push(Effect::Reply { to: id, reply: Reply::Applied { plan, results: Vec::new() } });
@@ -160,7 +170,7 @@ impl Supervisor {
         }
         let (mut wishes, mut waited) = (Vec::new(), Vec::new());
         for step in steps {
-            self.carry_out(now, who, step, (&mut wishes, &mut waited), effects);
+            self.carry_out(now, (who, apply.unchanged), step, (&mut wishes, &mut waited), effects);
         }
         self.wanted_version += 1;
         let when = (apply.wait, apply.parallel);
@@ -171,7 +181,7 @@ impl Supervisor {
     fn carry_out(
         &mut self,
         now: Time,
-        who: &Arc<Who>,
+        (who, unchanged): (&Arc<Who>, Unchanged),
         step: Step,
         (wishes, waited): (&mut Vec<Wish>, &mut Vec<(SlotId, Want)>),
         effects: &mut Vec<Effect>,
@@ -179,6 +189,10 @@ impl Supervisor {
         let announce = |kind| {
             let change = Change { app: step.shown.name.clone(), slot: None, by: Some(Arc::clone(who)), kind };
             Effect::Announce(change)
+        };
+        let anew = match unchanged {
+            Unchanged::Restart => Renew::Always,
+            Unchanged::Leave | Unchanged::Reload => Renew::Reload,
         };
         let (app, renew) = match (&step.shown.action, step.app) {
             (PlanAction::Keep, _) => return,
@@ -191,7 +205,7 @@ impl Supervisor {
             }
             (PlanAction::Leave { .. }, Some(app)) => (app, Renew::Never),
             (PlanAction::Start | PlanAction::Scale { .. }, Some(app)) => (app, Renew::IfDown),
-            (PlanAction::Restart, Some(app)) => (app, Renew::Always),
+            (PlanAction::Restart, Some(app)) => (app, anew),
             (PlanAction::Change { what, restart }, Some(app)) => {
                 effects.push(announce(ChangeKind::Changed(what.clone())));
                 let starts = step.definition.as_ref().is_some_and(|definition| definition.spec.autostart)
@@ -199,7 +213,7 @@ impl Supervisor {
                 (
                     app,
                     if *restart {
-                        Renew::Always
+                        anew
                     } else if starts {
                         Renew::IfDown
                     } else {
@@ -358,7 +372,11 @@ impl Supervisor {
 
     pub(super) fn limit(&self, slot: &Slot, want: Want) -> Duration {
         let spec = &slot.definition.spec;
-        let down = spec.stop.kill_timeout + AFTER_KILL;
+        let drain = match spec.exec_mode {
+            ExecMode::Cluster => spec.cluster.drain_timeout,
+            ExecMode::Fork => Duration::ZERO,
+        };
+        let down = drain + spec.stop.kill_timeout + AFTER_KILL;
         match (want, slot.run()) {
             (Want::Ready, Some(_)) => spec.listen_timeout + down,
             (Want::Ready, None) => spec.listen_timeout,

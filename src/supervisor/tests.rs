@@ -123,7 +123,7 @@ fn apply_of(specs: Vec<AppSpec>) -> Apply {
     Apply {
         apps: specs.into_iter().map(|spec| (spec, None)).collect(),
         inherited: Arc::new(Env::new()),
-        restart_unchanged: false,
+        unchanged: Unchanged::Leave,
         dry_run: false,
         prune: false,
         force: false,

@@ -118,6 +118,11 @@ pub enum Event {
         /// What it left behind.
         left: Left,
     },
+    /// After [`Effect::Drain`]: its connections have ended, or their time is over.
+    Drained {
+        /// Which.
+        run: RunId,
+    },
     /// After [`Left::Survivors`]: nothing of the tree lives any more.
     Gone {
         /// Which.
@@ -143,7 +148,7 @@ pub enum ReadyBy {
     Listening,
     /// READY=1 (sd_notify(3)).
     Notified,
-    /// It has lived for `min_uptime`.
+    /// It has lived for `min_uptime`, and in cluster mode for 3 s without listening.
     Alive,
 }
 
@@ -167,6 +172,8 @@ pub enum Ask {
     Stop(Act),
     /// Stop and start, also what is stopped.
     Restart(Act),
+    /// Replace what runs without a gap, where it shares ports; restart the rest.
+    Reload(Act),
     /// Stop and forget.
     Delete(Act),
     /// Forget restarts and quick exits.
@@ -202,8 +209,8 @@ pub struct Apply {
     pub apps: Vec<(AppSpec, Option<Stamp>)>,
     /// The caller's environment.
     pub inherited: Arc<Env>,
-    /// Apps that are as declared and run are restarted.
-    pub restart_unchanged: bool,
+    /// What happens to apps that are as declared and run, and how those that differ are renewed.
+    pub unchanged: Unchanged,
     /// Only the plan is wanted.
     pub dry_run: bool,
     /// Apps that the file no longer declares are deleted.
@@ -216,6 +223,18 @@ pub struct Apply {
     pub parallel: Option<NonZeroU16>,
     /// When to answer.
     pub wait: Wait,
+}
+
+/// What happens to apps that are as declared and run. What differs is reloaded where that is possible, unless a restart
+/// is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unchanged {
+    /// They are left alone.
+    Leave,
+    /// They are restarted.
+    Restart,
+    /// They are reloaded.
+    Reload,
 }
 
 /// An action on targets.
@@ -303,6 +322,9 @@ pub enum Effect {
         definition: Arc<Definition>,
         /// Whether links and PATH are looked up anew.
         resolve: Resolve,
+        /// The run of this slot that goes on until this one is ready. A run that shares ports stands as
+        /// [`Standing::Starting`] from here on.
+        replaces: Option<RunId>,
     },
     /// Send a signal.
     Signal {
@@ -312,6 +334,25 @@ pub enum Effect {
         signal: Signal,
         /// To which part of it.
         whom: Whom,
+    },
+    /// Which of the new connections of its ports a run gets. Of cluster runs only, and before anything that depends on it.
+    Steer {
+        /// Which.
+        run: RunId,
+        /// What it gets.
+        standing: Standing,
+    },
+    /// End the connections of a run in peace; report [`Event::Drained`], also when `until` is over.
+    Drain {
+        /// Which.
+        run: RunId,
+        /// When its time is over.
+        until: Time,
+    },
+    /// Nothing follows in this slot's place: whoever waits in its sockets is refused.
+    GiveUp {
+        /// Which.
+        slot: SlotId,
     },
     /// Answer a request, once.
     Reply {
@@ -346,6 +387,19 @@ pub enum Effect {
     },
     /// Everything is stopped: the daemon may end.
     Leave,
+}
+
+/// Which of the new connections a run gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// None yet.
+    Starting,
+    /// Its share.
+    Ready,
+    /// None any more.
+    Draining,
+    /// None at the moment.
+    Parked,
 }
 
 /// Whether a launch looks at links, PATH and package anew.

@@ -37,7 +37,7 @@ const fn later_hint(feature: &'static str, hint: &'static str) -> Availability {
 
 /// Whether cluster mode is there: the one switch for `exec_mode`, for the keys that belong to it, and for what several
 /// instances mean.
-pub(crate) const CLUSTER: Availability = later(CLUSTER_MODE);
+pub(crate) const CLUSTER: Availability = NOW;
 
 /// What holds with cluster mode, and what without it.
 const fn with_cluster(with: Availability, without: Availability) -> Availability {

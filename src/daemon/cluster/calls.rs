@@ -87,7 +87,7 @@ impl Ports {
         binding: Binding,
     ) -> io::Result<Answer> {
         let Some(captured) = self.runs.get(&run) else { return Ok(Answer::Continue) };
-        if let Some(rival) = self.rival(&binding.key, &captured.app) {
+        if let Some(rival) = self.rival(&binding.key, (&captured.app, captured.slot)) {
             warn!(app = captured.app, address = %binding.key.address, "refused: `{rival}` has this port");
             return Ok(Answer::Failed(Errno::EADDRINUSE));
         }

@@ -313,12 +313,13 @@ impl Ports {
         })
     }
 
-    /// Another app that has this address.
-    pub(super) fn rival(&self, key: &GroupKey, app: &str) -> Option<&str> {
+    /// Another app that has this address. One that was renamed is known by its slots.
+    pub(super) fn rival(&self, key: &GroupKey, (app, slot): (&str, SlotId)) -> Option<&str> {
         let covers = |a: IpAddr, b: IpAddr| a == b || a.is_unspecified() || b.is_unspecified();
         let is_rival = |port: &&Port| {
             let its = port.group.key();
             port.app != app
+                && !port.group.members().any(|member| member.place == place(slot))
                 && its.namespace == key.namespace
                 && its.address.port() == key.address.port()
                 && covers(its.address.ip(), key.address.ip())

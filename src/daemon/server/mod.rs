@@ -237,6 +237,7 @@ impl Connection {
             | Call::Start(_)
             | Call::Stop(_)
             | Call::Restart(_)
+            | Call::Reload(_)
             | Call::Delete(_)
             | Call::Reset(_)
             | Call::Scale(_)

@@ -1,5 +1,6 @@
 //! The shell: carries the core's effects out. Nothing here waits; what takes time is a thread or a task that reports.
 
+mod cluster;
 mod views;
 
 use std::collections::{HashMap, HashSet};
@@ -354,16 +355,17 @@ impl Shell {
     pub(super) fn spawn(
         &mut self,
         run: RunId,
-        slot: SlotId,
-        instance: u16,
+        (slot, instance): (SlotId, u16),
         definition: Arc<Definition>,
         resolve: Resolve,
+        replaces: Option<RunId>,
     ) {
         let resolved = match resolve {
             Resolve::Fresh => None,
             Resolve::Keep => self.places.get(&slot).map(|place| Arc::clone(&place.resolved)),
         };
-        let job = Job { run, slot, instance, definition, resolved, capture: None };
+        let capture = cluster::newcomer(run, slot, &definition, replaces);
+        let job = Job { run, slot, instance, definition, resolved, capture };
         if self.tools.spawner.send(Task::Make(job)).is_err() {
             let why = "the spawner thread has ended".to_owned();
             let report = Report::SpawnFailed { run, why, lasting: crate::supervisor::Lasting::Permanent };
@@ -459,6 +461,8 @@ impl Shell {
             | ChangeKind::Killed(_)
             | ChangeKind::Exited { .. }
             | ChangeKind::Waiting { .. }
+            | ChangeKind::Draining(_)
+            | ChangeKind::ReloadAborted { .. }
             | ChangeKind::Errored { .. }
             | ChangeKind::Stopped(_)
             | ChangeKind::Deleted => {}
