@@ -26,7 +26,7 @@ mod waiters;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod walk;
+pub(crate) mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -5,6 +5,7 @@ mod batch;
 mod declare;
 mod handover;
 mod meanwhile;
+mod reload;
 mod verbs;
 
 use std::collections::BTreeMap;

@@ -270,36 +270,65 @@ fn forget_ignored(bench: &Bench, world: &mut World, event: &Event) {
     }
 }
 
-#[test]
-fn a_random_walk_never_breaks_an_invariant() {
-    for seed in 1..400 {
-        let (mut bench, mut world, mut dice) = (Bench::new(), World::default(), Dice(seed * 0x9e37_79b9));
-        for _ in 0..300 {
-            let before = bench.effects.len();
-            match dice.roll(10) {
-                0 | 1 => {
-                    let ask = random_ask(&mut dice);
-                    bench.ask(ask);
-                    let new = bench.effects[before..].to_vec();
-                    world.take(&new);
-                }
-                2..=7 => {
-                    if let Some(event) = random_report(&mut dice, &mut world) {
-                        let new = bench.event(event.clone());
-                        // A report may end one run and order the next in one turn: what it ends is gone first.
-                        forget_ignored(&bench, &mut world, &event);
-                        world.take(&new);
-                    }
-                }
-                _ => {
-                    bench.now = bench.now.after(Duration::from_millis(dice.roll(3_000)));
-                    let new = bench.event(Event::Tick);
-                    world.take(&new);
+/// A core on a random walk, for whoever has to hold at every step of it.
+pub(crate) struct Stroll {
+    bench: Bench,
+    world: World,
+    dice: Dice,
+}
+
+impl Stroll {
+    pub(crate) fn new(seed: u64) -> Stroll {
+        Stroll { bench: Bench::new(), world: World::default(), dice: Dice(seed * 0x9e37_79b9) }
+    }
+
+    pub(crate) fn core(&mut self) -> &mut Supervisor {
+        &mut self.bench.core
+    }
+
+    /// One event, and what it caused; the request, if it was one.
+    #[track_caller]
+    pub(crate) fn step(&mut self) -> (Option<RequestId>, Vec<Effect>) {
+        let Stroll { bench, world, dice } = self;
+        let before = bench.effects.len();
+        let mut asked = None;
+        match dice.roll(10) {
+            0 | 1 => asked = Some(bench.ask(random_ask(dice))),
+            2..=7 => {
+                if let Some(event) = random_report(dice, world) {
+                    bench.event(event.clone());
+                    // A report may end one run and order the next in one turn: what it ends is gone first.
+                    forget_ignored(bench, world, &event);
                 }
             }
-            check(&bench.core, &world, bench.now);
+            _ => {
+                bench.now = bench.now.after(Duration::from_millis(dice.roll(3_000)));
+                bench.event(Event::Tick);
+            }
+        }
+        let new = bench.effects[before..].to_vec();
+        world.take(&new);
+        check(&bench.core, world, bench.now);
+        (asked, new)
+    }
+}
+
+#[test]
+fn a_random_walk_never_breaks_an_invariant() {
+    let (mut switched, mut aborted) = (0, 0);
+    for seed in 1..400 {
+        let mut stroll = Stroll::new(seed);
+        for _ in 0..300 {
+            for effect in stroll.step().1 {
+                match effect {
+                    Effect::Drain { .. } => switched += 1,
+                    Effect::Announce(Change { kind: ChangeKind::ReloadAborted { .. }, .. }) => aborted += 1,
+                    _ => {}
+                }
+            }
         }
     }
+    assert!(switched > 500 && aborted > 100, "it goes everywhere: {switched} drains, {aborted} aborts");
 }
 
 /// Everything does at once what it is asked for, until the request has its answer.
