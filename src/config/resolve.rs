@@ -4,9 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::check::{self, Count};
-use crate::config::keys::{Availability, CLUSTER};
 use crate::config::node::Span;
-use crate::config::problem::{NOT_YET, Problem, shown};
+use crate::config::problem::{Problem, shown};
 use crate::config::program::{Found, Places, absolute, program, warn_unused};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
@@ -42,7 +41,6 @@ pub(crate) fn app(
     problems: &mut Vec<Problem>,
 ) -> Option<Resolved> {
     let home = source.options.home_dir.as_deref();
-    refuse_cluster(settings, source.author, problems);
     let written_cwd = settings.text("cwd").map(|text| absolute(text, source.base, home));
     if let (Some(cwd), Some(setting)) = (&written_cwd, settings.get("cwd"))
         && !source.probe.is_folder(cwd)
@@ -112,32 +110,6 @@ pub(crate) fn app(
         pid_file: settings.text("pid_file").map(|text| absolute(text, source.base, home)),
     };
     Some(Resolved { spec, span })
-}
-
-/// Several instances mean cluster mode, unless they say otherwise; running them as something else than they were
-/// declared would share no port and tell nobody.
-fn refuse_cluster(settings: &Settings, author: Author, problems: &mut Vec<Problem>) {
-    if CLUSTER == Availability::Now {
-        return;
-    }
-    let mode = settings.text("exec_mode");
-    let (span, about) = match (mode, settings.get("exec_mode"), settings.get("instances")) {
-        (Some("cluster" | "cluster_mode"), Some(setting), _) => (setting.span, format!("`{}`", setting.written)),
-        (None, _, Some(setting)) if settings.bool("execute_command") != Some(true) => match author {
-            Author::Flags => (setting.span, format!("`{}` without `--fork`", setting.written)),
-            Author::Toml | Author::Shared => {
-                (setting.span, format!("`{}` without `exec_mode = \"fork\"`", setting.written))
-            }
-        },
-        _ => return,
-    };
-    let help = match author {
-        Author::Flags => "`--fork` runs the instances side by side, each with a port of its own",
-        Author::Toml => "`exec_mode = \"fork\"` runs the instances side by side, each with a port of its own",
-        Author::Shared => "`exec_mode: \"fork\"` runs the instances side by side, each with a port of its own",
-    };
-    let message = format!("cluster mode ({about}) {NOT_YET}");
-    problems.push(Problem::error(span, message).label("means cluster mode").help(help));
 }
 
 /// The counting variable; what is declared for it must be a number.

@@ -3,7 +3,6 @@
 
 mod table;
 
-pub(crate) use table::CLUSTER;
 pub use table::GROUPS;
 
 use crate::config::problem::similar;

@@ -35,18 +35,6 @@ const fn later_hint(feature: &'static str, hint: &'static str) -> Availability {
     Availability::Later { feature, unless: &[], hint }
 }
 
-/// Whether cluster mode is there: the one switch for `exec_mode`, for the keys that belong to it, and for what several
-/// instances mean.
-pub(crate) const CLUSTER: Availability = NOW;
-
-/// What holds with cluster mode, and what without it.
-const fn with_cluster(with: Availability, without: Availability) -> Availability {
-    match CLUSTER {
-        Availability::Now => with,
-        Availability::Later { .. } | Availability::NoCounterpart(_) => without,
-    }
-}
-
 const fn gone(instead: &'static str) -> Availability {
     Availability::NoCounterpart(instead)
 }
@@ -74,8 +62,6 @@ const LIMITS: &[Field] = fields! {
 };
 
 const NEEDS: Kind = Kind::Words(&["started", "ready", "healthy", "exited-ok"]);
-const CLUSTER_MODE: &str = "cluster mode";
-const RELOAD: &str = "zero-downtime reload";
 const HEALTH_CHECKS: &str = "health checks";
 const WATCHING: &str = "watching files";
 const METRICS_GONE: &str = "nothing is injected into programs for metrics; `rsx ls` shows CPU and memory";
@@ -177,7 +163,7 @@ pub const GROUPS: &[Group] = &[
             /// Whether the whole tree of processes is ended, or the main process only.
             treekill: SWITCH, "true", "true", NOW;
             /// Ready when the program says so.
-            wait_ready: SWITCH, "false", "true", with_cluster(NOW, later_unless("`wait_ready`", OFF));
+            wait_ready: SWITCH, "false", "true", later_unless("`wait_ready`", OFF);
             /// Ask by IPC message instead of a signal.
             shutdown_with_message: SWITCH, "false", "true", later_unless("`shutdown_with_message`", OFF);
             /// Start after these apps.
@@ -198,23 +184,23 @@ pub const GROUPS: &[Group] = &[
         title: "Cluster and reload",
         keys: keys! {
             /// How connections are spread over the instances.
-            balance: Kind::Words(&["random", "source-ip", "weighted", "shared"]), "random", r#""source-ip""#, later(CLUSTER_MODE);
+            balance: Kind::Words(&["random", "source-ip", "weighted", "shared"]), "random", r#""source-ip""#, later_unless("another balance than `random`", &["random"]);
             /// The share of each instance under `balance = "weighted"`.
-            weights: Kind::Integers { min: 0, max: 1000 }, "none", "[3, 1]", later(CLUSTER_MODE);
+            weights: Kind::Integers { min: 0, max: 1000 }, "none", "[3, 1]", later("another balance than `random`");
             /// Which ports are shared.
-            capture: Kind::OneOf(&[Kind::Words(&["auto", "off"]), SWITCH, Kind::Integers { min: 1, max: 65_535 }]), "auto", "[3000]", with_cluster(later_unless("a list of ports (`capture`)", &["auto", "off", "true", "false"]), later_unless(CLUSTER_MODE, &["off", "false"]));
+            capture: Kind::OneOf(&[Kind::Words(&["auto", "off"]), SWITCH, Kind::Integers { min: 1, max: 65_535 }]), "auto", "[3000]", later_unless("a list of ports (`capture`)", &["auto", "off", "false"]);
             /// Sockets that rsx opens and passes.
             listen: Kind::List, "none", r#"["tcp://0.0.0.0:3000"]"#, later("passing sockets (`listen`)");
             /// The preload for Node programs.
             agent: SWITCH, "on for Node", "true", later_unless("the agent for Node", OFF);
             /// How long the connections of a leaving instance may take.
-            drain_timeout: Kind::Time, "10s", r#""10s""#, with_cluster(NOW, later(RELOAD));
+            drain_timeout: Kind::Time, "10s", r#""10s""#, NOW;
             /// How many instances a reload replaces at a time.
-            max_surge: Kind::OneOf(&[Kind::Integer { min: 1, max: 10_000 }, Kind::Percent]), "25%", r#""25%""#, with_cluster(NOW, later(RELOAD));
+            max_surge: Kind::OneOf(&[Kind::Integer { min: 1, max: 10_000 }, Kind::Percent]), "25%", r#""25%""#, NOW;
             /// In batches, or all at once.
-            strategy: Kind::Words(&["rolling", "blue-green"]), "rolling", r#""blue-green""#, with_cluster(later_unless("the strategy `blue-green`", &["rolling"]), later(RELOAD));
+            strategy: Kind::Words(&["rolling", "blue-green"]), "rolling", r#""blue-green""#, later_unless("the strategy `blue-green`", &["rolling"]);
             /// How long the first instance of a reload must hold.
-            bake: Kind::Time, "3s", r#""3s""#, later(RELOAD);
+            bake: Kind::Time, "3s", r#""3s""#, later("a canary (`bake`)");
             /// The number of instances follows the load.
             autoscale: Kind::OneOf(&[SWITCH, Kind::Map(&Kind::Any)]), "off", "{ max = 8 }", later_unless("autoscaling", OFF);
         },
