@@ -157,9 +157,12 @@ impl Ports {
             let holder = port.kept.get(&member.socket).and_then(|kept| kept.holder.as_ref());
             RunId(member.id.run.0) == run && holder.is_some_and(|holder| matches!(holder.is_holding(), Ok(false)))
         };
-        let mut members = port.group.members().filter(|member| member.place == slot);
-        let kept = members.find(|member| member.standing == Standing::Dead || is_let_go(member))?;
-        Some((at, *kept))
+        let members = port.group.members().filter(|member| member.place == slot);
+        let kept = members.filter(|member| member.standing == Standing::Dead || is_let_go(member));
+        let depth = |member: &&Member| {
+            port.kept.get(&member.socket).and_then(|kept| tcp::queue_depth(&kept.fd).ok()).unwrap_or_default()
+        };
+        Some((at, *kept.max_by_key(depth)?))
     }
 
     fn inherit(&mut self, run: RunId, at: usize, kept: &Member) {

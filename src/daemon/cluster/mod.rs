@@ -11,6 +11,7 @@
 //! | `thread` | waiting for calls, commands and time, one at a time |
 //! | `ports` | who has which socket in which group, and what that makes the kernel do |
 //! | `calls` | the answers to `bind` and `listen` |
+//! | `waiting_room` | where connections wait while the last run goes |
 //! | `drains` | from the switch to a run without connections |
 //! | `ledger` | what a successor has to know, in memory that the guardian keeps |
 //! | `restore` | going on where a predecessor was |
@@ -28,6 +29,7 @@ mod restore;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod waiting_room;
 
 pub(super) use restore::is_ours;
 

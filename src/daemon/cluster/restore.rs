@@ -12,6 +12,7 @@ use crate::daemon::cluster::ports::{
     Captured, Kept, Port, Ports, filter_name, recalled_standing, records, socket_name,
 };
 use crate::daemon::cluster::thread::CALLS;
+use crate::daemon::cluster::waiting_room::NOBODY;
 use crate::daemon::link::Link;
 use crate::proto::{CapturedRecord, GroupRecord, MemberRecord, SocketRecord};
 use crate::supervisor::{RunId, SlotId};
@@ -163,7 +164,10 @@ fn member(record: &MemberRecord) -> Member {
     let MemberRecord { socket, run, nth, slot, tag: _, standing } = *record;
     Member {
         socket: SocketId(socket),
-        id: MemberId { run: Run(run), owner: Owner(0), nth },
+        id: match Run(run) {
+            NOBODY => MemberId { run: NOBODY, owner: Owner(socket), nth },
+            run => MemberId { run, owner: Owner(0), nth },
+        },
         place: Place(slot),
         weight: Weight::MIN,
         mark: None,

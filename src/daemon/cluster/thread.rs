@@ -140,6 +140,7 @@ impl Thread {
             Command::Drain(run, until) => {
                 if self.ports.runs.get(&run).is_some_and(|captured| !captured.ended && !captured.listens.is_empty()) {
                     self.ports.steer(run, Standing::Draining);
+                    self.ports.hold_back(run);
                     self.drains.begin(run, Time(until.as_millis()));
                 } else {
                     // It has no connections that anybody could wait for.
