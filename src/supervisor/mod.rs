@@ -5,13 +5,15 @@
 //!
 //! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end,
 //! `rollout.rs` the second run of a slot during a reload, `memory.rs` what a successor takes over,
-//! `requests.rs` what each request wants, `apply.rs` the plan of `start FILE`, `amend.rs` new values, `resize.rs` the number of slots, `targets.rs` what a target means,
+//! `asks.rs` what clients can ask, `requests.rs` what each request wants, `comeback.rs` what an earlier daemon ran, `apply.rs` the plan of `start FILE`, `amend.rs` new values, `resize.rs` the number of slots, `targets.rs` what a target means,
 //! `waiters.rs` who waits for which answer, `batch.rs` who is asked later.
 
 mod amend;
 mod answers;
 mod apply;
+mod asks;
 mod batch;
+mod comeback;
 mod memory;
 mod requests;
 mod resize;
@@ -42,10 +44,11 @@ pub(crate) use slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage};
 pub(crate) use waiters::{Form, Pending, Waiter, Want};
 
 pub use answers::{Change, ChangeKind, Exit, PlanAction, PlanStep, Refusal, Reply, SlotAnswer, SlotResult, State};
+pub use asks::{Act, Apply, Ask, Count, Scale, Target, Unchanged, Wait};
 pub use targets::{Candidate, resolve};
 pub use vocabulary::{
-    Act, Apply, Ask, Count, Definition, Effect, Event, Lasting, Left, ReadyBy, RequestId, Resolve, RunId, Scale,
-    SlotId, Standing, Target, Time, Unchanged, Wait, Wanted, Who, Whom,
+    Definition, Effect, Event, Lasting, Left, ReadyBy, RequestId, Resolve, RunId, SlotId, Standing, Time, Wanted, Who,
+    Whom,
 };
 
 /// An app's place in the core; never shown.
