@@ -2,6 +2,7 @@
 //! them notices nothing.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Instant;
 
@@ -38,10 +39,15 @@ struct Served {
 impl Served {
     /// None where the toolchain is missing.
     fn new(program: &str, instances: usize) -> Option<Served> {
+        Served::with(program, instances, &[])
+    }
+
+    fn with(program: &str, instances: usize, env: &[(&str, &OsStr)]) -> Option<Served> {
         if !requires(program) {
             return None;
         }
         let mut rsx = Rsx::new();
+        env.iter().for_each(|(name, value)| rsx.set_env(name, value));
         let port = free_port();
         rsx.set_env("SERVE", port.to_string());
         let (script, text) = if program == "node" { ("web.js", NODE) } else { ("web.py", PYTHON) };
@@ -216,4 +222,34 @@ fn a_port_belongs_to_one_app() {
     rsx.fails(5, &format!("start {script} --name other -i 2 --no-autorestart")).says(&["Address already in use"]);
     rsx.wait_for_text(&rsx.home().join("daemon.log"), |text| text.contains("`web` has this port"));
     assert!(served.names().contains(&ask(*port).unwrap()));
+}
+
+/// While a daemon dies at one place or another: each step again, until it holds, and nobody who asks notices.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_death_at_any_place_of_cluster_mode_is_made_good() {
+    use std::time::Duration;
+
+    let only = std::env::var("RSX_TEST_PLACE").ok();
+    let places = rsx::daemon::failpoint::CLUSTER_PLACES.iter();
+    for place in places.filter(|place| only.as_deref().is_none_or(|only| only == **place)) {
+        // Its environment is that of the daemon, which the first verb starts.
+        let file = std::env::temp_dir().join(format!("rsx-place-{}", std::process::id()));
+        let Some(served) = Served::with("python3", 2, &[("RSX_FAILPOINT", file.as_os_str())]) else { return };
+        let Served { rsx, port, .. } = &served;
+        let load = Load::start(*port, 2);
+        let mut hits = 0;
+        for step in ["reload web", "scale web 3", "restart web", "scale web 1", "reload web"] {
+            // The guardian pauses where one daemon follows another within a second.
+            std::thread::sleep(Duration::from_millis(1050));
+            std::fs::write(&file, place).unwrap();
+            rsx.ok(step);
+            hits += usize::from(std::fs::remove_file(&file).is_err());
+            load.goes_on(20);
+        }
+        assert!(hits > 0, "nothing comes by {place}");
+        let seen = load.stop();
+        println!("{place}: {hits} deaths, {} answers, failed: {:?}", seen.count(), seen.failed);
+        assert!(seen.failed.is_empty(), "{place}: {} of {}: {:?}", seen.failed.len(), seen.count(), seen.failed);
+    }
 }

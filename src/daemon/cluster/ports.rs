@@ -17,6 +17,7 @@ use crate::cluster::{
 };
 use crate::daemon::cluster::ledger::{self, Ledger};
 use crate::daemon::cluster::{Newcomer, SENT, Views};
+use crate::daemon::failpoint;
 use crate::daemon::link::Link;
 use crate::proto::{CapturedRecord, GroupRecord, MemberRecord, PortView, SocketRecord, StandingRecord};
 use crate::supervisor::{RunId, SlotId};
@@ -258,6 +259,7 @@ impl Ports {
             let Some(port) = self.groups.get_mut(at) else { return Ok(()) };
             let Some(step) = port.group.next_step() else { return Ok(()) };
             debug!(address = %port.group.key().address, ?step, "step");
+            failpoint::here("group-step");
             match &step {
                 Step::Attach { through, program } => {
                     let Some(kept) = port.kept.get(through) else { return Err(io::ErrorKind::NotFound.into()) };
