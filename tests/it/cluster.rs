@@ -53,7 +53,7 @@ impl Served {
         let (script, text) = if program == "node" { ("web.js", NODE) } else { ("web.py", PYTHON) };
         rsx.write(script, text);
         rsx.ecosystem(&format!("[[apps]]\nname = \"web\"\nscript = \"{script}\"\ninstances = {instances}\n"));
-        rsx.ok("start ecosystem.toml");
+        rsx.ok("start ecosystem.toml").prints(&[&format!("web shares 127.0.0.1:{port}")]);
         Some(Served { rsx, port, script })
     }
 

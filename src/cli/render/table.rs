@@ -1,5 +1,7 @@
 //! The table of `rsx ls`, as wide as its terminal allows.
 
+use std::collections::BTreeSet;
+
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 use crate::cli::render::units;
@@ -109,6 +111,20 @@ fn counted(rows: &[(&AppView, &SlotView)], style: Style) -> String {
     let words: Vec<String> =
         counts.map(|(count, state)| format!("{count} {}", style.paint(Tint::of(*state), state.as_str()))).collect();
     format!("{} instances: {}\n", rows.len(), words.join(", "))
+}
+
+/// One line for each of these apps that shares ports.
+pub(in crate::cli) fn shared(view: &View, names: &[&str]) -> String {
+    let mut text = String::new();
+    for app in view.apps.iter().filter(|app| names.contains(&app.name.as_str())) {
+        let ports = app.slots.iter().flat_map(|slot| slot.ports.iter().map(|port| port.address.to_string()));
+        let ports: BTreeSet<String> = ports.collect();
+        if !ports.is_empty() {
+            let ports: Vec<String> = ports.into_iter().collect();
+            text.push_str(&format!("{} shares {}\n", units::printable(&app.name), ports.join(", ")));
+        }
+    }
+    text
 }
 
 /// One line for each instance that needs attention, but not for those that were `told` of already (by id).

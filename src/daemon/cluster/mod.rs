@@ -13,6 +13,9 @@
 //! | `calls` | the answers to `bind` and `listen` |
 //! | `waiting_room` | where connections wait while the last run goes |
 //! | `drains` | from the switch to a run without connections |
+//! | `closed` | sockets that their programs have closed |
+//! | `views` | what is shown |
+//! | `records` | what is known, as records |
 //! | `ledger` | what a successor has to know, in memory that the guardian keeps |
 //! | `restore` | going on where a predecessor was |
 //!
@@ -22,13 +25,16 @@
 //! before a program is let go on. The thread waits for nobody but its own poller and, at most a second, the guardian.
 
 mod calls;
+mod closed;
 mod drains;
 mod ledger;
 mod ports;
+mod records;
 mod restore;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod views;
 mod waiting_room;
 
 pub(super) use restore::is_ours;

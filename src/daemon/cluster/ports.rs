@@ -15,14 +15,13 @@ use tracing::{debug, info, warn};
 use crate::cluster::{
     Balance, Finding, Group, GroupKey, Member, MemberId, Owner, Place, Run, SocketId, Standing, Step, Tags, Weight,
 };
-use crate::daemon::cluster::ledger::{self, Ledger};
-use crate::daemon::cluster::{Newcomer, SENT, Views};
+use crate::daemon::cluster::ledger::Ledger;
+use crate::daemon::cluster::records::{captured_record, group_record, records};
+use crate::daemon::cluster::{Newcomer, SENT};
 use crate::daemon::failpoint;
 use crate::daemon::link::Link;
-use crate::proto::{CapturedRecord, GroupRecord, MemberRecord, PortView, SocketRecord, StandingRecord};
+use crate::proto::SocketRecord;
 use crate::supervisor::{RunId, SlotId};
-use crate::sys::listening::{Listeners, process_tree_listens};
-use crate::sys::proc_table::ProcTable;
 use crate::sys::process::Process;
 use crate::sys::seccomp::{Holder, Listener};
 use crate::sys::tcp::diag::Diag;
@@ -162,42 +161,6 @@ impl Ports {
             let is_kept = member.place == place(slot) && member.standing == Standing::Dead;
             is_kept.then_some(Standing::Leaving)
         });
-    }
-
-    /// Whether there is anything to look for.
-    pub(super) fn has_holders(&self) -> bool {
-        self.groups.iter().flat_map(|port| port.kept.values()).any(|kept| kept.holder.is_some())
-    }
-
-    /// Looks for sockets that their programs have closed: our duplicate keeps them in the group, where they would get
-    /// connections that nobody accepts. What waits there is served by whoever binds the port next in that slot.
-    pub(super) fn look(&mut self) {
-        let mut closed = BTreeSet::new();
-        let mut table = None;
-        for port in &self.groups {
-            for member in port.group.members().filter(|member| member.standing != Standing::Dead) {
-                let holder = port.kept.get(&member.socket).and_then(|kept| kept.holder.as_ref());
-                let is_let_go = holder.is_some_and(|holder| matches!(holder.is_holding(), Ok(false)));
-                if is_let_go && !self.is_held_elsewhere(member, holder, &mut table) {
-                    closed.insert(member.socket);
-                }
-            }
-        }
-        if !closed.is_empty() {
-            info!(sockets = closed.len(), "programs have closed their sockets and live on");
-            self.change(|member| closed.contains(&member.socket).then_some(Standing::Dead));
-        }
-    }
-
-    /// Whether another process of its run has a socket: a child that inherited it.
-    fn is_held_elsewhere(&self, member: &Member, holder: Option<&Holder>, table: &mut Option<ProcTable>) -> bool {
-        let process = self.runs.get(&RunId(member.id.run.0)).and_then(|captured| captured.process.as_ref());
-        let (Some(process), Some(holder)) = (process, holder) else { return true };
-        if table.is_none() {
-            *table = ProcTable::read().ok();
-        }
-        // Who cannot be seen may have it.
-        table.as_ref().is_none_or(|table| process_tree_listens(process, table, &Listeners::only(holder.inode())))
     }
 
     /// The last process of a run has ended: nobody calls any more.
@@ -398,44 +361,6 @@ impl Ports {
             self.ledger.renew(&records(&self.groups, &self.runs));
         }
     }
-
-    /// What is shown: of each run its ports, with what waits there for this run.
-    pub(super) fn views(&self) -> Views {
-        let mut views = Views::new();
-        for port in &self.groups {
-            let (members, serving) = (port.group.members().count(), port.group.serving().count());
-            let address = port.group.key().address;
-            for member in port.group.members() {
-                let queued = port.kept.get(&member.socket).and_then(|kept| tcp::queue_depth(&kept.fd).ok());
-                let queued = queued.unwrap_or_default();
-                let of_run = views.entry(RunId(member.id.run.0)).or_default();
-                match of_run.iter_mut().find(|view| view.address == address) {
-                    Some(view) => view.queued = view.queued.saturating_add(queued),
-                    None => of_run.push(PortView { address, members, serving, queued }),
-                }
-            }
-        }
-        views.values_mut().for_each(|views| views.sort_by_key(|view| view.address));
-        views
-    }
-
-    /// Copies of all descriptors under their names.
-    pub(super) fn copies(&self) -> Vec<(String, OwnedFd)> {
-        let kept = self.groups.iter().flat_map(|port| port.kept.iter().map(|(id, kept)| (*id, kept.fd.as_fd())));
-        let sockets = kept.chain(self.bound.iter().map(|(id, fd)| (*id, fd.as_fd())));
-        let sockets = sockets.map(|(id, fd)| (socket_name(id), fd));
-        let filters =
-            self.runs.iter().filter_map(|(run, captured)| Some((filter_name(*run), captured.filter.as_ref()?.as_fd())));
-        let ledger = std::iter::once((ledger::NAME.to_owned(), self.ledger.as_fd()));
-        let all = sockets.chain(filters).chain(ledger);
-        all.filter_map(|(name, fd)| Some((name, fd.try_clone_to_owned().ok()?))).collect()
-    }
-}
-
-/// Everything, for a ledger that is written anew.
-pub(super) fn records(groups: &[Port], runs: &BTreeMap<RunId, Captured>) -> Vec<SocketRecord> {
-    let runs = runs.iter().map(|(run, captured)| SocketRecord::Run(captured_record(*run, captured)));
-    runs.chain(groups.iter().map(|port| SocketRecord::Group(group_record(port, None)))).collect()
 }
 
 /// The sockets that listen on the port of a group.
@@ -466,66 +391,4 @@ pub(super) fn socket_name(socket: SocketId) -> String {
 
 pub(super) fn filter_name(run: RunId) -> String {
     format!("run/{}/filter", run.0)
-}
-
-fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord {
-    let Captured { slot, app, needs, listens, standing: good_for, ended, bound, sockets, .. } = captured;
-    CapturedRecord {
-        run: run.0,
-        slot: slot.0,
-        app: app.clone(),
-        needs: needs.clone(),
-        listens: listens.clone(),
-        standing: standing(*good_for),
-        ended: *ended,
-        bound: bound.iter().map(|socket| socket.0).collect(),
-        sockets: *sockets,
-    }
-}
-
-fn group_record(port: &Port, joining: Option<(&Member, Tag)>) -> GroupRecord {
-    let GroupKey { namespace, address, v6only, device, uid } = *port.group.key();
-    let tag = |member: &Member| port.kept.get(&member.socket).map_or(Tag::NONE, |kept| kept.tag);
-    let members = port.group.members().map(|member| (member, tag(member))).chain(joining);
-    let member = |(member, tag): (&Member, Tag)| MemberRecord {
-        socket: member.socket.0,
-        run: member.id.run.0,
-        nth: member.id.nth,
-        slot: member.place.0,
-        tag: tag.number(),
-        standing: standing(member.standing),
-    };
-    GroupRecord {
-        namespace,
-        address,
-        v6only,
-        device,
-        uid,
-        app: port.app.clone(),
-        members: members.map(member).collect(),
-    }
-}
-
-fn standing(standing: Standing) -> StandingRecord {
-    match standing {
-        Standing::Ready => StandingRecord::Ready,
-        Standing::Parked => StandingRecord::Parked,
-        Standing::Unhealthy => StandingRecord::Unhealthy,
-        Standing::Starting => StandingRecord::Starting,
-        Standing::Dead => StandingRecord::Dead,
-        Standing::Draining => StandingRecord::Draining,
-        Standing::Leaving => StandingRecord::Leaving,
-    }
-}
-
-pub(super) fn recalled_standing(record: StandingRecord) -> Standing {
-    match record {
-        StandingRecord::Ready => Standing::Ready,
-        StandingRecord::Parked => Standing::Parked,
-        StandingRecord::Unhealthy => Standing::Unhealthy,
-        StandingRecord::Starting => Standing::Starting,
-        StandingRecord::Dead => Standing::Dead,
-        StandingRecord::Draining => Standing::Draining,
-        StandingRecord::Leaving => Standing::Leaving,
-    }
 }

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use tracing::{info, warn};
 
 use crate::cluster::{Balance, Group, GroupKey, Member, MemberId, Owner, Place, Run, SocketId, Standing, Tags, Weight};
 use crate::daemon::cluster::ledger::{self, Ledger};
-use crate::daemon::cluster::ports::{
-    Captured, Kept, Port, Ports, filter_name, recalled_standing, records, socket_name,
-};
+use crate::daemon::cluster::ports::{Captured, Kept, Port, Ports, filter_name, socket_name};
+use crate::daemon::cluster::records::{recalled_standing, records};
 use crate::daemon::cluster::thread::CALLS;
 use crate::daemon::cluster::waiting_room::NOBODY;
 use crate::daemon::link::Link;
@@ -91,6 +90,20 @@ pub(super) fn restore(kept: Vec<(String, OwnedFd)>, link: Option<Link>) -> io::R
     left.sockets.keys().for_each(|socket| forget(&ports, &socket_name(*socket)));
     left.filters.keys().for_each(|run| forget(&ports, &filter_name(*run)));
     Ok((ports, slots))
+}
+
+impl Ports {
+    /// Copies of all descriptors under their names.
+    pub(super) fn copies(&self) -> Vec<(String, OwnedFd)> {
+        let kept = self.groups.iter().flat_map(|port| port.kept.iter().map(|(id, kept)| (*id, kept.fd.as_fd())));
+        let sockets = kept.chain(self.bound.iter().map(|(id, fd)| (*id, fd.as_fd())));
+        let sockets = sockets.map(|(id, fd)| (socket_name(id), fd));
+        let filters =
+            self.runs.iter().filter_map(|(run, captured)| Some((filter_name(*run), captured.filter.as_ref()?.as_fd())));
+        let ledger = std::iter::once((ledger::NAME.to_owned(), self.ledger.as_fd()));
+        let all = sockets.chain(filters).chain(ledger);
+        all.filter_map(|(name, fd)| Some((name, fd.try_clone_to_owned().ok()?))).collect()
+    }
 }
 
 fn forget(ports: &Ports, name: &str) {
