@@ -202,7 +202,7 @@ fn carry_out(
 ) -> Result<ExitCode, Failure> {
     let waited = if act.no_wait { apply::Waited::No } else { apply::Waited::ToTheEnd };
     let call = call(act);
-    let mut client = session.daemon_or_fail()?;
+    let mut client = session.daemon_to_act_or_fail()?;
     let outcome: Outcome = match progress::ask(session, &mut client, &call, FIRST_LIMIT) {
         Err(ClientError::Interrupted) => return Ok(apply::detached(session)),
         answer => answer?,

@@ -29,7 +29,7 @@ pub(super) fn scale(session: &mut Session, args: &ScaleArgs) -> Result<ExitCode,
     let targets = targets::read(session, std::slice::from_ref(&args.target), &[])?;
     let waited = if args.no_wait { apply::Waited::No } else { apply::Waited::ToTheEnd };
     let call = Call::Scale(ScaleCall { targets, count, no_wait: args.no_wait });
-    let mut client = session.daemon_or_fail()?;
+    let mut client = session.daemon_to_act_or_fail()?;
     let applied: Applied = match progress::ask(session, &mut client, &call, FIRST_LIMIT) {
         Err(ClientError::Interrupted) => return Ok(apply::detached(session)),
         answer => answer?,
@@ -68,7 +68,7 @@ pub(super) fn send(session: &mut Session, args: &SendArgs) -> Result<ExitCode, F
 
 /// Runs `rsx env`.
 pub(super) fn env(session: &mut Session, args: &EnvArgs) -> Result<ExitCode, Failure> {
-    let mut client = session.daemon_or_fail()?;
+    let mut client = session.daemon_to_act_or_fail()?;
     let targets = targets::read(session, &args.of.targets, &[])?;
     let answer: Environments = client.call(&Call::Env(EnvCall { targets, show: args.show }), AT_ONCE)?;
     if session.json {
@@ -91,7 +91,7 @@ pub(super) fn env(session: &mut Session, args: &EnvArgs) -> Result<ExitCode, Fai
 
 /// Runs `rsx flush`. Without a daemon nobody knows who writes to the files, so it is refused.
 pub(super) fn flush(session: &mut Session, args: &FlushArgs) -> Result<ExitCode, Failure> {
-    let mut client = session.daemon_or_fail()?;
+    let mut client = session.daemon_to_act_or_fail()?;
     let targets = match args.targets.as_slice() {
         [] => vec![Target::Word("all".into())],
         words => targets::read(session, words, &[])?,
@@ -102,7 +102,7 @@ pub(super) fn flush(session: &mut Session, args: &FlushArgs) -> Result<ExitCode,
 
 /// Runs `rsx reload-logs`.
 pub(super) fn reload_logs(session: &mut Session) -> Result<ExitCode, Failure> {
-    let answer: LogFiles = session.daemon_or_fail()?.call(&Call::ReloadLogs, LOGS_LIMIT)?;
+    let answer: LogFiles = session.daemon_to_act_or_fail()?.call(&Call::ReloadLogs, LOGS_LIMIT)?;
     log_files(session, &answer, "opened anew")
 }
 
@@ -125,7 +125,7 @@ fn count(text: &str, target: &str) -> Result<Count, Failure> {
 }
 
 fn at_once(session: &mut Session, call: &Call, done: &str) -> Result<ExitCode, Failure> {
-    let outcome: Outcome = session.daemon_or_fail()?.call(call, AT_ONCE)?;
+    let outcome: Outcome = session.daemon_to_act_or_fail()?.call(call, AT_ONCE)?;
     let verdict = apply::verdict(&outcome.results, apply::Waited::ToTheEnd);
     if session.json {
         session.out.json(&outcome)?;

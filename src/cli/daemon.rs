@@ -28,8 +28,11 @@ pub(super) fn ping(session: &mut Session) -> Result<ExitCode, Failure> {
 
 /// Runs `rsx kill`.
 pub(super) fn kill(session: &mut Session) -> Result<ExitCode, Failure> {
-    let Some(mut client) = session.daemon()? else {
+    let Some(mut client) = session.daemon_to_act()? else {
         session.out.talk("no rsx daemon runs");
+        if let Some(left) = session.left() {
+            session.out.talk(left);
+        }
         if session.json {
             session.out.json(&Outcome::default())?;
         }

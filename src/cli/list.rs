@@ -155,6 +155,9 @@ fn view_or_hint(session: &mut Session, detail: ViewDetail) -> Result<View, Failu
         }
         None => {
             session.out.talk(HINT);
+            if let Some(left) = session.left() {
+                session.out.talk(left);
+            }
             Ok(View::default())
         }
     }

@@ -17,7 +17,7 @@ const SAVE_LIMIT: Duration = Duration::from_secs(40);
 
 /// Runs `rsx save`.
 pub(super) fn save(session: &mut Session, args: &SaveArgs) -> Result<ExitCode, Failure> {
-    let mut client = session.daemon_or_fail()?;
+    let mut client = session.daemon_to_act_or_fail()?;
     let apps = view(&mut client, ViewDetail::Brief)?.apps.len();
     if apps == 0 && !args.force {
         return Err(Failure::failed("there is no app to save")

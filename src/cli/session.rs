@@ -1,6 +1,6 @@
 //! What one invocation knows: the environment is read here, at the edge, and nowhere else in this layer.
 
-use std::io::IsTerminal;
+use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,10 +9,13 @@ use crate::cli::output::{ColourWish, Output};
 use crate::client::Client;
 use crate::error::{ExitCode, Failure};
 use crate::paths::{Home, HomeError};
-use crate::proto::{Call, View, ViewCall, ViewDetail};
+use crate::proto::{Call, Record, View, ViewCall, ViewDetail};
+use crate::sys::system;
 
 /// How long reading the view may take. It is published, so a daemon that needs this long hangs.
 const VIEW_LIMIT: Duration = Duration::from_secs(10);
+/// The longest first line of a journal that is looked at, in bytes.
+const MAX_HEAD: u64 = 4096;
 /// The width that is assumed where none can be asked for.
 const DEFAULT_WIDTH: u16 = 80;
 
@@ -101,7 +104,30 @@ impl Session {
 
     /// The daemon, for a verb that is nothing without one.
     pub(super) fn daemon_or_fail(&self) -> Result<Client, Failure> {
-        self.daemon()?.ok_or_else(no_daemon)
+        self.daemon()?.ok_or_else(|| match self.left() {
+            Some(left) => no_daemon().hint(left),
+            None => no_daemon(),
+        })
+    }
+
+    /// What to say of apps that a daemon has left running which was killed together with its guardian.
+    pub(super) fn left(&self) -> Option<&'static str> {
+        let mut line = String::new();
+        let journal = std::fs::File::open(self.home().ok()?.journal()).ok()?;
+        BufReader::new(journal.take(MAX_HEAD)).read_line(&mut line).ok()?;
+        let Ok(Record::Head(head)) = serde_json::from_str(&line) else { return None };
+        let is_of_today = system::boot_id().is_ok_and(|boot| boot == head.boot);
+        is_of_today.then_some("the last one was killed, and its apps may still run: `rsx resurrect` takes them over")
+    }
+
+    /// The daemon, for a verb that changes something: if one runs, or was killed together with its guardian.
+    pub(super) fn daemon_to_act(&self) -> Result<Option<Client>, Failure> {
+        Ok(Client::connect_or_take_over(&self.home()?, self.verb)?)
+    }
+
+    /// The same, for a verb that is nothing without one.
+    pub(super) fn daemon_to_act_or_fail(&self) -> Result<Client, Failure> {
+        self.daemon_to_act()?.ok_or_else(no_daemon)
     }
 
     /// The daemon, started if none runs.

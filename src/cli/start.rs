@@ -97,7 +97,7 @@ fn read(session: &mut Session, args: &StartArgs, flags: &[(&'static str, String)
     // The list decides what a word means, so it is read once, and only if some word needs it.
     let needs_view = |word: &String| !declared::is_declaration(session, word);
     let view = match args.what.iter().any(needs_view) {
-        true => session.daemon()?.map(|mut client| view(&mut client, ViewDetail::Brief)).transpose()?,
+        true => session.daemon_to_act()?.map(|mut client| view(&mut client, ViewDetail::Brief)).transpose()?,
         false => None,
     };
     let view = view.unwrap_or_default();

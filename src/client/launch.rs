@@ -1,7 +1,7 @@
 //! Starts the daemon when a verb needs one: many verbs at once end with one daemon, and none of them polls.
 
 use std::fs::{DirBuilder, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,9 @@ use crate::client::greet::{Greeted, Purpose};
 use crate::client::reach::GAP_LIMIT;
 use crate::client::{Client, ClientError, Interrupt};
 use crate::paths::Home;
+use crate::proto::Record;
 use crate::sys::lock::LockFile;
+use crate::sys::system::boot_id;
 
 /// How long another verb may be busy starting the daemon.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
@@ -27,6 +29,8 @@ const READY_LIMIT: Duration = Duration::from_secs(10);
 const READY_MAX: usize = 8 * 1024;
 /// How many last lines of its log are shown when it said nothing.
 const LAST_LINES: usize = 5;
+/// The longest first line of a journal.
+const HEAD_MAX: u64 = 4096;
 
 impl Client {
     /// Connects to the daemon of this home, and starts one where none runs.
@@ -38,6 +42,19 @@ impl Client {
         let purpose = Purpose::new(home, verb);
         let greeted = open_or_start(&purpose, None)?;
         Ok(Client::new(greeted, purpose, Absence::Mended))
+    }
+
+    /// Connects to the daemon of this home; `None` when none runs. Starts one where the last one was killed together with
+    /// its guardian: what it ran may live on, and nobody watches over it.
+    ///
+    /// # Errors
+    ///
+    /// Any [`ClientError`].
+    pub fn connect_or_take_over(home: &Home, verb: &str) -> Result<Option<Client>, ClientError> {
+        match Client::connect(home, verb)? {
+            None if was_killed(home) => Client::connect_or_start(home, verb).map(Some),
+            found => Ok(found),
+        }
     }
 
     /// Waits until the daemon has ended and its home is free for the next one.
@@ -54,6 +71,17 @@ impl Client {
         let left = deadline.saturating_duration_since(Instant::now());
         lock(home, |file| file.until_life_ends(left))
     }
+}
+
+/// Whether the last daemon of this home was killed since the machine has started: one that leaves takes its journal along.
+fn was_killed(home: &Home) -> bool {
+    let head = File::open(home.journal()).and_then(|file| {
+        let mut line = Vec::new();
+        BufReader::new(file.take(HEAD_MAX)).read_until(b'\n', &mut line)?;
+        Ok(line)
+    });
+    let Ok(Ok(Record::Head(head))) = head.map(|line| serde_json::from_slice(&line)) else { return false };
+    boot_id().is_ok_and(|boot| boot == head.boot)
 }
 
 /// Connects to the daemon, and starts one where neither a daemon nor its guardian lives.

@@ -11,7 +11,7 @@
 //!
 //! Whether a process has ended meanwhile is not asked here: its descriptor is readable then, and the guardian tells how.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -30,7 +30,7 @@ use crate::daemon::shell::{End, Place, Shell};
 use crate::daemon::spawner::open_log;
 use crate::proto::BornRecord;
 use crate::spec::{ExecMode, Signal, Stream};
-use crate::supervisor::{Batch, Doing, Effect, Event, Lasting, Resolve, Run, RunId, Slot, Stage, Waiter, Whom};
+use crate::supervisor::{Batch, Doing, Effect, Event, Lasting, Resolve, Run, RunId, Slot, SlotId, Stage, Waiter, Whom};
 use crate::sys::moment::Moment;
 use crate::sys::process::Process;
 
@@ -40,6 +40,8 @@ pub(super) enum Adopted {
     Event(Event),
     /// What the core had decided is done.
     Effect(Effect),
+    /// It ended, and nobody can tell how.
+    Lost(RunId),
     /// A client waits.
     Waiter(Waiter),
     /// A request has not asked all of its slots.
@@ -79,12 +81,14 @@ pub(super) fn adopt(
     let places: BTreeMap<RunId, Arc<Place>> =
         past.launches.iter().map(|(run, record)| (*run, Arc::new(keep::recalled_launch(record.clone())))).collect();
     let ended = past.pids.iter().map(|(run, pid)| (*run, *pid, past.words.get(run).cloned().unwrap_or_default()));
-    shell.recall(places.values().cloned().collect(), ended);
+    let ids: HashSet<SlotId> = slots.iter().map(|slot| slot.id).collect();
+    shell.recall(places.values().filter(|place| ids.contains(&place.slot)).cloned().collect(), ended);
     for (run, kept) in &mut kept {
         for (stream, pipe) in kept.pipes.drain(..) {
-            match places.get(run) {
+            match places.get(run).filter(|_| past.born.contains_key(run)) {
                 Some(place) => shell.read_on(source(place, stream, pipe), place),
-                // Nobody knows where it goes.
+                // Nobody knows where it goes, or nobody has ever written: then the run is made now, and leaves a pipe of
+                // its own under this name, which the end of the old one must not take away.
                 None => forget(link, &keep::name(*run, keep::stream(stream))),
             }
         }
@@ -161,6 +165,7 @@ fn one(
         Doing::Launching | Doing::Leaving(Stage::Unspawned, _) => Some(Adopted::Event(Event::Spawned { run })),
         Doing::Leaving(Stage::Draining, until) => Some(Adopted::Effect(Effect::Drain { run, until })),
         Doing::Leaving(Stage::Asked, _) if !sent.0 => {
+            shell.will_ask(run);
             Some(Adopted::Effect(Effect::Signal { run, signal: stop.signal, whom: main }))
         }
         Doing::Leaving(Stage::Survivors(_), _) if !sent.1 => Some(to_survivors(stop.signal)),

@@ -16,9 +16,16 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// The clock, as the world's time is now.
-    pub(super) fn start() -> Clock {
-        Clock { epoch: world().saturating_sub(Moment::now().monotonic) }
+    /// The clock, as the world's time is now. An earlier daemon's beginning is gone on with, if the world's clock was not
+    /// set since: moments that were told once stay the same to the millisecond.
+    pub(super) fn start(earlier: Option<u64>) -> Clock {
+        let epoch = world().saturating_sub(Moment::now().monotonic);
+        Clock { epoch: earlier.filter(|earlier| earlier.abs_diff(epoch) < STEP).unwrap_or(epoch) }
+    }
+
+    /// The world's time when the core's began, in milliseconds of the epoch.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The core's moment.

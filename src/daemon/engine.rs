@@ -212,8 +212,14 @@ impl Engine {
     fn take(&mut self, report: Report) {
         let event = match report {
             Report::Asked(request) => self.on_asked(*request),
-            Report::Spawned(spawned) => Some(self.shell.on_spawned(*spawned)),
-            Report::SpawnFailed { run, why, lasting } => Some(Event::SpawnFailed { run, why, lasting }),
+            Report::Spawned(spawned) => {
+                self.writer.journal().is_made(spawned.run.0);
+                Some(self.shell.on_spawned(*spawned))
+            }
+            Report::SpawnFailed { run, why, lasting } => {
+                self.writer.journal().is_made(run.0);
+                Some(Event::SpawnFailed { run, why, lasting })
+            }
             Report::Ready { run, by } => Some(Event::Ready { run, by }),
             Report::Drained { run } => Some(Event::Drained { run }),
             Report::Ended { run } => self.shell.on_ended(run),
@@ -230,12 +236,16 @@ impl Engine {
             }
             Report::Input { key, runs, bytes, written } => {
                 debug!(key = key.map(display), "input");
+                let is_new = key.is_none_or(|key| self.is_new(&key.to_string()));
+                let write = |run| if is_new { self.shell.write_input(run, &bytes) } else { Ok(()) };
                 // The client may have gone.
-                let _ = written.send(runs.into_iter().map(|run| self.shell.write_input(run, &bytes)).collect());
+                let _ = written.send(runs.into_iter().map(write).collect());
                 None
             }
             Report::LastWords { run, stderr } => {
-                self.writer.journal().append(&[Record::Words { run: run.0, lines: stderr.clone() }]);
+                if !stderr.is_empty() {
+                    self.writer.journal().append(&[Record::Words { run: run.0, lines: stderr.clone() }]);
+                }
                 self.shell.on_last_words(run, stderr);
                 self.dirty = true;
                 None
@@ -244,6 +254,20 @@ impl Engine {
         if let Some(event) = event {
             self.decide(event);
         }
+    }
+
+    /// Whether nobody has asked this before; it is done now, and written down before that: a line that is written twice
+    /// can do more harm than one that is lost with its daemon.
+    fn is_new(&mut self, key: &str) -> bool {
+        if self.keys.find(key) != Known::Not {
+            return false;
+        }
+        let id = self.keys.new_request(Some(key.to_owned()));
+        let asked = self.keys.answered(id, &Reply::Outcome(Vec::new()));
+        self.writer
+            .journal()
+            .append(&asked.map(|asked| Record::Asked(Box::new(asked))).into_iter().collect::<Vec<_>>());
+        true
     }
 
     /// A request, unless it is one that a client asks about again: that is answered, and done once.
@@ -279,6 +303,11 @@ impl Engine {
             match one {
                 Adopted::Event(event) => self.decide(event),
                 Adopted::Effect(effect) => self.perform(effect),
+                Adopted::Lost(run) => {
+                    if let Some(event) = self.shell.on_lost(run) {
+                        self.decide(event);
+                    }
+                }
                 Adopted::Batch(batch) => self.core.ask_on(batch),
                 Adopted::Waiter(waiter) => {
                     let mut effects = Vec::new();
@@ -334,8 +363,9 @@ impl Engine {
         for effect in effects {
             match effect {
                 Effect::Announce(change) => events.push(self.shell.announce(change)),
-                Effect::Reply { to, reply } => self.keys.answered(*to, reply),
-                Effect::Spawn { .. }
+                // Kept when all that it tells of has been done.
+                Effect::Reply { .. }
+                | Effect::Spawn { .. }
                 | Effect::Signal { .. }
                 | Effect::Steer { .. }
                 | Effect::Drain { .. }
@@ -345,13 +375,7 @@ impl Engine {
                 | Effect::Leave => {}
             }
         }
-        let asked = asked.as_ref().map(|(key, id)| {
-            let reply = effects.iter().find_map(|effect| match effect {
-                Effect::Reply { to, reply } if to == id => Some(reply),
-                _ => None,
-            });
-            (key.as_str(), *id, reply)
-        });
+        let asked = asked.as_ref().map(|(key, id)| (key.as_str(), *id));
         let (shell, keys) = (&self.shell, &self.keys);
         self.writer.turn(&mut self.core, Turn { events, asked, pid: &|run| shell.pid(run), key: &|id| keys.key(id) });
         let is_broken = self.writer.journal().trouble().is_some();
@@ -379,6 +403,8 @@ impl Engine {
             }
             Effect::Reply { to, reply } => {
                 failpoint::here("before-reply");
+                let answered = self.keys.answered(to, &reply).map(|asked| Record::Asked(Box::new(asked)));
+                self.writer.journal().append(&answered.into_iter().collect::<Vec<_>>());
                 let written = self.shell.reply(to, reply);
                 if self.core.is_leaving() {
                     self.last_word = written;

@@ -77,18 +77,16 @@ impl Keys {
         self.waiting.get(&id).map(String::as_str)
     }
 
-    /// An answer is on its way. A refusal is not worth keeping: whoever asks again is refused again.
-    pub(super) fn answered(&mut self, id: RequestId, reply: &Reply) {
-        let Some(key) = self.waiting.remove(&id) else { return };
-        match reply {
-            Reply::Refused(_) => {}
-            Reply::Applied { .. } | Reply::Outcome(_) => {
-                if self.answered.len() == KEPT {
-                    self.answered.pop_front();
-                }
-                self.answered.push_back((key, reply.clone()));
-            }
+    /// An answer is on its way; what the journal has to know of it. A refusal is not worth keeping: whoever asks again is
+    /// refused again.
+    pub(super) fn answered(&mut self, id: RequestId, reply: &Reply) -> Option<AskedRecord> {
+        let key = self.waiting.remove(&id)?;
+        let record = journal::answered(&key, reply)?;
+        if self.answered.len() == KEPT {
+            self.answered.pop_front();
         }
+        self.answered.push_back((key, reply.clone()));
+        Some(record)
     }
 
     /// All of them, for the journal.

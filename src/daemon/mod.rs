@@ -66,7 +66,7 @@ use crate::daemon::spawner::Ground;
 use crate::daemon::store::Store;
 use crate::guardian;
 use crate::paths::Home;
-use crate::proto::{DaemonView, EventKind, UPDATE_FAILED};
+use crate::proto::{DaemonView, EventKind, Key, UPDATE_FAILED};
 use crate::supervisor::{Ask, Who};
 use crate::sys::{fds, limits, memory, peer, system};
 
@@ -167,7 +167,7 @@ impl Daemon {
         let umask = system::set_umask(0o077);
         home::prepare(home)?;
         home::log_to_file(home)?;
-        let clock = Clock::start();
+        let clock = Clock::start(journal::epoch(&home.journal()));
         let nofile = limits::raise_nofile().ok();
         // Not allowed to everybody, and not needed by anybody.
         let badness = limits::lower_badness(guardian::DAEMON_BADNESS).ok().flatten();
@@ -359,7 +359,8 @@ impl Taken {
         let _ = reports.send(Report::Asked(Box::new(Request {
             who,
             ask: Ask::Shutdown,
-            key: None,
+            // Known by name like any other wish: a successor leaves, too.
+            key: Some(Key::from_bytes([0; 16])),
             answer,
             progress: None,
         })));

@@ -57,6 +57,12 @@ pub(super) async fn recall(
             let (slots, asked) = (std::mem::take(&mut past.slots), std::mem::take(&mut past.asked));
             let mut adopted = adopt::adopt(&past, &slots, kept, shell, (link, &home.notify_dir()));
             info!(slots = slots.len(), "goes on where another daemon was");
+            if restarts == 0 {
+                // A new guardian, too: nobody has seen the ends, and nobody has held the pipes.
+                let (gone, live) = shell.unheld();
+                adopted.extend(gone.into_iter().map(Adopted::Lost));
+                notices.extend(without_output(live));
+            }
             core = Supervisor::recalled(seed, past.counters, slots);
             still_asked = (asked.clone(), past.batches.clone());
             adopted.extend(keys.recall(asked).into_iter().map(Adopted::Waiter));
@@ -82,15 +88,21 @@ pub(super) async fn recall(
         batches: still_asked.1,
         pid: &|run| shell.pid(run),
     };
-    let writer = match Writer::begin(&path, boot.clone(), &core, whole) {
+    let writer = match Writer::begin(&path, (boot.clone(), clock.epoch()), &core, whole) {
         Ok(writer) => writer,
         Err(error) if matches!(first, First::Adopt(_)) => {
             let what = std::io::Error::other(format!("it cannot be written anew: {error}"));
-            Writer::go_on(&path, boot, &what).map_err(failed)?
+            Writer::go_on(&path, (boot, clock.epoch()), &what).map_err(failed)?
         }
         Err(error) => return Err(failed(error)),
     };
     Ok(Past { core, keys, first, writer, notices })
+}
+
+/// What to say of processes that outlived daemon and guardian.
+fn without_output(live: usize) -> Option<String> {
+    let notice = "was killed with its guardian: what they write is lost until `rsx restart`";
+    (live > 0).then(|| format!("{live} processes were taken over from a daemon that {notice}"))
 }
 
 /// What an earlier daemon of this home had wanted: it is listed, and not started.

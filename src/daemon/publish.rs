@@ -25,6 +25,8 @@ pub(super) struct Published {
     pub(super) generation: u64,
     /// How many slots wait for `resurrect`.
     pub(super) parked: u32,
+    /// How many ended runs' last words are on their way.
+    pub(super) unworded: usize,
     pub(super) apps: Vec<PublishedApp>,
 }
 

@@ -194,7 +194,7 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         captured: capture.is_some(),
     });
     let made = env.map_err(Failed::Launch).and_then(|env| {
-        let launch = Launch {
+        let mut launch = Launch {
             program: place.resolved.program.clone(),
             argv: place.resolved.argv.clone(),
             env,
@@ -209,11 +209,15 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
             birth: None,
         };
         leave_with_guardian(ground, run, &stdin, &sources, notify.as_ref().map(|(socket, _)| socket));
-        ground.journal.append(&[Record::Launch(Box::new(keep::launch(&place)))]);
+        let page = ground.journal.page(run.0);
+        page.launch(Record::Launch(Box::new(keep::launch(&place))));
         failpoint::here("before-clone");
-        let process = clone(ground, launch, run, capture);
+        launch.birth = page.birth().ok();
+        let process = clone(ground, &launch, run, capture)?;
         failpoint::here("after-clone");
-        process
+        let born = Moment::now();
+        page.born(process.display_pid(), born);
+        Ok((process, born))
     });
     if made.is_err() {
         if let Some(link) = &ground.link {
@@ -225,8 +229,8 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
             let _ = std::fs::remove_file(path);
         }
     }
-    let process = Arc::new(made?);
-    let born = Moment::now();
+    let (process, born) = made?;
+    let process = Arc::new(process);
     if let Some((draft, path)) = draft
         && let Err(error) = draft.publish(process.display_pid())
     {
@@ -235,15 +239,13 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     Ok(Spawned { run, slot, place, process, born, stdin, sources, notify })
 }
 
-/// Makes the process. Its birth is written by itself, into the file that is the journal until then.
-fn clone(ground: &Ground, mut launch: Launch, run: RunId, capture: Option<Newcomer>) -> Result<Process, Failed> {
+/// Makes the process; one whose sockets are to be shared passes a gate.
+fn clone(ground: &Ground, launch: &Launch, run: RunId, capture: Option<Newcomer>) -> Result<Process, Failed> {
     let is_captured = capture.is_some();
     let gate = capture.map(|newcomer| ground.sockets.gate(newcomer)).transpose().map_err(Failed::Pipe)?;
-    let page = ground.journal.page();
-    launch.birth = page.birth(run.0).ok();
     let process = match gate {
-        Some(gate) => spawn::spawn_captured(&launch, &gate),
-        None => spawn::spawn(&launch),
+        Some(gate) => spawn::spawn_captured(launch, &gate),
+        None => spawn::spawn(launch),
     };
     if is_captured && process.is_err() {
         ground.sockets.ended(run);

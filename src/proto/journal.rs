@@ -76,6 +76,9 @@ pub struct Head {
     pub boot: String,
     /// The version of rsx that wrote it.
     pub writer: String,
+    /// The world's time at the beginning of CLOCK_MONOTONIC, in milliseconds of the epoch, as listeners were told.
+    #[serde(default)]
+    pub epoch: u64,
 }
 
 /// The names that come next.

@@ -180,7 +180,7 @@ fn what_lives_on_without_guardian_and_daemon_is_taken_over_by_the_next_verb() {
     daemon.kill("KILL");
     guardian.ends();
     daemon.ends();
-    rsx.ok("ls").says(&["no rsx daemon runs"]);
+    rsx.ok("ls").says(&["no rsx daemon runs", "rsx resurrect"]);
     // One ends while nobody looks.
     apps[0].kill("KILL");
     apps[0].ends();

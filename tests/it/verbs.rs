@@ -5,8 +5,8 @@ use std::fs;
 use crate::harness::{Rsx, Watched, environment_of};
 
 /// Says what it reads and when it gets SIGHUP.
-const LISTENER: &str =
-    "trap 'echo hup' HUP\necho up\nwhile :; do\n  if read -r -t 0.1 line; then echo \"got $line\"; fi\ndone\n";
+const LISTENER: &str = "trap 'echo hup' HUP\nexec 3<&0\n(trap '' HUP; while read -r line; do echo \"got $line\"; done) <&3 &\n\
+     echo up\nwhile :; do wait; done\n";
 
 /// An app that listens to its standard input and to SIGHUP.
 fn listener() -> Rsx {

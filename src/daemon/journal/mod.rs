@@ -16,6 +16,6 @@ mod writer;
 mod tests;
 
 pub(crate) use self::file::Journal;
-pub(crate) use self::replay::{Past, Read, read};
+pub(crate) use self::replay::{Past, Read, epoch, read};
 pub(crate) use self::state::{answered, batch, recalled_batch, recalled_waiter, waiting};
 pub(crate) use self::writer::{Turn, Whole, Writer};

@@ -19,6 +19,9 @@ use crate::supervisor::{AppId, Counters, Definition, RunId, Slot};
 /// The longest journal that is read, in bytes.
 const LIMIT: u64 = 1 << 30;
 
+/// The longest first line that is read, in bytes.
+const HEAD: u64 = 4096;
+
 /// How many past events are kept.
 const EVENTS: usize = 1000;
 
@@ -64,6 +67,16 @@ pub(crate) fn read(path: &Path, boot: &str) -> Read {
     }
 }
 
+/// What the writer of this journal took for the beginning of time, whatever boot it is of: who asks compares.
+pub(crate) fn epoch(path: &Path) -> Option<u64> {
+    let mut line = Vec::new();
+    BufReader::new(File::open(path).ok()?.take(HEAD)).read_until(b'\n', &mut line).ok()?;
+    match serde_json::from_slice(&line).ok()? {
+        Record::Head(head) => Some(head.epoch),
+        _ => None,
+    }
+}
+
 fn try_read(path: &Path, boot: &str) -> io::Result<Read> {
     let mut lines = BufReader::new(File::open(path)?.take(LIMIT));
     let mut line = Vec::new();
@@ -72,7 +85,7 @@ fn try_read(path: &Path, boot: &str) -> io::Result<Read> {
         Ok(Record::Head(head)) => head,
         Ok(_) | Err(_) => return Ok(Read::Unusable(format!("{} is no journal of rsx", path.display()))),
     };
-    let Head { version, boot: of, writer } = head;
+    let Head { version, boot: of, writer, epoch: _ } = head;
     if of != boot {
         return Ok(Read::Nothing);
     }
@@ -85,6 +98,10 @@ fn try_read(path: &Path, boot: &str) -> io::Result<Read> {
         line.clear();
         if lines.read_until(b'\n', &mut line)? == 0 {
             break;
+        }
+        if line == b"\n" {
+            // It ends one that was torn.
+            continue;
         }
         match serde_json::from_slice(&line) {
             Ok(record) => replay.take(record),

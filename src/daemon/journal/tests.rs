@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::proto::{AskedRecord, BatchRecord};
 use crate::supervisor::walk::Stroll;
-use crate::supervisor::{Effect, Reply, RequestId, RunId, Slot, Supervisor, Waiter};
+use crate::supervisor::{RequestId, RunId, Slot, Supervisor, Waiter};
 
 const BOOT: &str = "boot";
 
@@ -52,13 +52,6 @@ fn compare_waiters(core: &Supervisor, asked: &[AskedRecord], keys: &HashMap<Requ
     }
 }
 
-fn answer(effects: &[Effect], request: RequestId) -> Option<Reply> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::Reply { to, reply } if *to == request => Some(reply.clone()),
-        _ => None,
-    })
-}
-
 #[test]
 fn at_every_step_the_journal_holds_the_whole_core() {
     let folder = tempfile::tempdir().unwrap();
@@ -66,14 +59,13 @@ fn at_every_step_the_journal_holds_the_whole_core() {
         let path = folder.path().join(seed.to_string());
         let (mut stroll, mut keys) = (Stroll::new(seed), HashMap::new());
         let nothing = || Whole { runs: vec![], events: vec![], asked: vec![], batches: vec![], pid: &pid };
-        let mut writer = Writer::begin(&path, BOOT.to_owned(), stroll.core(), nothing()).unwrap();
+        let mut writer = Writer::begin(&path, (BOOT.to_owned(), 0), stroll.core(), nothing()).unwrap();
         for step in 0..120 {
-            let (request, effects) = stroll.step();
+            let (request, _) = stroll.step();
             if let Some(id) = request {
                 keys.insert(id, format!("key {}", id.0));
             }
-            let reply = request.and_then(|id| answer(&effects, id));
-            let asked = request.map(|id| (keys[&id].as_str(), id, reply.as_ref()));
+            let asked = request.map(|id| (keys[&id].as_str(), id));
             let key = |id: RequestId| keys.get(&id).map(String::as_str);
             writer.turn(stroll.core(), Turn { events: vec![], asked, pid: &pid, key: &key });
             let (place, past) = (format!("seed {seed}, step {step}"), past(&path));

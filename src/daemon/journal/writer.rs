@@ -9,7 +9,7 @@ use crate::daemon::journal::file::Journal;
 use crate::daemon::journal::state;
 use crate::proto::{AppRecord, AskedRecord, BatchRecord, Event, Head, JOURNAL_VERSION, Next, Record};
 use crate::spec::Env;
-use crate::supervisor::{AppId, Counters, Definition, Reply, RequestId, RunId, Slot, SlotId, Supervisor};
+use crate::supervisor::{AppId, Counters, Definition, RequestId, RunId, Slot, SlotId, Supervisor};
 
 /// A journal is written anew when it has grown by this much, in bytes, and to twice what it was.
 const GROWTH: u64 = 1 << 20;
@@ -17,8 +17,8 @@ const GROWTH: u64 = 1 << 20;
 /// One turn of the engine, as far as its successor is concerned.
 pub(crate) struct Turn<'a> {
     pub(crate) events: Vec<Arc<Event>>,
-    /// The client's name for the request that was taken in, if it has one, and the answer, if that is there already.
-    pub(crate) asked: Option<(&'a str, RequestId, Option<&'a Reply>)>,
+    /// The client's name for the request that was taken in, if it has one.
+    pub(crate) asked: Option<(&'a str, RequestId)>,
     pub(crate) pid: &'a dyn Fn(RunId) -> u32,
     /// The clients' names for requests.
     pub(crate) key: &'a dyn Fn(RequestId) -> Option<&'a str>,
@@ -51,6 +51,7 @@ struct Known {
 pub(crate) struct Writer {
     journal: Journal,
     boot: String,
+    epoch: u64,
     known: Known,
     /// Its size when it was written whole.
     whole: u64,
@@ -62,11 +63,16 @@ impl Writer {
     /// # Errors
     ///
     /// See [`Journal::begin`].
-    pub(crate) fn begin(path: &Path, boot: String, core: &Supervisor, whole: Whole<'_>) -> io::Result<Writer> {
+    pub(crate) fn begin(
+        path: &Path,
+        (boot, epoch): (String, u64),
+        core: &Supervisor,
+        whole: Whole<'_>,
+    ) -> io::Result<Writer> {
         let mut known = Known::default();
-        let journal = Journal::begin(path, &known.all(&boot, core, whole))?;
+        let journal = Journal::begin(path, &known.all((&boot, epoch), core, whole))?;
         let whole = journal.written();
-        Ok(Writer { journal, boot, known, whole })
+        Ok(Writer { journal, boot, epoch, known, whole })
     }
 
     /// Goes on with a predecessor's journal, which is as good as it was: the disk may be full.
@@ -74,10 +80,10 @@ impl Writer {
     /// # Errors
     ///
     /// What opening the file says.
-    pub(crate) fn go_on(path: &Path, boot: String, why: &io::Error) -> io::Result<Writer> {
+    pub(crate) fn go_on(path: &Path, (boot, epoch): (String, u64), why: &io::Error) -> io::Result<Writer> {
         let journal = Journal::go_on(path, why)?;
         let whole = journal.written();
-        Ok(Writer { journal, boot, known: Known::default(), whole })
+        Ok(Writer { journal, boot, epoch, known: Known::default(), whole })
     }
 
     /// The file, for those who make processes.
@@ -113,10 +119,9 @@ impl Writer {
             self.known.batches.clone_from(&batches);
             records.push(Record::Batches(batches));
         }
-        if let Some((key, request, reply)) = turn.asked {
+        if let Some((key, request)) = turn.asked {
             let waiting = core.waiter(request).map(|waiter| state::waiting(key, waiter));
-            let asked = waiting.or_else(|| state::answered(key, reply?));
-            records.extend(asked.map(|asked| Record::Asked(Box::new(asked))));
+            records.extend(waiting.map(|asked| Record::Asked(Box::new(asked))));
         }
         records.extend(turn.events.into_iter().map(Record::Event));
         self.journal.append(&records);
@@ -130,7 +135,7 @@ impl Writer {
     /// Writes it anew.
     pub(crate) fn renew(&mut self, core: &Supervisor, whole: Whole<'_>) {
         let mut known = Known::default();
-        if self.journal.renew(&known.all(&self.boot, core, whole)) {
+        if self.journal.renew(&known.all((&self.boot, self.epoch), core, whole)) {
             self.whole = self.journal.written();
             self.known = known;
         }
@@ -138,9 +143,10 @@ impl Writer {
 }
 
 impl Known {
-    fn all(&mut self, boot: &str, core: &Supervisor, whole: Whole<'_>) -> Vec<Record> {
+    fn all(&mut self, (boot, epoch): (&str, u64), core: &Supervisor, whole: Whole<'_>) -> Vec<Record> {
         let version = JOURNAL_VERSION;
-        let head = Head { version, boot: boot.to_owned(), writer: env!("CARGO_PKG_VERSION").to_owned() };
+        let writer = env!("CARGO_PKG_VERSION").to_owned();
+        let head = Head { version, boot: boot.to_owned(), writer, epoch };
         self.counters = core.counters();
         let mut records = vec![Record::Head(head), next(self.counters)];
         for slot in core.all_slots() {

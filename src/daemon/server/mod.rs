@@ -262,6 +262,13 @@ impl Connection {
     }
 
     async fn view(&mut self, id: u64, call: ViewCall) -> io::Result<()> {
+        if call.detail == ViewDetail::Full {
+            // Who asks for the reason of an end gets its last words with it.
+            let mut published = self.shared.published.clone();
+            let worded = published.wait_for(|published| published.unworded == 0);
+            // Without them in time the rest is shown.
+            drop(tokio::time::timeout(TAIL_LIMIT, worded).await);
+        }
         let published = Arc::clone(&self.shared.published.borrow());
         let samples = self.shared.looker.samples(&published.runs(), SAMPLE_LIMIT).await;
         let ports = match call.detail {

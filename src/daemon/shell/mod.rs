@@ -74,6 +74,8 @@ pub(super) struct Shell {
     answers: HashMap<RequestId, Pending>,
     sight: Sight,
     generation: u64,
+    /// Ended runs whose last words are on their way.
+    unworded: HashSet<RunId>,
     /// Runs whose first signal has been announced and not been sent.
     asking: HashSet<RunId>,
     /// Ended runs that the journal is to know of before they are forgotten.
@@ -155,6 +157,7 @@ impl Shell {
             answers: HashMap::new(),
             sight: Sight::default(),
             generation: 0,
+            unworded: HashSet::new(),
             asking: HashSet::new(),
             ended: Vec::new(),
         }
@@ -199,6 +202,23 @@ impl Shell {
         if end == End::Told {
             self.wait_for_tree(run, Vec::new());
         }
+    }
+
+    /// Adopted runs that had ended before anybody held them, and how many others there are.
+    pub(super) fn unheld(&self) -> (Vec<RunId>, usize) {
+        let gone: Vec<RunId> = self
+            .runs
+            .values()
+            .filter(|live| live.process.was_gone() && live.end == End::NotYet)
+            .map(|live| live.run)
+            .collect();
+        let live = self.runs.len() - gone.len();
+        (gone, live)
+    }
+
+    /// A signal that an earlier daemon was to send is sent now.
+    pub(super) fn will_ask(&mut self, run: RunId) {
+        self.asking.insert(run);
     }
 
     /// What is remembered of runs, and of the launches of slots and of open pipes.
@@ -278,6 +298,11 @@ impl Shell {
         if let Ok(Some(status)) = live.process.try_status() {
             return self.end(run, status);
         }
+        if live.process.is_unreaped() {
+            // Its parent stands still, and will tell.
+            watch::told_or_lost(run, self.tools.reports.clone());
+            return None;
+        }
         warn!(run = run.0, pid = live.process.display_pid(), "nobody knows how the process ended");
         self.end(run, LOST)
     }
@@ -345,6 +370,7 @@ impl Shell {
     }
 
     pub(super) fn on_last_words(&mut self, run: RunId, stderr: Vec<String>) {
+        self.unworded.remove(&run);
         if let Some(past) = self.past.get_mut(&run) {
             past.stderr = stderr;
         }
@@ -535,14 +561,13 @@ impl Shell {
         }
     }
 
-    fn ask_last_words(&self, run: RunId) {
+    fn ask_last_words(&mut self, run: RunId) {
+        self.unworded.insert(run);
         let (pump, reports) = (self.tools.pump.clone(), self.tools.reports.clone());
         tokio::spawn(async move {
             let stderr = pump.tail(run, LAST_WORDS).await;
-            if !stderr.is_empty() {
-                // The engine may have ended.
-                let _ = reports.send(Report::LastWords { run, stderr });
-            }
+            // The engine may have ended.
+            let _ = reports.send(Report::LastWords { run, stderr });
         });
     }
 }

@@ -35,7 +35,12 @@ impl Shell {
                 slots: slots.iter().map(|slot| self.slot_view(slot)).collect(),
             })
             .collect();
-        Published { generation: self.generation, parked: u32::try_from(core.parked()).unwrap_or(u32::MAX), apps }
+        Published {
+            generation: self.generation,
+            parked: u32::try_from(core.parked()).unwrap_or(u32::MAX),
+            unworded: self.unworded.len(),
+            apps,
+        }
     }
 
     fn slot_view(&self, slot: &SlotFacts<'_>) -> SlotView {

@@ -337,10 +337,12 @@ fn updated() -> u8 {
         fs::set_permissions(home().root().join("new.sh"), fs::Permissions::from_mode(0o000)).unwrap();
     }
     keeper.ready().unwrap();
-    // With the last acknowledgement everything is said, and the guardian is replaced before it listens again.
+    // With the last acknowledgement everything is said, and the guardian is replaced before it listens again: when it has
+    // heard one thing more, that is behind it.
+    settle(&mut keeper);
+    keeper.put(&[("b", memory_file("b", b"").unwrap().as_fd())]).unwrap();
     settle(&mut keeper);
     fs::set_permissions(home().root().join("new.sh"), fs::Permissions::from_mode(0o755)).unwrap();
-    keeper.put(&[("b", memory_file("b", b"").unwrap().as_fd())]).unwrap();
     fs::write(home().root().join("fifo"), "").unwrap();
     let ended = loop {
         if let [ended] = keeper.take_ended().as_slice() {

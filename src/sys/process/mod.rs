@@ -253,6 +253,18 @@ impl Process {
         }
     }
 
+    /// Whether it is an adopted one that has ended, and that its parent has not taken note of yet.
+    pub fn is_unreaped(&self) -> bool {
+        let Kin::Adopted { start, held: Held::PidFd, .. } = &self.kin else { return false };
+        let row = StatReader::new().ok().and_then(|mut stat| stat.read(self.pidfd.pid));
+        row.is_some_and(|row| row.start == *start && row.is_zombie)
+    }
+
+    /// Whether it had ended before anybody could hold it.
+    pub fn was_gone(&self) -> bool {
+        matches!(&self.kin, Kin::Adopted { held: Held::StandIn, .. })
+    }
+
     /// Whether somebody else has to tell how it ended.
     pub fn is_adopted(&self) -> bool {
         matches!(self.kin, Kin::Adopted { .. })

@@ -52,6 +52,8 @@ pub(super) struct Birth {
     pub(super) line: Vec<AtomicU8>,
     /// Where its number and the two moments go.
     pub(super) holes: [Range<usize>; 3],
+    /// Who reads the line, or has a successor that does.
+    pub(super) parent: libc::pid_t,
 }
 
 /// Where the child leaves what went wrong; read by the parent when the child has executed or ended.
@@ -169,6 +171,10 @@ fn work(plan: &Plan<'_>) -> Step {
     }
     if let Some(birth) = plan.birth {
         write_birth(birth);
+        if is_orphan(birth) {
+            // Nobody reads the step any more.
+            return Step::Clone;
+        }
     }
     if !place_descriptors(plan) {
         return Step::Descriptors;
@@ -235,6 +241,13 @@ fn write_birth(birth: &Birth) {
     }
     // SAFETY: an AtomicU8 is a byte in memory, and the line has as many as it says.
     unsafe { libc::write(birth.file, birth.line.as_ptr().cast(), birth.line.len()) };
+}
+
+/// Whether the parent died before this process had written its line for sure: its successor may have read the file by then,
+/// and makes another one. Who finds his parent alive has written before anybody else could read.
+fn is_orphan(birth: &Birth) -> bool {
+    // SAFETY: getppid has no arguments.
+    unsafe { libc::getppid() != birth.parent }
 }
 
 /// Milliseconds of a clock.
