@@ -44,7 +44,7 @@ pub enum Ask {
         /// When to answer.
         wait: Wait,
     },
-    /// Stop everything, then [`Effect::Leave`].
+    /// Stop everything, then [`Effect::Leave`](crate::supervisor::Effect::Leave).
     Shutdown,
 }
 
