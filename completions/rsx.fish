@@ -105,6 +105,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand start" -s a -l update-env -d 'Ex
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l attach -d 'Follow the logs afterwards, until Ctrl-C'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-wait -d 'Return as soon as the plan is accepted'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s x -l fork -d 'Run instances side by side, each binding for itself'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l cluster -d 'Let the instances share the ports that they bind; so it is with `--instances` alone'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-autostart -d 'Add it to the list without starting it'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l merge-logs -d 'One log file for all instances'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l disable-logs -d 'Write no logs'

@@ -63,7 +63,7 @@ fn every_call_of_the_page_is_understood() {
             Call::Hello(_) => "hello",
             Call::Ping => "ping",
             Call::Apply(_) => "apply",
-            Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Delete(_) => "act",
+            Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Reload(_) | Call::Delete(_) => "act",
             Call::Reset(_) => "act",
             Call::Scale(_) => "scale",
             Call::Signal(_) => "signal",
@@ -122,6 +122,7 @@ fn every_answer_of_the_page_is_as_the_daemon_writes_it() {
                     Call::Start(_)
                     | Call::Stop(_)
                     | Call::Restart(_)
+                    | Call::Reload(_)
                     | Call::Delete(_)
                     | Call::Reset(_)
                     | Call::Signal(_)

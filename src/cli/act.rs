@@ -11,9 +11,9 @@ use crate::cli::{apply, declared, outside, start, targets};
 use crate::client::ClientError;
 use crate::error::{ExitCode, Failure};
 use crate::proto::{Act, Call, Outcome, Target, Unchanged};
-use crate::spec::Changes;
+use crate::spec::{Changes, ExecMode};
 
-/// What a reload is as long as no app is in cluster mode.
+/// What a reload is for an app in fork mode.
 const NO_RELOAD: &str = "notice: in fork mode a reload is a restart: each instance stops before it starts";
 
 /// Runs `rsx stop`.
@@ -39,38 +39,45 @@ pub(super) fn reset(session: &mut Session, args: &TargetArgs) -> Result<ExitCode
 
 /// Runs `rsx reload`.
 pub(super) fn reload(session: &mut Session, args: &RestartArgs) -> Result<ExitCode, Failure> {
-    session.out.talk(NO_RELOAD);
-    restart(session, args)
+    renew(session, args, Unchanged::Reload)
 }
 
 /// Runs `rsx startOrReload`.
 pub(super) fn start_or_reload(session: &mut Session, args: &FilesArgs) -> Result<ExitCode, Failure> {
-    session.out.talk(NO_RELOAD);
-    start_or_restart(session, args)
+    start_or(session, args, Unchanged::Reload)
 }
 
 /// Runs `rsx startOrRestart`.
 pub(super) fn start_or_restart(session: &mut Session, args: &FilesArgs) -> Result<ExitCode, Failure> {
+    start_or(session, args, Unchanged::Restart)
+}
+
+fn start_or(session: &mut Session, args: &FilesArgs, how: Unchanged) -> Result<ExitCode, Failure> {
     if let Some(word) = args.files.iter().find(|word| !declared::is_declaration(session, word)) {
         return Err(Failure::new(ExitCode::Usage, format!("`{word}` is no config file"))
             .hint(format!("`rsx restart {word}` restarts what is in the list")));
     }
     let files: Vec<&String> = args.files.iter().collect();
     let mut attach = Attach::begin(session, &args.apply)?;
-    let code = apply_files(session, &files, &args.file, &args.apply, (extent(args.mini_list), attach.as_mut()))?;
+    let code = apply_files(session, &files, &args.file, (&args.apply, how), (extent(args.mini_list), attach.as_mut()))?;
     attach.map_or(Ok(code), |attach| attach.follow(session, code))
 }
 
 /// Runs `rsx restart`: files are applied first, and what is unchanged in them is restarted, too.
 pub(super) fn restart(session: &mut Session, args: &RestartArgs) -> Result<ExitCode, Failure> {
+    renew(session, args, Unchanged::Restart)
+}
+
+fn renew(session: &mut Session, args: &RestartArgs, how: Unchanged) -> Result<ExitCode, Failure> {
     let mut attach = Attach::begin(session, &args.apply)?;
-    let code = restart_all(session, args, attach.as_mut())?;
+    let code = renew_all(session, args, how, attach.as_mut())?;
     attach.map_or(Ok(code), |attach| attach.follow(session, code))
 }
 
-fn restart_all(
+fn renew_all(
     session: &mut Session,
     args: &RestartArgs,
+    how: Unchanged,
     mut attach: Option<&mut Attach>,
 ) -> Result<ExitCode, Failure> {
     let extent = extent(args.mini_list);
@@ -83,7 +90,7 @@ fn restart_all(
     let changes = changes(session, args, files.first().map(|file| file.as_str()))?;
     let mut code = ExitCode::Done;
     if !files.is_empty() {
-        code = apply_files(session, &files, &args.file, &args.apply, (extent, attach.as_deref_mut()))?;
+        code = apply_files(session, &files, &args.file, (&args.apply, how), (extent, attach.as_deref_mut()))?;
     }
     if words.is_empty() || code == ExitCode::Interrupted {
         return Ok(code);
@@ -96,7 +103,13 @@ fn restart_all(
     let update_env = args.apply.update_env.then(|| outside::inherited_env(session.environment()));
     let edited = edited_files(session, &targets);
     let act = Act { targets, update_env, changes, parallel: args.apply.parallel, no_wait: args.apply.no_wait };
-    let done = carry_out(session, act, Call::Restart, "restarted", extent)?;
+    let done = match how {
+        Unchanged::Reload => {
+            tell_of_fork_mode(session, &act.targets);
+            carry_out(session, act, Call::Reload, "reloaded", extent)?
+        }
+        Unchanged::Leave | Unchanged::Restart => carry_out(session, act, Call::Restart, "restarted", extent)?,
+    };
     for (file, name) in edited {
         session.out.talk(&format!(
             "hint: `{}` was edited after `{name}` was started: `rsx restart {} --only {name}` takes it over",
@@ -105,6 +118,20 @@ fn restart_all(
         ));
     }
     Ok(if done == ExitCode::Done { code } else { done })
+}
+
+/// Says what a reload is for those that share no port.
+fn tell_of_fork_mode(session: &mut Session, targets: &[Target]) {
+    let view = || {
+        let mut client = session.daemon().ok()??;
+        crate::cli::session::view(&mut client, crate::proto::ViewDetail::Full).ok()
+    };
+    let Some(view) = view() else { return };
+    let Ok(picked) = targets::pick_all(&view, targets) else { return };
+    let is_fork = |spec: &crate::spec::AppSpec| spec.exec_mode == ExecMode::Fork;
+    if picked.iter().any(|picked| picked.app.spec.as_ref().is_some_and(is_fork)) {
+        session.out.talk(NO_RELOAD);
+    }
 }
 
 /// The new values that the flags give to what is in the list.
@@ -128,10 +155,10 @@ fn apply_files(
     session: &mut Session,
     files: &[&String],
     file: &FileArgs,
-    how: &ApplyArgs,
+    (args, how): (&ApplyArgs, Unchanged),
     (extent, attach): (Extent, Option<&mut Attach>),
 ) -> Result<ExitCode, Failure> {
-    start::refuse_partial_prune(how, file)?;
+    start::refuse_partial_prune(args, file)?;
     let (mut apps, mut names) = (Vec::new(), Vec::new());
     for path in files {
         let loaded = declared::load(session, path, file)?;
@@ -142,7 +169,10 @@ fn apply_files(
     if let Some(attach) = attach {
         attach.declared(session, &apps)?;
     }
-    let wish = apply::declaration(session, apps, how, Unchanged::Restart);
+    if how == Unchanged::Reload && apps.iter().any(|app| app.exec_mode == ExecMode::Fork) {
+        session.out.talk(NO_RELOAD);
+    }
+    let wish = apply::declaration(session, apps, args, how);
     apply::apply(session, wish, &names, extent)
 }
 

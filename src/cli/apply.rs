@@ -101,6 +101,8 @@ pub(super) fn conclude(
         let told: Vec<u32> = results.iter().filter(|it| !outcome::is_done(it)).map(|it| it.id).collect();
         session.out.data(table::table(&view, sheet))?;
         session.out.data(table::troubles(&view, sheet, &told))?;
+        let named: Vec<&str> = results.iter().map(|it| it.name.as_str()).collect();
+        session.out.data(table::shared(&view, &named))?;
     }
     // Last, so that a long table does not push what went wrong out of sight.
     if verdict != ExitCode::Done {

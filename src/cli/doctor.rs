@@ -87,25 +87,13 @@ fn kernel() -> Vec<Check> {
         needs("proc", std::fs::metadata("/proc/self/stat").map(drop), "mount /proc: trees of processes are read there"),
         needs("subreaper", features::subreaper(), "what apps leave behind cannot be ended"),
         wants("sock_diag", works(features::sock_diag()), "readiness is read from /proc/net, which is slower"),
-        wants(
-            "seccomp notify",
-            works(features::seccomp_notify()),
-            "for cluster mode, which this version does not have yet: ports cannot be captured",
-        ),
-        wants(
-            "pidfd_getfd",
-            works(features::pidfd_getfd()),
-            "for cluster mode, which this version does not have yet: socket options set before bind are lost",
-        ),
-        wants(
-            "reuseport bpf",
-            works(features::reuseport_steering()),
-            "for cluster mode, which this version does not have yet: connections cannot be steered",
-        ),
+        wants("seccomp notify", works(features::seccomp_notify()), "in cluster mode ports cannot be captured"),
+        wants("pidfd_getfd", works(features::pidfd_getfd()), "in cluster mode socket options set before bind are lost"),
+        wants("reuseport bpf", works(features::reuseport_steering()), "in cluster mode connections cannot be steered"),
         wants(
             "connection tags",
             works(features::connection_tags()),
-            "for cluster mode, which this version does not have yet: whose a connection is takes a look into each instance",
+            "in cluster mode whose a connection is takes a look into each instance",
         ),
         wants(
             "pidfd thread",

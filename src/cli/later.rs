@@ -83,10 +83,10 @@ const fn replaced(long: &'static str, takes_value: bool, by: &'static str) -> Fl
 }
 
 const NO_AGENT: &str = "rsx puts no monitoring agent into apps, so there is nothing to switch";
+const IN_FILE: &str = "the mode of an app is changed in its file, or by `rsx delete` and a new start";
 const NO_CONTAINER: &str = "run `rsx` inside the container";
 
 const APP_FLAGS: &[Flag] = &[
-    later("cluster", None, false),
     later("log", Some('l'), true),
     later("time", None, false),
     later("log-date-format", None, true),
@@ -127,7 +127,8 @@ const APP_FLAGS: &[Flag] = &[
 /// Flags of `start` that `restart` and `reload` of PM2 take, too, without an effect.
 const KEPT: &[Flag] = &[
     Flag { short: Some('i'), ..replaced("instances", true, "`rsx scale NAME N` changes the number of instances") },
-    Flag { short: Some('x'), aliases: &["execute-command"], ..replaced("fork", false, "every app is in fork mode") },
+    Flag { short: Some('x'), aliases: &["execute-command"], ..replaced("fork", false, IN_FILE) },
+    replaced("cluster", false, IN_FILE),
     replaced("no-autostart", false, "it is in the list already"),
 ];
 

@@ -63,7 +63,7 @@ fn configured_limit(session: &Session, width: Option<NonZeroU16>) -> Option<Dura
 fn width(call: &Call) -> Option<NonZeroU16> {
     match call {
         Call::Apply(apply) => apply.parallel,
-        Call::Start(act) | Call::Stop(act) | Call::Restart(act) | Call::Delete(act) => act.parallel,
+        Call::Start(act) | Call::Stop(act) | Call::Restart(act) | Call::Reload(act) | Call::Delete(act) => act.parallel,
         Call::Hello(_)
         | Call::Ping
         | Call::Reset(_)

@@ -202,7 +202,11 @@ fn load(session: &mut Session, word: &str, args: &StartArgs, asked: &mut Asked) 
 /// The flags as keys of the config file, with the text that the user wrote.
 pub(super) fn declared_by(flags: &AppFlags) -> Vec<(&'static str, String)> {
     let instances = flags.instances.clone().map(|count| ("instances", count));
-    let switches = [("exec_mode", "fork", flags.fork), ("autostart", "false", flags.no_autostart)];
+    let switches = [
+        ("exec_mode", "fork", flags.fork),
+        ("exec_mode", "cluster", flags.cluster),
+        ("autostart", "false", flags.no_autostart),
+    ];
     values(&flags.values).into_iter().chain(instances).chain(on(&switches)).collect()
 }
 

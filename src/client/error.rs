@@ -171,6 +171,8 @@ fn refused(refusal: &Refusal) -> Failure {
             }
         }
         Refusal::Unchangeable { .. } => Failure::new(ExitCode::Usage, refusal.to_string()),
+        Refusal::Reloading { name } => Failure::failed(refusal.to_string())
+            .hint(format!("wait for it, or end it: `rsx stop {name}`, `rsx restart {name}`")),
         Refusal::Update { .. } => Failure::failed("the rsx daemon does not hand over").because(refusal.to_string()),
         Refusal::Leaving => Failure::new(ExitCode::NoDaemon, refusal.to_string()).hint("try again in a moment"),
         Refusal::HelloFirst | Refusal::BadRequest { .. } | Refusal::TooLarge { .. } => {

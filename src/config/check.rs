@@ -14,6 +14,8 @@ pub(crate) enum Checked {
     Text(String),
     Bool(bool),
     Integer(i64),
+    /// Of a hundred, rounded.
+    Percent(u16),
     Count(Count),
     Time(Duration),
     List(Vec<String>),
@@ -22,6 +24,11 @@ pub(crate) enum Checked {
     Env(Vec<(String, Option<String>)>),
     /// It fits a kind that nothing in this version takes a value from.
     Fits,
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it lies between 0 and 100")]
+fn rounded(percent: f64) -> Checked {
+    Checked::Percent(percent.round() as u16)
 }
 
 /// A wanted number of instances.
@@ -90,7 +97,7 @@ fn check_scalar(kind: &Kind, node: &Node) -> Result<Option<Checked>, String> {
         },
         Kind::Integer { min, max } => Checked::Integer(integer(node, *min, *max)?),
         Kind::Instances => Checked::Count(count(node)?),
-        Kind::Percent => value::percent(&text()?).map(|_| Checked::Fits)?,
+        Kind::Percent => value::percent(&text()?).map(rounded)?,
         Kind::Size => match node.value {
             Value::Bool(_) => return Err(found(node)),
             _ => value::size(&text()?).map(|_| Checked::Fits)?,

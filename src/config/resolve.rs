@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::config::check::{self, Count};
 use crate::config::node::Span;
-use crate::config::problem::{NOT_YET, Problem, shown};
+use crate::config::problem::{Problem, shown};
 use crate::config::program::{Found, Places, absolute, program, warn_unused};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
 use crate::spec::{
-    AppSpec, DEFAULT_NAMESPACE, Env, FilterEnv, LogSpec, LogTarget, Origin, RestartDelay, RestartPolicy, RestartSpec,
-    Signal, StopSpec,
+    AppSpec, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogSpec, LogTarget, Origin,
+    RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy, Surge,
 };
 
 /// What the apps of one source have in common.
@@ -41,7 +41,6 @@ pub(crate) fn app(
     problems: &mut Vec<Problem>,
 ) -> Option<Resolved> {
     let home = source.options.home_dir.as_deref();
-    refuse_cluster(settings, source.author, problems);
     let written_cwd = settings.text("cwd").map(|text| absolute(text, source.base, home));
     if let (Some(cwd), Some(setting)) = (&written_cwd, settings.get("cwd"))
         && !source.probe.is_folder(cwd)
@@ -91,6 +90,8 @@ pub(crate) fn app(
         },
         increment_var: increment_var(settings, &env_for_count, problems),
         instances: instances(settings, source.options.cores),
+        exec_mode: exec_mode(settings),
+        cluster: cluster(settings),
         instance_var: settings.text("instance_var").unwrap_or("NODE_APP_INSTANCE").to_owned(),
         autostart: settings.bool("autostart").unwrap_or(true),
         restart,
@@ -100,6 +101,7 @@ pub(crate) fn app(
             treekill: settings.bool("treekill").unwrap_or(true),
         },
         listen_timeout: settings.time("listen_timeout").unwrap_or(Duration::from_secs(60)),
+        wait_ready: settings.bool("wait_ready").unwrap_or(false),
         logs: LogSpec {
             out: log("out_file"),
             error: log("error_file"),
@@ -108,29 +110,6 @@ pub(crate) fn app(
         pid_file: settings.text("pid_file").map(|text| absolute(text, source.base, home)),
     };
     Some(Resolved { spec, span })
-}
-
-/// Several instances mean cluster mode, unless they say otherwise; running them as something else than they were
-/// declared would share no port and tell nobody.
-fn refuse_cluster(settings: &Settings, author: Author, problems: &mut Vec<Problem>) {
-    let mode = settings.text("exec_mode");
-    let (span, about) = match (mode, settings.get("exec_mode"), settings.get("instances")) {
-        (Some("cluster" | "cluster_mode"), Some(setting), _) => (setting.span, format!("`{}`", setting.written)),
-        (None, _, Some(setting)) if settings.bool("execute_command") != Some(true) => match author {
-            Author::Flags => (setting.span, format!("`{}` without `--fork`", setting.written)),
-            Author::Toml | Author::Shared => {
-                (setting.span, format!("`{}` without `exec_mode = \"fork\"`", setting.written))
-            }
-        },
-        _ => return,
-    };
-    let help = match author {
-        Author::Flags => "`--fork` runs the instances side by side, each with a port of its own",
-        Author::Toml => "`exec_mode = \"fork\"` runs the instances side by side, each with a port of its own",
-        Author::Shared => "`exec_mode: \"fork\"` runs the instances side by side, each with a port of its own",
-    };
-    let message = format!("cluster mode ({about}) {NOT_YET}");
-    problems.push(Problem::error(span, message).label("means cluster mode").help(help));
 }
 
 /// The counting variable; what is declared for it must be a number.
@@ -214,6 +193,34 @@ fn instances(settings: &Settings, cores: u16) -> u16 {
         None => 1,
         Some(Count::Exactly(count)) => count,
         Some(Count::Cores { spared }) => cores.saturating_sub(spared).max(1),
+    }
+}
+
+/// Several instances mean cluster mode, unless they say otherwise.
+fn exec_mode(settings: &Settings) -> ExecMode {
+    let is_fork = settings.bool("execute_command") == Some(true);
+    match settings.text("exec_mode") {
+        Some("cluster" | "cluster_mode") => ExecMode::Cluster,
+        Some(_) => ExecMode::Fork,
+        None if settings.get("instances").is_some() && !is_fork => ExecMode::Cluster,
+        None => ExecMode::Fork,
+    }
+}
+
+fn cluster(settings: &Settings) -> ClusterSpec {
+    let usual = ClusterSpec::default();
+    let is_off = settings.text("capture") == Some("off") || settings.bool("capture") == Some(false);
+    let small = |number: i64| u16::try_from(number).unwrap_or(u16::MAX);
+    let max_surge = match (settings.integer("max_surge"), settings.percent("max_surge")) {
+        (Some(count), _) => Surge::Count(small(count)),
+        (None, Some(percent)) => Surge::Percent(percent),
+        (None, None) => usual.max_surge,
+    };
+    ClusterSpec {
+        capture: if is_off { Capture::Off } else { Capture::Auto },
+        max_surge,
+        drain_timeout: settings.time("drain_timeout").unwrap_or(usual.drain_timeout),
+        strategy: Strategy::Rolling,
     }
 }
 

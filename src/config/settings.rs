@@ -146,6 +146,10 @@ impl Settings {
         if let Checked::Integer(value) = self.value(name)? { Some(*value) } else { None }
     }
 
+    pub(crate) fn percent(&self, name: &str) -> Option<u16> {
+        if let Checked::Percent(value) = self.value(name)? { Some(*value) } else { None }
+    }
+
     pub(crate) fn time(&self, name: &str) -> Option<Duration> {
         if let Checked::Time(value) = self.value(name)? { Some(*value) } else { None }
     }

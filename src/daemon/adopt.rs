@@ -29,8 +29,8 @@ use crate::daemon::pump::Source;
 use crate::daemon::shell::{End, Place, Shell};
 use crate::daemon::spawner::open_log;
 use crate::proto::BornRecord;
-use crate::spec::{Signal, Stream};
-use crate::supervisor::{Batch, Effect, Event, Lasting, Phase, Resolve, RunId, Slot, SlotId, Stage, Waiter, Whom};
+use crate::spec::{ExecMode, Signal, Stream};
+use crate::supervisor::{Batch, Doing, Effect, Event, Lasting, Resolve, Run, RunId, Slot, SlotId, Stage, Waiter, Whom};
 use crate::sys::moment::Moment;
 use crate::sys::process::Process;
 
@@ -95,13 +95,17 @@ pub(super) fn adopt(
     }
     let mut adopted = Vec::new();
     for slot in slots {
-        if let Some(run) = slot.run() {
+        for (run, doing) in slot.runs() {
             let place = places.get(&run.id);
             let kept = kept.remove(&run.id).unwrap_or_default();
             let born = past.born.get(&run.id).copied();
             let sent = (past.sent.contains(&(run.id, false)), past.sent.contains(&(run.id, true)));
             let taken = place.zip(born).map(|(place, born)| (place, born, kept, sent));
-            adopted.extend(one(slot, run.id, taken, shell, (link, notify_dir)));
+            adopted.extend(one(slot, (run, doing), taken, shell, (link, notify_dir)));
+        }
+        // What was decided may not have been done.
+        if slot.runs().is_empty() && !slot.holds_sockets && slot.definition.spec.exec_mode == ExecMode::Cluster {
+            adopted.push(Adopted::Effect(Effect::GiveUp { slot: slot.id }));
         }
     }
     for (run, kept) in kept {
@@ -124,26 +128,23 @@ type Taken<'a> = Option<(&'a Arc<Place>, BornRecord, Kept, (bool, bool))>;
 /// What is to be done about one run.
 fn one(
     slot: &Slot,
-    run: RunId,
+    (run, doing): (Run, Doing),
     taken: Taken<'_>,
     shell: &mut Shell,
     (link, notify_dir): (Option<&Link>, &Path),
 ) -> Vec<Adopted> {
     let stop = &slot.definition.spec.stop;
+    let launch = run;
+    let run = run.id;
     let to_tree = |signal| Adopted::Effect(Effect::Signal { run, signal, whom: Whom::Tree });
     let to_survivors = |signal| Adopted::Effect(Effect::Signal { run, signal, whom: Whom::Survivors });
     let main = if stop.treekill { Whom::Main } else { Whom::OnlyMain };
-    let Some((place, born, kept, sent)) = taken else { return vec![unborn(slot, run)] };
-    let end = match &slot.phase {
-        Phase::Stopping { stage: Stage::Survivors(_) | Stage::KilledSurvivors(_), .. } => End::Told,
-        Phase::Launching { .. }
-        | Phase::Starting { .. }
-        | Phase::Online { .. }
-        | Phase::Stopping { stage: Stage::Unspawned | Stage::Asked | Stage::Killed, .. }
-        | Phase::Stopped
-        | Phase::Waiting { .. }
-        | Phase::Errored { .. }
-        | Phase::Completed { .. } => End::NotYet,
+    let Some((place, born, kept, sent)) = taken else { return vec![unborn(slot, launch, doing)] };
+    let end = match doing {
+        Doing::Leaving(Stage::Survivors(_) | Stage::KilledSurvivors(_), _) => End::Told,
+        Doing::Launching
+        | Doing::Running
+        | Doing::Leaving(Stage::Unspawned | Stage::Draining | Stage::Asked | Stage::Killed, _) => End::NotYet,
     };
     let found = match find(place, born, kept, (end, sent), notify_dir) {
         Ok(found) => found,
@@ -158,44 +159,36 @@ fn one(
         link.watch(&[(born.pid, born.at)]);
     }
     shell.adopt(found);
-    match &slot.phase {
-        Phase::Launching { .. } | Phase::Stopping { stage: Stage::Unspawned, .. } => {
-            vec![Adopted::Event(Event::Spawned { run })]
-        }
-        Phase::Stopping { stage: Stage::Asked, .. } if !sent.0 => {
+    let steer = slot.standing(run).map(|standing| Adopted::Effect(Effect::Steer { run, standing }));
+    let mut adopted: Vec<Adopted> = steer.into_iter().collect();
+    adopted.extend(match doing {
+        Doing::Launching | Doing::Leaving(Stage::Unspawned, _) => Some(Adopted::Event(Event::Spawned { run })),
+        Doing::Leaving(Stage::Draining, until) => Some(Adopted::Effect(Effect::Drain { run, until })),
+        Doing::Leaving(Stage::Asked, _) if !sent.0 => {
             shell.will_ask(run);
-            vec![Adopted::Effect(Effect::Signal { run, signal: stop.signal, whom: main })]
+            Some(Adopted::Effect(Effect::Signal { run, signal: stop.signal, whom: main }))
         }
-        Phase::Stopping { stage: Stage::Survivors(_), .. } if !sent.1 => vec![to_survivors(stop.signal)],
-        Phase::Stopping { stage: Stage::Killed, .. } if !stop.treekill => {
-            vec![Adopted::Effect(Effect::Signal { run, signal: Signal::KILL, whom: main })]
+        Doing::Leaving(Stage::Survivors(_), _) if !sent.1 => Some(to_survivors(stop.signal)),
+        Doing::Leaving(Stage::Killed, _) if !stop.treekill => {
+            Some(Adopted::Effect(Effect::Signal { run, signal: Signal::KILL, whom: main }))
         }
-        Phase::Stopping { stage: Stage::Killed | Stage::KilledSurvivors(_), .. } => vec![to_tree(Signal::KILL)],
-        Phase::Stopping { stage: Stage::Asked | Stage::Survivors(_), .. }
-        | Phase::Starting { .. }
-        | Phase::Online { .. }
-        | Phase::Stopped
-        | Phase::Waiting { .. }
-        | Phase::Errored { .. }
-        | Phase::Completed { .. } => Vec::new(),
-    }
+        Doing::Leaving(Stage::Killed | Stage::KilledSurvivors(_), _) => Some(to_tree(Signal::KILL)),
+        Doing::Leaving(Stage::Asked | Stage::Survivors(_), _) | Doing::Running => None,
+    });
+    adopted
 }
 
 /// A process that was to be made, and was not.
-fn unborn(slot: &Slot, run: RunId) -> Adopted {
-    match &slot.phase {
-        Phase::Launching { run: launch } => {
+fn unborn(slot: &Slot, launch: Run, doing: Doing) -> Adopted {
+    let run = launch.id;
+    match doing {
+        Doing::Launching => {
             let resolve = if launch.asked { Resolve::Fresh } else { Resolve::Keep };
+            let replaces = slot.replaced_by(run);
             let (slot, instance, definition) = (slot.id, slot.instance, Arc::clone(&slot.definition));
-            Adopted::Effect(Effect::Spawn { run, slot, instance, definition, resolve })
+            Adopted::Effect(Effect::Spawn { run, slot, instance, definition, resolve, replaces })
         }
-        Phase::Stopping { .. }
-        | Phase::Starting { .. }
-        | Phase::Online { .. }
-        | Phase::Stopped
-        | Phase::Waiting { .. }
-        | Phase::Errored { .. }
-        | Phase::Completed { .. } => {
+        Doing::Running | Doing::Leaving(..) => {
             let why = "the daemon ended before the process was made".to_owned();
             Adopted::Event(Event::SpawnFailed { run, why, lasting: Lasting::Transient })
         }

@@ -13,9 +13,10 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
         proto::Call::Apply(apply) => core::Ask::Apply(core::Apply {
             apps: apply.apps.into_iter().map(|app| (app.spec, app.stamp)).collect(),
             inherited: Arc::new(apply.inherited),
-            restart_unchanged: match apply.unchanged {
-                proto::Unchanged::Leave => false,
-                proto::Unchanged::Restart => true,
+            unchanged: match apply.unchanged {
+                proto::Unchanged::Leave => core::Unchanged::Leave,
+                proto::Unchanged::Restart => core::Unchanged::Restart,
+                proto::Unchanged::Reload => core::Unchanged::Reload,
             },
             dry_run: apply.dry_run,
             prune: apply.prune,
@@ -27,6 +28,7 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
         proto::Call::Start(a) => core::Ask::Start(act(a)),
         proto::Call::Stop(a) => core::Ask::Stop(act(a)),
         proto::Call::Restart(a) => core::Ask::Restart(act(a)),
+        proto::Call::Reload(a) => core::Ask::Reload(act(a)),
         proto::Call::Delete(a) => core::Ask::Delete(act(a)),
         proto::Call::Kill => core::Ask::Shutdown,
         proto::Call::Reset(a) => core::Ask::Reset(act(a)),
@@ -107,6 +109,7 @@ pub(super) fn refusal(refusal: core::Refusal) -> proto::Refusal {
         core::Refusal::Twice { name } => {
             proto::Refusal::BadRequest { why: format!("the name `{name}` is declared twice") }
         }
+        core::Refusal::Reloading { name } => proto::Refusal::Reloading { name },
         core::Refusal::Leaving => proto::Refusal::Leaving,
     }
 }
@@ -207,6 +210,8 @@ pub(super) fn event(kind: core::ChangeKind, pid: impl Fn(core::RunId) -> u32) ->
             proto::EventKind::Online { run: run.0, after: millis(after), by: by.into() }
         }
         core::ChangeKind::SpawnFailed(reason) => proto::EventKind::SpawnFailed { reason },
+        core::ChangeKind::Draining(run) => proto::EventKind::Draining { run: run.0 },
+        core::ChangeKind::ReloadAborted { run, reason } => proto::EventKind::ReloadAborted { run: run.0, reason },
         core::ChangeKind::Stopping(run, signal) => {
             proto::EventKind::Stopping { run: run.0, signal: signal.to_string() }
         }

@@ -44,6 +44,8 @@ pub(super) enum Report {
     SpawnFailed { run: RunId, why: String, lasting: Lasting },
     /// A run is ready.
     Ready { run: RunId, by: ReadyBy },
+    /// The connections of a run have ended, or their time is over.
+    Drained { run: RunId },
     /// A main process is a zombie.
     Ended { run: RunId },
     /// The guardian tells how a process ended that an earlier daemon has started.
@@ -219,6 +221,7 @@ impl Engine {
                 Some(Event::SpawnFailed { run, why, lasting })
             }
             Report::Ready { run, by } => Some(Event::Ready { run, by }),
+            Report::Drained { run } => Some(Event::Drained { run }),
             Report::Ended { run } => self.shell.on_ended(run),
             Report::HandOver(guardian) => {
                 self.leaving = Leaving::HandOver(guardian);
@@ -325,6 +328,7 @@ impl Engine {
             | Event::SpawnFailed { .. }
             | Event::Ready { .. }
             | Event::Exited { .. }
+            | Event::Drained { .. }
             | Event::Gone { .. }
             | Event::Tick => None,
         };
@@ -363,6 +367,9 @@ impl Engine {
                 Effect::Reply { .. }
                 | Effect::Spawn { .. }
                 | Effect::Signal { .. }
+                | Effect::Steer { .. }
+                | Effect::Drain { .. }
+                | Effect::GiveUp { .. }
                 | Effect::Progress { .. }
                 | Effect::Forget { .. }
                 | Effect::Leave => {}
@@ -382,9 +389,12 @@ impl Engine {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Spawn { run, slot, instance, definition, resolve } => {
-                self.shell.spawn(run, slot, instance, definition, resolve);
+            Effect::Spawn { run, slot, instance, definition, resolve, replaces } => {
+                self.shell.spawn(run, (slot, instance), definition, resolve, replaces);
             }
+            Effect::Steer { run, standing } => self.shell.steer(run, standing),
+            Effect::Drain { run, until } => self.shell.drain(run, until),
+            Effect::GiveUp { slot } => self.shell.give_up(slot),
             Effect::Signal { run, signal, whom } => {
                 failpoint::here("before-signal");
                 let sent = self.shell.signal(run, signal, whom);

@@ -15,6 +15,7 @@
 mod adopt;
 mod care;
 mod clock;
+mod cluster;
 mod convert;
 mod engine;
 pub mod failpoint;
@@ -51,6 +52,7 @@ use tokio::sync::{mpsc, oneshot, watch as watch_channel};
 use tracing::{error, info, warn};
 
 use crate::daemon::clock::Clock;
+use crate::daemon::cluster::Sockets;
 use crate::daemon::engine::{Beginning, Engine, First, Leaving, Report, Request};
 use crate::daemon::home::BirthError;
 use crate::daemon::link::Link;
@@ -191,6 +193,9 @@ impl Daemon {
         if let Some(link) = &link {
             link.put(&[(keep::LOG_WINDOW, pump.window())]);
         }
+        // First of all that connections are led to, whatever else takes its time.
+        let (left, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| cluster::is_ours(name));
+        let sockets = Sockets::start(left, link.clone(), reports.clone()).map_err(thread)?;
         let looker = Looker::start(reports.clone()).map_err(thread)?;
         let store = Store::start(home).map_err(thread)?;
         let events = Arc::new(Events::new());
@@ -204,6 +209,7 @@ impl Daemon {
             events: Arc::clone(&events),
             link: link.clone(),
             store: store.clone(),
+            sockets: sockets.clone(),
             logs: home.logs(),
         });
         let Past { core, keys, first, writer, mut notices } =
@@ -220,6 +226,7 @@ impl Daemon {
             umask,
             link: link.clone(),
             journal: journal.clone(),
+            sockets: sockets.clone(),
         };
         spawner::start(ground, jobs, reports.clone()).map_err(thread)?;
         let listener = server::bind(&home.socket()).map_err(|source| BirthError::File {
@@ -242,6 +249,7 @@ impl Daemon {
             published,
             events: Arc::clone(&events),
             looker,
+            sockets,
             pump: pump.clone(),
             daemon,
             link: link.clone(),

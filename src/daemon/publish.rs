@@ -1,6 +1,6 @@
 //! What readers get: a snapshot of the core's facts, replaced whole, and the ring of past events.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
@@ -8,7 +8,9 @@ use tokio::sync::broadcast;
 use crate::daemon::convert;
 use crate::daemon::looker::Sample;
 use crate::daemon::redact;
-use crate::proto::{AppView, DaemonView, Event, EventKind, ExitView, Mark, Resumed, SlotView, View, ViewDetail};
+use crate::proto::{
+    AppView, DaemonView, Event, EventKind, ExitView, Mark, PortView, Resumed, SlotView, View, ViewDetail,
+};
 use crate::supervisor::{self as core, Candidate, Change, Definition, Refusal, RunId, SlotId, Target};
 
 /// How many past events are kept for `events --history`.
@@ -62,7 +64,7 @@ impl Published {
         detail: ViewDetail,
         daemon: DaemonView,
         user: &str,
-        samples: &HashMap<RunId, Sample>,
+        (samples, ports): (&HashMap<RunId, Sample>, &BTreeMap<RunId, Vec<PortView>>),
     ) -> View {
         let app = |app: &PublishedApp| {
             let spec = &app.definition.spec;
@@ -72,6 +74,7 @@ impl Published {
                 namespace: spec.namespace.clone(),
                 version: app.version.clone(),
                 user: user.to_owned(),
+                mode: spec.exec_mode,
                 spec: full.then(|| {
                     let mut spec = spec.clone();
                     spec.env = redact::env(&spec.env);
@@ -79,7 +82,7 @@ impl Published {
                     spec
                 }),
                 inherited: full.then(|| redact::env(&app.definition.inherited)),
-                slots: app.slots.iter().map(|slot| sampled(slot, full, samples)).collect(),
+                slots: app.slots.iter().map(|slot| sampled(slot, full, samples, ports)).collect(),
             }
         };
         View { generation: self.generation, daemon, apps: self.apps.iter().map(app).collect() }
@@ -97,12 +100,18 @@ fn candidate<'a>(app: &'a PublishedApp, slot: &SlotView) -> Candidate<'a> {
     }
 }
 
-fn sampled(slot: &SlotView, full: bool, samples: &HashMap<RunId, Sample>) -> SlotView {
+fn sampled(
+    slot: &SlotView,
+    full: bool,
+    samples: &HashMap<RunId, Sample>,
+    ports: &BTreeMap<RunId, Vec<PortView>>,
+) -> SlotView {
     let sample = samples.get(&RunId(slot.run)).copied().unwrap_or_default();
     let bare = |exit: &ExitView| ExitView { stderr: Vec::new(), ..exit.clone() };
     SlotView {
         cpu: sample.cpu,
         memory: sample.memory,
+        ports: ports.get(&RunId(slot.run)).filter(|_| slot.pid.is_some()).cloned().unwrap_or_default(),
         last_exit: slot.history.first().map(bare),
         history: if full { slot.history.clone() } else { Vec::new() },
         out_file: slot.out_file.clone(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use crate::daemon::cluster::{Newcomer, Sockets};
 use crate::daemon::engine::Report;
 use crate::daemon::failpoint;
 use crate::daemon::journal::Journal;
@@ -54,6 +55,8 @@ pub(super) struct Job {
     pub(super) definition: Arc<Definition>,
     /// What the last start by request found, for a crash restart.
     pub(super) resolved: Option<Arc<Resolved>>,
+    /// Whose sockets are to be shared.
+    pub(super) capture: Option<Newcomer>,
 }
 
 /// A process that was made, and our ends of what it holds.
@@ -83,6 +86,7 @@ pub(super) struct Ground {
     pub(super) umask: u32,
     pub(super) link: Option<Link>,
     pub(super) journal: Journal,
+    pub(super) sockets: Sockets,
 }
 
 /// Why a process could not be made.
@@ -159,7 +163,7 @@ pub(super) fn start(
 }
 
 fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
-    let Job { run, slot, instance, definition, resolved } = job;
+    let Job { run, slot, instance, definition, resolved, capture } = job;
     let by_request = resolved.is_none();
     let resolved = match resolved {
         Some(resolved) => resolved,
@@ -178,7 +182,17 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         error.as_ref().and_then(|source| source.sink.as_ref()?.metadata().ok()).map_or(0, |file| file.len());
     let sources: Vec<Source> = [out, error].into_iter().flatten().collect();
     let pid_file = draft.as_ref().map(|(_, path)| path.clone());
-    let place = Arc::new(Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill });
+    let place = Arc::new(Place {
+        run,
+        slot,
+        resolved,
+        out_file,
+        error_file,
+        pid_file,
+        error_began,
+        treekill,
+        captured: capture.is_some(),
+    });
     let made = env.map_err(Failed::Launch).and_then(|env| {
         let mut launch = Launch {
             program: place.resolved.program.clone(),
@@ -199,7 +213,7 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         page.launch(Record::Launch(Box::new(keep::launch(&place))));
         failpoint::here("before-clone");
         launch.birth = page.birth().ok();
-        let process = spawn::spawn(&launch).map_err(Failed::Spawn)?;
+        let process = clone(ground, &launch, run, capture)?;
         failpoint::here("after-clone");
         let born = Moment::now();
         page.born(process.display_pid(), born);
@@ -223,6 +237,20 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         warn!("{}: cannot write {}: {error}", definition.spec.name, path.display());
     }
     Ok(Spawned { run, slot, place, process, born, stdin, sources, notify })
+}
+
+/// Makes the process; one whose sockets are to be shared passes a gate.
+fn clone(ground: &Ground, launch: &Launch, run: RunId, capture: Option<Newcomer>) -> Result<Process, Failed> {
+    let is_captured = capture.is_some();
+    let gate = capture.map(|newcomer| ground.sockets.gate(newcomer)).transpose().map_err(Failed::Pipe)?;
+    let process = match gate {
+        Some(gate) => spawn::spawn_captured(launch, &gate),
+        None => spawn::spawn(launch),
+    };
+    if is_captured && process.is_err() {
+        ground.sockets.ended(run);
+    }
+    process.map_err(Failed::Spawn)
 }
 
 /// The pid file of a run that is to be made, if its owner wants one. As with log files, a request is told what is wrong

@@ -25,6 +25,8 @@ pub enum Call {
     Stop(Act),
     /// Stop and start, also what is stopped; answered with [`Outcome`].
     Restart(Act),
+    /// Replace what runs without a gap, where it shares ports, and restart the rest; answered with [`Outcome`].
+    Reload(Act),
     /// Stop and forget; answered with [`Outcome`].
     Delete(Act),
     /// Forget restarts and quick exits; answered with [`Outcome`].
@@ -65,6 +67,7 @@ impl Call {
             | Call::Start(_)
             | Call::Stop(_)
             | Call::Restart(_)
+            | Call::Reload(_)
             | Call::Delete(_)
             | Call::Reset(_)
             | Call::Scale(_)
@@ -162,6 +165,8 @@ pub enum Unchanged {
     Leave,
     /// They are restarted.
     Restart,
+    /// They are replaced without a gap, where they share ports.
+    Reload,
 }
 
 /// An action on what targets name.

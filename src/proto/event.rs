@@ -62,6 +62,18 @@ pub enum EventKind {
         /// The step and its error.
         reason: String,
     },
+    /// It gets no new connections, and those it has are being ended.
+    Draining {
+        /// Its run.
+        run: u64,
+    },
+    /// A reload has ended before its switch: what ran goes on.
+    ReloadAborted {
+        /// The run that was not ready.
+        run: u64,
+        /// Why.
+        reason: String,
+    },
     /// It was asked to end.
     Stopping {
         /// Its run.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::proto::{Event, PlanStep, State};
-use crate::spec::{AppSpec, Env, ExitStatus, Stamp};
+use crate::proto::{Event, PlanStep, RolloutRecord, State};
+use crate::spec::{AppSpec, Env, ExecMode, ExitStatus, Stamp};
 
 /// The version of [`Record`]. A daemon reads journals of its own version and of the one before it.
 pub const JOURNAL_VERSION: u32 = 1;
@@ -133,6 +133,12 @@ pub struct SlotRecord {
     pub asked_by: Option<(u32, String)>,
     /// What is.
     pub phase: PhaseRecord,
+    /// The second run that a reload brings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutRecord>,
+    /// Whether sockets may be kept for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub holds_sockets: bool,
     /// The ends of short lives.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unstable: Vec<u64>,
@@ -178,8 +184,8 @@ pub enum PhaseRecord {
     Starting {
         /// Its run.
         run: RunRecord,
-        /// When it counts as ready.
-        alive_at: u64,
+        /// When it counts as ready, if there is such a time.
+        alive_at: Option<u64>,
     },
     /// It is ready.
     Online(RunRecord),
@@ -223,6 +229,15 @@ pub struct RunRecord {
     pub was_ready: bool,
     /// Whether a request asked for its launch.
     pub asked: bool,
+    /// Whether it shares ports.
+    #[serde(default)]
+    pub mode: ExecMode,
+    /// Whether it was seen listening.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub listens: bool,
+    /// Whether it said READY=1.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub notified: bool,
 }
 
 /// How far a run is on its way down.
@@ -231,6 +246,8 @@ pub struct RunRecord {
 pub enum StageRecord {
     /// Its process was still being made.
     Unspawned,
+    /// Its connections are being ended.
+    Draining,
     /// It was asked.
     Asked,
     /// It has ended, the rest of its tree was asked.
@@ -300,6 +317,9 @@ pub struct LaunchRecord {
     /// Where its number is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_file: Option<PathBuf>,
+    /// Whether its calls of `bind` and `listen` are answered by the daemon.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub captured: bool,
 }
 
 /// A process that executes its program.
@@ -362,6 +382,9 @@ pub struct WishRecord {
     pub want: WantRecord,
     /// Whether it is launched anew although it runs; none: it is not launched at all.
     pub renew: Option<bool>,
+    /// Whether what runs goes on until the new launch is ready.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reload: bool,
 }
 
 /// One slot that a request waits for.

@@ -147,6 +147,7 @@ pub fn read_call(line: &[u8]) -> Result<Incoming, (u64, Refusal)> {
         "restart" => typed::<Act>(params).map(Call::Restart),
         "delete" => typed::<Act>(params).map(Call::Delete),
         "reset" => typed::<Act>(params).map(Call::Reset),
+        "reload" => typed::<Act>(params).map(Call::Reload),
         "scale" => typed::<ScaleCall>(params).map(Call::Scale),
         "signal" => typed::<SignalCall>(params).map(Call::Signal),
         "send" => typed::<SendCall>(params).map(Call::Send),
@@ -180,6 +181,7 @@ pub fn write_call(id: u64, key: Option<Key>, call: &Call) -> Vec<u8> {
         Call::Restart(params) => out_call(id, "restart", params),
         Call::Delete(params) => out_call(id, "delete", params),
         Call::Reset(params) => out_call(id, "reset", params),
+        Call::Reload(params) => out_call(id, "reload", params),
         Call::Scale(params) => out_call(id, "scale", params),
         Call::Signal(params) => out_call(id, "signal", params),
         Call::Send(params) => out_call(id, "send", params),
@@ -215,6 +217,7 @@ pub fn write_refusal(id: u64, refusal: &Refusal) -> Vec<u8> {
         Refusal::Instances { .. } => -32008,
         Refusal::Unchangeable { .. } => -32009,
         Refusal::Update { .. } => -32010,
+        Refusal::Reloading { .. } => -32011,
     };
     line(&OutError { jsonrpc: "2.0", id, error: OutRefusal { code, message: refusal.to_string(), data: refusal } })
 }
@@ -306,6 +309,7 @@ mod tests {
             Call::Start(act()),
             Call::Stop(act()),
             Call::Restart(act()),
+            Call::Reload(act()),
             Call::Delete(act()),
             Call::Reset(act()),
             Call::Scale(ScaleCall { targets: act().targets, count: Count::By(-2), no_wait: true }),

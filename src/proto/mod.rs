@@ -14,6 +14,8 @@ mod journal;
 mod kept;
 mod key;
 mod refusal;
+mod rollout;
+mod sockets;
 mod stream;
 mod view;
 
@@ -35,8 +37,10 @@ pub use journal::{
 pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
 pub use key::{Key, KeyError};
 pub use refusal::Refusal;
+pub use rollout::RolloutRecord;
+pub use sockets::{CapturedRecord, GroupRecord, MemberRecord, SOCKETS_VERSION, SocketRecord, StandingRecord};
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
-pub use view::{AppView, DaemonView, ExitView, SlotView, State, UPDATE_FAILED, View};
+pub use view::{AppView, DaemonView, ExitView, PortView, SlotView, State, UPDATE_FAILED, View};
 
 mod message;
 pub use message::{

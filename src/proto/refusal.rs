@@ -65,6 +65,12 @@ pub enum Refusal {
         /// Why.
         why: String,
     },
+    /// What is to be reloaded is just being reloaded. Nothing was done.
+    #[error("a reload of `{name}` is still under way")]
+    Reloading {
+        /// The app.
+        name: String,
+    },
     /// A file of the daemon's could not be read or written.
     #[error("{why}")]
     State {

@@ -1,11 +1,12 @@
 //! What readers get: plain data, published by the engine, never locked.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{AppSpec, Env, ExitStatus};
+use crate::spec::{AppSpec, Env, ExecMode, ExitStatus};
 
 /// The whole state of a daemon at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,6 +53,9 @@ pub struct AppView {
     pub version: Option<String>,
     /// The user whose rights it has.
     pub user: String,
+    /// Whether its instances share ports.
+    #[serde(default)]
+    pub mode: ExecMode,
     /// Its spec, with redacted environment; only in a full view.
     #[serde(default)]
     pub spec: Option<AppSpec>,
@@ -104,12 +108,28 @@ pub struct SlotView {
     /// The file that holds its pid while it runs, where one is declared.
     #[serde(default)]
     pub pid_file: Option<PathBuf>,
+    /// The ports that it shares.
+    #[serde(default)]
+    pub ports: Vec<PortView>,
     /// The last exit.
     #[serde(default)]
     pub last_exit: Option<ExitView>,
     /// The last exits, newest first; only in a full view.
     #[serde(default)]
     pub history: Vec<ExitView>,
+}
+
+/// A port that an instance shares with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortView {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// How many sockets it has.
+    pub members: usize,
+    /// How many of them get new connections.
+    pub serving: usize,
+    /// How many connections wait for this instance to accept them.
+    pub queued: u32,
 }
 
 /// How one run ended.

@@ -10,10 +10,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod changes;
+mod cluster;
 mod ends;
 mod millis;
 
 pub use changes::Changes;
+pub use cluster::{Capture, ClusterSpec, ExecMode, Strategy, Surge};
 pub use ends::{ExitStatus, NotASignal, Signal};
 use millis::optional as optional_millis;
 
@@ -52,6 +54,12 @@ pub struct AppSpec {
     pub increment_var: Option<String>,
     /// How many slots the app has, at least 1.
     pub instances: u16,
+    /// Whether its slots share ports.
+    #[serde(default)]
+    pub exec_mode: ExecMode,
+    /// How its slots are one server, in cluster mode.
+    #[serde(default)]
+    pub cluster: ClusterSpec,
     /// The variable that carries the slot's index.
     pub instance_var: String,
     /// Whether `start` runs it, or only registers it.
@@ -63,6 +71,9 @@ pub struct AppSpec {
     /// How long a verb waits for readiness before it says "still launching".
     #[serde(with = "millis")]
     pub listen_timeout: Duration,
+    /// Whether a run is ready when it says so, and not before.
+    #[serde(default)]
+    pub wait_ready: bool,
     /// Where its output goes.
     pub logs: LogSpec,
     /// The file that holds the pid of its main process while it runs, absolute.
@@ -359,6 +370,8 @@ impl AppSpec {
             filter_env: FilterEnv::None,
             increment_var: None,
             instances: 1,
+            exec_mode: ExecMode::Fork,
+            cluster: ClusterSpec::default(),
             instance_var: "NODE_APP_INSTANCE".into(),
             autostart: true,
             restart: RestartSpec {
@@ -371,6 +384,7 @@ impl AppSpec {
             },
             stop: StopSpec { signal: Signal::TERM, kill_timeout: Duration::from_secs(10), treekill: true },
             listen_timeout: Duration::from_secs(60),
+            wait_ready: false,
             logs: LogSpec { out: LogTarget::Default, error: LogTarget::Default, merge: false },
             pid_file: None,
         }

@@ -148,6 +148,11 @@ pub enum Refusal {
         /// The name.
         name: String,
     },
+    /// A reload of this app is still under way.
+    Reloading {
+        /// The app.
+        name: String,
+    },
     /// The daemon is leaving.
     Leaving,
 }
@@ -185,6 +190,8 @@ pub enum ChangeKind {
     },
     /// It could not be started.
     SpawnFailed(String),
+    /// It gets no new connections, and those it has are being ended.
+    Draining(RunId),
     /// It was asked to end.
     Stopping(RunId, Signal),
     /// A request sent it a signal.
@@ -219,6 +226,13 @@ pub enum ChangeKind {
         reason: String,
         /// When it is tried again.
         retry: Option<Duration>,
+    },
+    /// A reload has ended before its switch: what ran goes on.
+    ReloadAborted {
+        /// The run that was not ready.
+        run: RunId,
+        /// Why.
+        reason: String,
     },
     /// It is stopped, and nothing of its tree is left.
     Stopped(String),

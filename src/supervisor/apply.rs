@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::spec::AppSpec;
 use crate::supervisor::slot::{Goal, Phase, Slot};
-use crate::supervisor::{Apply, Definition, PlanAction, PlanStep, Refusal, Supervisor, Time};
+use crate::supervisor::{Apply, Definition, PlanAction, PlanStep, Refusal, Supervisor, Time, Unchanged};
 
 use super::AppId;
 
@@ -90,7 +90,7 @@ fn change(old: &AppSpec, new: &AppSpec, fresh: bool, slots: &[&Slot], apply: &Ap
     let runs = |slot: &&&Slot| slot.is_up();
     let up = slots.iter().filter(runs).count();
     if what.is_empty() {
-        if apply.restart_unchanged {
+        if is_renewed(apply) {
             return PlanAction::Restart;
         }
         // Also what has fewer slots than it should: some were deleted one by one.
@@ -99,10 +99,17 @@ fn change(old: &AppSpec, new: &AppSpec, fresh: bool, slots: &[&Slot], apply: &Ap
         }
         return PlanAction::Leave { since: oldest(slots) };
     }
-    if what == ["instances"] && up > 0 && !apply.restart_unchanged {
+    if what == ["instances"] && up > 0 && !is_renewed(apply) {
         return PlanAction::Scale { from: old.instances, to: new.instances };
     }
-    PlanAction::Change { what, restart: restart || apply.restart_unchanged }
+    PlanAction::Change { what, restart: restart || is_renewed(apply) }
+}
+
+fn is_renewed(apply: &Apply) -> bool {
+    match apply.unchanged {
+        Unchanged::Leave => false,
+        Unchanged::Restart | Unchanged::Reload => true,
+    }
 }
 
 fn oldest(slots: &[&Slot]) -> Option<Time> {
@@ -119,6 +126,8 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
     let process = [
         ("script", old.program != new.program),
         ("cwd", old.cwd != new.cwd),
+        ("exec_mode", old.exec_mode != new.exec_mode),
+        ("capture", old.cluster.capture != new.cluster.capture),
         ("env", old.env != new.env),
         ("env_file", old.env_files != new.env_files),
         ("filter_env", old.filter_env != new.filter_env),
@@ -141,6 +150,10 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
         ("stop_signal", old.stop.signal != new.stop.signal),
         ("kill_timeout", old.stop.kill_timeout != new.stop.kill_timeout),
         ("treekill", old.stop.treekill != new.stop.treekill),
+        ("wait_ready", old.wait_ready != new.wait_ready),
+        ("drain_timeout", old.cluster.drain_timeout != new.cluster.drain_timeout),
+        ("max_surge", old.cluster.max_surge != new.cluster.max_surge),
+        ("strategy", old.cluster.strategy != new.cluster.strategy),
         ("listen_timeout", old.listen_timeout != new.listen_timeout),
         ("owner", old.origin != new.origin),
     ];

@@ -1,5 +1,8 @@
 //! `--parallel N`: a request asks its slots so many at a time, each as soon as one before it is where it should be.
 //!
+//! A reload does so by itself, app by app: a run that is being replaced counts until it is gone, so there are never
+//! more than `max_surge` runs too many.
+//!
 //! A slot that waits for its turn is left as it is. What another request wants of it meanwhile holds: its turn is passed
 //! over. Where an instance of an app fails, those of its siblings that still run are left running; other apps go on.
 
@@ -8,10 +11,13 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::supervisor::apply::Step;
 use crate::supervisor::requests::Renew;
 use crate::supervisor::slot::Slot;
 use crate::supervisor::waiters::{Form, Pending, Waiter, Want};
-use crate::supervisor::{AppId, Effect, RequestId, SlotAnswer, SlotId, Supervisor, Time, Wait, Who};
+use crate::supervisor::{
+    App, AppId, Effect, PlanAction, Refusal, RequestId, SlotAnswer, SlotId, Supervisor, Time, Unchanged, Wait, Who,
+};
 
 /// What is to be asked of one slot.
 #[derive(Clone, Copy, Debug)]
@@ -66,38 +72,115 @@ impl Supervisor {
         waited: Vec<(SlotId, Want)>,
         (wait, parallel): (Wait, Option<NonZeroU16>),
     ) -> Vec<SlotId> {
-        let width = parallel.map_or(wishes.len(), |width| usize::from(width.get()));
-        let is_batch = wishes.len() > width;
         let mut moved: Vec<SlotId> = waited.iter().map(|(slot, _)| *slot).collect();
-        if !is_batch {
-            for wish in &wishes {
-                self.ask_slot(now, wish.slot, who, wish.want, wish.renew);
+        let mut limit = waited
+            .iter()
+            .filter_map(|(id, want)| Some(self.limit(self.slots.get(id)?, *want)))
+            .max()
+            .unwrap_or_default();
+        let (mut waits, mut held) = (waited.clone(), Vec::new());
+        for (width, wishes) in self.groups(wishes, parallel) {
+            let one = wishes.iter().filter_map(|wish| Some(self.limit_of(self.slots.get(&wish.slot)?, *wish))).max();
+            let rounds = u32::try_from(wishes.len().div_ceil(width.max(1)).max(1)).unwrap_or(u32::MAX);
+            limit = limit.max(one.unwrap_or_default().saturating_mul(rounds));
+            let wants = wishes.iter().map(|wish| (wish.slot, wish.want));
+            if wishes.len() > width {
+                held.extend(wants.filter(|(id, _)| !waited.iter().any(|(other, _)| other == id)));
+                let numbered = |wish: Wish| Some((wish, self.slots.get(&wish.slot)?.wishes));
+                let queue = wishes.into_iter().filter_map(numbered).collect();
+                let (asked, failed) = (BTreeMap::new(), BTreeMap::new());
+                self.batches.push(Batch { request, who: Arc::clone(who), width, queue, asked, failed });
+            } else {
+                waits.extend(wants);
+                for wish in &wishes {
+                    self.ask_slot(now, wish.slot, who, wish.want, wish.renew);
+                }
+                moved.extend(wishes.iter().map(|wish| wish.slot));
             }
-            moved.extend(wishes.iter().map(|wish| wish.slot));
         }
-        let all = || waited.iter().copied().chain(wishes.iter().map(|wish| (wish.slot, wish.want)));
-        let limit = all().filter_map(|(id, want)| Some(self.limit(self.slots.get(&id)?, want))).max();
-        let rounds = u32::try_from(wishes.len().div_ceil(width.max(1)).max(1)).unwrap_or(u32::MAX);
         let deadline = match wait {
-            Wait::UntilDone => now.after(limit.unwrap_or(Duration::ZERO).saturating_mul(rounds)),
+            Wait::UntilDone => now.after(limit),
             Wait::No => now,
         };
         let mut waiter = Waiter::new(request, form, deadline);
-        for (id, want) in all() {
-            let Some(slot) = self.slots.get(&id) else { continue };
-            match is_batch && !waited.iter().any(|(other, _)| *other == id) {
-                true => waiter.hold(slot, want),
-                false => waiter.add(slot, want),
+        for (id, want) in waits {
+            if let Some(slot) = self.slots.get(&id) {
+                waiter.add(slot, want);
+            }
+        }
+        for (id, want) in held {
+            if let Some(slot) = self.slots.get(&id) {
+                waiter.hold(slot, want);
             }
         }
         self.waiters.push(waiter);
-        if is_batch {
-            let numbered = |wish: Wish| Some((wish, self.slots.get(&wish.slot)?.wishes));
-            let queue = wishes.into_iter().filter_map(numbered).collect();
-            let (asked, failed) = (BTreeMap::new(), BTreeMap::new());
-            self.batches.push(Batch { request, who: Arc::clone(who), width, queue, asked, failed });
-        }
         moved
+    }
+
+    /// Who is asked together, and how many of them at a time. What is reloaded goes app by app, each by its `max_surge`.
+    fn groups(&self, wishes: Vec<Wish>, parallel: Option<NonZeroU16>) -> Vec<(usize, Vec<Wish>)> {
+        let (mut reloaded, mut others) = (BTreeMap::<AppId, Vec<Wish>>::new(), Vec::new());
+        for wish in wishes {
+            match self.slots.get(&wish.slot) {
+                Some(slot) if wish.renew == Renew::Reload && slot.is_reloadable() => {
+                    reloaded.entry(slot.app).or_default().push(wish);
+                }
+                Some(_) | None => others.push(wish),
+            }
+        }
+        let parallel = parallel.map(|width| usize::from(width.get()));
+        let surge = |app: &AppId, wishes: &[Wish]| {
+            let spec = self.apps.get(app).map(|app: &App| &app.definition.spec);
+            spec.map_or(1, |spec| spec.cluster.max_surge.of(wishes.len()))
+        };
+        let mut groups: Vec<_> = vec![(parallel.unwrap_or(others.len()), others)];
+        groups.extend(reloaded.into_iter().map(|(app, wishes)| (parallel.unwrap_or(surge(&app, &wishes)), wishes)));
+        groups.retain(|(_, wishes)| !wishes.is_empty());
+        groups
+    }
+
+    fn limit_of(&self, slot: &Slot, wish: Wish) -> Duration {
+        let ready = self.limit(slot, wish.want);
+        match wish.renew {
+            // The new run first, then the end of the old one.
+            Renew::Reload => ready + self.limit(slot, Want::Down),
+            Renew::Always | Renew::IfDown | Renew::Never => ready,
+        }
+    }
+
+    /// Refuses a reload of what is just being reloaded.
+    pub(super) fn refuse_second_reload(&self, slots: &[SlotId]) -> Result<(), Refusal> {
+        let is_queued = |id: &SlotId| {
+            let queued = self.batches.iter().flat_map(|batch| &batch.queue);
+            queued.into_iter().any(|(wish, _)| wish.slot == *id && wish.renew == Renew::Reload)
+        };
+        let busy =
+            slots.iter().filter(|id| self.slots.get(id).is_some_and(|slot| slot.rollout.is_some()) || is_queued(id));
+        match busy.min().and_then(|id| self.slots.get(id)) {
+            Some(slot) => Err(Refusal::Reloading { name: slot.definition.spec.name.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a declaration that would reload what is just being reloaded.
+    pub(super) fn refuse_overtaking(&self, unchanged: Unchanged, steps: &[Step]) -> Result<(), Refusal> {
+        let renews = |step: &&Step| match &step.shown.action {
+            PlanAction::Change { restart, .. } => *restart,
+            PlanAction::Restart => true,
+            PlanAction::Create
+            | PlanAction::Register
+            | PlanAction::Start
+            | PlanAction::Scale { .. }
+            | PlanAction::Leave { .. }
+            | PlanAction::Keep
+            | PlanAction::Delete => false,
+        };
+        let slots: Vec<SlotId> =
+            steps.iter().filter(renews).filter_map(|step| step.app).flat_map(|app| self.slots_of(app)).collect();
+        match unchanged {
+            Unchanged::Restart => Ok(()),
+            Unchanged::Leave | Unchanged::Reload => self.refuse_second_reload(&slots),
+        }
     }
 
     /// Gives turns to those who wait for them, as far as there is room; returns whom.
@@ -124,7 +207,7 @@ impl Supervisor {
                     }
                 }
                 if let (None, Some(slot)) = (passed_over, slot) {
-                    let deadline = now.after(self.limit(slot, wish.want));
+                    let deadline = now.after(self.limit_of(slot, wish));
                     batch.asked.insert(wish.slot, (Pending::new(slot, wish.want), deadline));
                 }
             }
@@ -139,7 +222,10 @@ impl Supervisor {
         let Some(slot) = self.slots.get(&wish.slot).filter(|slot| slot.wishes == wishes) else {
             return Some(SlotAnswer::Superseded);
         };
-        let failed = batch.failed.get(&slot.app).filter(|_| wish.renew == Renew::Always && slot.is_up())?;
+        let failed = batch
+            .failed
+            .get(&slot.app)
+            .filter(|_| matches!(wish.renew, Renew::Always | Renew::Reload) && slot.is_up())?;
         Some(SlotAnswer::Failed { reason: format!("left running, because `{failed}` failed"), run: None, next: None })
     }
 }

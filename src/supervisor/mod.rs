@@ -4,18 +4,21 @@
 //! clock or spawn; the same events give the same effects. The shell (`daemon`) feeds it and carries the effects out.
 //!
 //! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end,
-//! `memory.rs` what a successor takes over,
-//! `requests.rs` what each request wants, `apply.rs` the plan of `start FILE`, `amend.rs` new values, `resize.rs` the number of slots, `targets.rs` what a target means,
+//! `rollout.rs` the second run of a slot during a reload, `memory.rs` what a successor takes over,
+//! `asks.rs` what clients can ask, `requests.rs` what each request wants, `comeback.rs` what an earlier daemon ran, `apply.rs` the plan of `start FILE`, `amend.rs` new values, `resize.rs` the number of slots, `targets.rs` what a target means,
 //! `waiters.rs` who waits for which answer, `batch.rs` who is asked later.
 
 mod amend;
 mod answers;
 mod apply;
+mod asks;
 mod batch;
+mod comeback;
 mod memory;
 mod requests;
 mod resize;
 mod restart;
+mod rollout;
 mod slot;
 mod steps;
 mod targets;
@@ -25,7 +28,7 @@ mod waiters;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod walk;
+pub(crate) mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,14 +39,16 @@ pub(crate) use batch::{Batch, Wish};
 pub(crate) use memory::Counters;
 pub(crate) use requests::Renew;
 pub(crate) use restart::Lives;
+pub(crate) use rollout::{Doing, Rollout};
 pub(crate) use slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage};
 pub(crate) use waiters::{Form, Pending, Waiter, Want};
 
 pub use answers::{Change, ChangeKind, Exit, PlanAction, PlanStep, Refusal, Reply, SlotAnswer, SlotResult, State};
+pub use asks::{Act, Apply, Ask, Count, Scale, Target, Unchanged, Wait};
 pub use targets::{Candidate, resolve};
 pub use vocabulary::{
-    Act, Apply, Ask, Count, Definition, Effect, Event, Lasting, Left, ReadyBy, RequestId, Resolve, RunId, Scale,
-    SlotId, Target, Time, Wait, Wanted, Who, Whom,
+    Definition, Effect, Event, Lasting, Left, ReadyBy, RequestId, Resolve, RunId, SlotId, Standing, Time, Wanted, Who,
+    Whom,
 };
 
 /// An app's place in the core; never shown.
@@ -135,6 +140,7 @@ impl Supervisor {
             Event::Exited { run, status, left } => {
                 self.on_run(now, run, effects, |slot, turn| slot.on_exited(run, status, left, turn))
             }
+            Event::Drained { run } => self.on_run(now, run, effects, |slot, turn| slot.on_drained(run, turn)),
             Event::Gone { run } => self.on_run(now, run, effects, |slot, turn| slot.on_gone(run, turn)),
             Event::Tick => Vec::new(),
         };
@@ -200,7 +206,8 @@ impl Supervisor {
         act: impl FnOnce(&mut Slot, &mut Turn<'_>),
     ) -> Vec<SlotId> {
         let dice = self.roll();
-        let Some(slot) = self.slots.values_mut().find(|slot| slot.run().is_some_and(|r| r.id == run)) else {
+        let Some(slot) = self.slots.values_mut().find(|slot| slot.runs().iter().any(|(other, _)| other.id == run))
+        else {
             return Vec::new();
         };
         act(slot, &mut Turn { now, effects, next_run: &mut self.next_run, dice });
@@ -239,11 +246,12 @@ impl Supervisor {
             slot.settle(&mut turn);
             // A crash with no pause, or a stop of something that waits, has a second step at once.
             slot.settle(&mut turn);
+            slot.let_sockets_go(&mut turn);
             // A successor must not do a finished job once more.
             if matches!(slot.phase, Phase::Completed { .. }) {
                 self.wanted_version += 1;
             }
-            if slot.goal == Goal::Deleted && slot.phase == Phase::Stopped {
+            if slot.goal == Goal::Deleted && slot.is_down() {
                 self.remove(*id, effects);
             }
         }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::spec::{Env, Signal};
+use crate::spec::{Env, ExecMode, Signal};
 use crate::supervisor::apply::{self, Step};
 use crate::supervisor::batch::Wish;
 use crate::supervisor::slot::{Goal, Slot};
 use crate::supervisor::targets;
 use crate::supervisor::waiters::{Form, Waiter, Want};
 use crate::supervisor::{
-    Act, App, AppId, Apply, Ask, Change, ChangeKind, Definition, Effect, PlanAction, PlanStep, Refusal, Reply,
-    RequestId, SlotAnswer, SlotId, Supervisor, Target, Time, Wait, Wanted, Who, Whom,
+    Act, AppId, Apply, Ask, Change, ChangeKind, Definition, Effect, PlanAction, PlanStep, Refusal, Reply, RequestId,
+    SlotAnswer, SlotId, Supervisor, Target, Time, Unchanged, Wait, Who, Whom,
 };
 
 /// How much longer than `kill_timeout` a stop may take before its answer says that it goes on.
@@ -22,6 +22,8 @@ const AFTER_KILL: Duration = Duration::from_secs(2);
 pub(crate) enum Renew {
     /// Also of what runs.
     Always,
+    /// Beside what runs and shares ports, else a new launch.
+    Reload,
     /// Only of what does not run.
     IfDown,
     /// No launch.
@@ -45,6 +47,7 @@ impl Supervisor {
             Ask::Apply(apply) => self.on_apply(now, id, who, &apply, effects),
             Ask::Start(act) => self.on_act(now, (id, who), &act, (Want::Ready, Renew::IfDown), effects),
             Ask::Restart(act) => self.on_act(now, (id, who), &act, (Want::Ready, Renew::Always), effects),
+            Ask::Reload(act) => self.on_act(now, (id, who), &act, (Want::Ready, Renew::Reload), effects),
             Ask::Stop(act) => self.on_act(now, (id, who), &act, (Want::Down, Renew::Never), effects),
             Ask::Delete(act) => self.on_act(now, (id, who), &act, (Want::Gone, Renew::Never), effects),
             Ask::Reset(act) => self.on_reset(now, id, who, &act, effects),
@@ -73,6 +76,9 @@ impl Supervisor {
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<SlotId>, Refusal> {
         let slots = self.resolve(&act.targets)?;
+        if renew == Renew::Reload {
+            self.refuse_second_reload(&slots)?;
+        }
         if let Some(changes) = &act.changes {
             self.amend(&slots, changes, who, effects)?;
         }
@@ -89,6 +95,7 @@ impl Supervisor {
         self.touched.insert(id);
         match (want, renew) {
             (Want::Ready, Renew::IfDown) if slot.is_up() => {}
+            (Want::Ready, Renew::Reload) => slot.want_reload(who, now),
             (Want::Ready, Renew::IfDown | Renew::Always | Renew::Never) => slot.want_up(who, now),
             (Want::Down, _) => slot.want_down(Goal::Down, who),
             (Want::Gone, _) => slot.want_down(Goal::Deleted, who),
@@ -153,6 +160,9 @@ impl Supervisor {
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<SlotId>, Refusal> {
         let steps = apply::plan(self, apply)?;
+        if !apply.dry_run {
+            self.refuse_overtaking(apply.unchanged, &steps)?;
+        }
         let plan: Vec<PlanStep> = steps.iter().map(|step| step.shown.clone()).collect();
         if apply.dry_run {
             effects.push(Effect::Reply { to: id, reply: Reply::Applied { plan, results: Vec::new() } });
@@ -160,7 +170,7 @@ impl Supervisor {
         }
         let (mut wishes, mut waited) = (Vec::new(), Vec::new());
         for step in steps {
-            self.carry_out(now, who, step, (&mut wishes, &mut waited), effects);
+            self.carry_out(now, (who, apply.unchanged), step, (&mut wishes, &mut waited), effects);
         }
         self.wanted_version += 1;
         let when = (apply.wait, apply.parallel);
@@ -171,7 +181,7 @@ impl Supervisor {
     fn carry_out(
         &mut self,
         now: Time,
-        who: &Arc<Who>,
+        (who, unchanged): (&Arc<Who>, Unchanged),
         step: Step,
         (wishes, waited): (&mut Vec<Wish>, &mut Vec<(SlotId, Want)>),
         effects: &mut Vec<Effect>,
@@ -179,6 +189,10 @@ impl Supervisor {
         let announce = |kind| {
             let change = Change { app: step.shown.name.clone(), slot: None, by: Some(Arc::clone(who)), kind };
             Effect::Announce(change)
+        };
+        let anew = match unchanged {
+            Unchanged::Restart => Renew::Always,
+            Unchanged::Leave | Unchanged::Reload => Renew::Reload,
         };
         let (app, renew) = match (&step.shown.action, step.app) {
             (PlanAction::Keep, _) => return,
@@ -191,7 +205,7 @@ impl Supervisor {
             }
             (PlanAction::Leave { .. }, Some(app)) => (app, Renew::Never),
             (PlanAction::Start | PlanAction::Scale { .. }, Some(app)) => (app, Renew::IfDown),
-            (PlanAction::Restart, Some(app)) => (app, Renew::Always),
+            (PlanAction::Restart, Some(app)) => (app, anew),
             (PlanAction::Change { what, restart }, Some(app)) => {
                 effects.push(announce(ChangeKind::Changed(what.clone())));
                 let starts = step.definition.as_ref().is_some_and(|definition| definition.spec.autostart)
@@ -199,7 +213,7 @@ impl Supervisor {
                 (
                     app,
                     if *restart {
-                        Renew::Always
+                        anew
                     } else if starts {
                         Renew::IfDown
                     } else {
@@ -245,88 +259,6 @@ impl Supervisor {
         }
     }
 
-    /// Puts what an earlier daemon had into an empty core.
-    fn restore(&mut self, now: Time, wanted: Vec<Wanted>) -> Vec<SlotId> {
-        let mut up = Vec::new();
-        for Wanted { definition, slots } in wanted {
-            up.extend(self.recreate(now, &definition, &slots));
-        }
-        self.wanted_version += 1;
-        up
-    }
-
-    /// Makes an app anew with its old ids, as far as they are free; returns those of its slots that were up.
-    fn recreate(&mut self, now: Time, definition: &Arc<Definition>, slots: &[(SlotId, u16, bool)]) -> Vec<SlotId> {
-        self.next_app += 1;
-        let app = AppId(self.next_app);
-        self.apps.insert(app, App { definition: Arc::clone(definition) });
-        let mut up = Vec::new();
-        for (old, instance, was_up) in slots {
-            let id = if self.slots.contains_key(old) { SlotId(self.next_slot) } else { *old };
-            self.next_slot = self.next_slot.max(id.0.saturating_add(1));
-            self.slots.insert(id, Slot::new(id, app, *instance, Arc::clone(definition), now));
-            self.touched.insert(id);
-            up.extend(was_up.then_some(id));
-        }
-        up
-    }
-
-    fn on_restore(&mut self, now: Time, id: RequestId, who: &Arc<Who>, wanted: Vec<Wanted>) -> Vec<SlotId> {
-        let up = self.restore(now, wanted);
-        self.start_all(now, id, who, up, Wait::UntilDone)
-    }
-
-    fn on_register(&mut self, now: Time, id: RequestId, wanted: Vec<Wanted>) -> Vec<SlotId> {
-        for slot in self.restore(now, wanted) {
-            if let Some(slot) = self.slots.get_mut(&slot) {
-                slot.parked = true;
-            }
-        }
-        self.wait(now, id, Form::Outcome, Wait::No, Vec::new());
-        Vec::new()
-    }
-
-    fn on_resurrect(
-        &mut self,
-        now: Time,
-        id: RequestId,
-        who: &Arc<Who>,
-        saved: Vec<Wanted>,
-        wait: Wait,
-        effects: &mut Vec<Effect>,
-    ) -> Vec<SlotId> {
-        let mut up: Vec<SlotId> = self.slots.values().filter(|slot| slot.parked).map(|slot| slot.id).collect();
-        for Wanted { definition, slots } in saved {
-            let (name, namespace) = (&definition.spec.name, &definition.spec.namespace);
-            let is_it = |app: &App| app.definition.spec.name == *name && app.definition.spec.namespace == *namespace;
-            match self.apps.iter().find(|(_, app)| is_it(app)).map(|(app, _)| *app) {
-                Some(app) => {
-                    let was_up = |instance| slots.iter().any(|(_, index, was_up)| *index == instance && *was_up);
-                    let down = |slot: &&Slot| slot.app == app && !slot.is_up() && was_up(slot.instance);
-                    up.extend(self.slots.values().filter(down).map(|slot| slot.id));
-                }
-                None => {
-                    let kind = ChangeKind::Created;
-                    let change = Change { app: name.clone(), slot: None, by: Some(Arc::clone(who)), kind };
-                    effects.push(Effect::Announce(change));
-                    up.extend(self.recreate(now, &definition, &slots));
-                }
-            }
-        }
-        up.sort_unstable();
-        up.dedup();
-        self.wanted_version += 1;
-        self.start_all(now, id, who, up, wait)
-    }
-
-    fn start_all(&mut self, now: Time, id: RequestId, who: &Arc<Who>, slots: Vec<SlotId>, wait: Wait) -> Vec<SlotId> {
-        for slot in &slots {
-            self.ask_slot(now, *slot, who, Want::Ready, Renew::Always);
-        }
-        self.wait(now, id, Form::Outcome, wait, slots.iter().map(|slot| (*slot, Want::Ready)).collect());
-        slots
-    }
-
     fn on_shutdown(&mut self, now: Time, id: RequestId, who: &Arc<Who>) -> Vec<SlotId> {
         self.leaving = true;
         let slots: Vec<SlotId> = self.slots.keys().copied().collect();
@@ -358,7 +290,11 @@ impl Supervisor {
 
     pub(super) fn limit(&self, slot: &Slot, want: Want) -> Duration {
         let spec = &slot.definition.spec;
-        let down = spec.stop.kill_timeout + AFTER_KILL;
+        let drain = match spec.exec_mode {
+            ExecMode::Cluster => spec.cluster.drain_timeout,
+            ExecMode::Fork => Duration::ZERO,
+        };
+        let down = drain + spec.stop.kill_timeout + AFTER_KILL;
         match (want, slot.run()) {
             (Want::Ready, Some(_)) => spec.listen_timeout + down,
             (Want::Ready, None) => spec.listen_timeout,

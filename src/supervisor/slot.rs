@@ -20,8 +20,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::spec::ExitStatus;
+use crate::spec::{ExecMode, ExitStatus};
 use crate::supervisor::restart::Lives;
+use crate::supervisor::rollout::Rollout;
 use crate::supervisor::{
     AppId, Change, ChangeKind, Definition, Effect, Exit, ReadyBy, Resolve, RunId, SlotAnswer, SlotId, SlotResult,
     State, Time, Who,
@@ -49,6 +50,27 @@ pub(crate) struct Run {
     pub(crate) was_ready: bool,
     /// Whether a request asked for this launch.
     pub(crate) asked: bool,
+    /// Whether it shares ports.
+    pub(crate) mode: ExecMode,
+    /// Whether it was seen listening.
+    pub(crate) listens: bool,
+    /// Whether it said READY=1.
+    pub(crate) notified: bool,
+}
+
+impl Run {
+    pub(super) fn new(id: RunId, started: Time, mode: ExecMode, asked: bool) -> Run {
+        Run { id, started, was_ready: false, asked, mode, listens: false, notified: false }
+    }
+
+    /// The run with one more sign of being ready.
+    pub(super) fn with(self, by: ReadyBy) -> Run {
+        match by {
+            ReadyBy::Listening => Run { listens: true, ..self },
+            ReadyBy::Notified => Run { notified: true, ..self },
+            ReadyBy::Alive => self,
+        }
+    }
 }
 
 /// What is. Written by reports and deadlines only.
@@ -58,8 +80,8 @@ pub(crate) enum Phase {
     Stopped,
     /// The spawn is in flight.
     Launching { run: Run },
-    /// It runs and is not ready yet; a process that lives at `alive_at` counts as ready.
-    Starting { run: Run, alive_at: Time },
+    /// It runs and is not ready yet; a process that lives at `alive_at` counts as ready, if there is such a time.
+    Starting { run: Run, alive_at: Option<Time> },
     /// It runs and is ready.
     Online { run: Run },
     /// It is on its way down.
@@ -86,6 +108,8 @@ pub(crate) enum Cause {
 pub(crate) enum Stage {
     /// The spawn was still in flight when it was asked.
     Unspawned,
+    /// Its connections are being ended; then it is asked.
+    Draining,
     /// The main process was asked.
     Asked,
     /// The main process has ended, the rest of the tree was asked.
@@ -135,6 +159,10 @@ pub(crate) struct Slot {
     /// Who asked last.
     pub(crate) asked_by: Option<Arc<Who>>,
     pub(crate) phase: Phase,
+    /// The second run that a reload brings.
+    pub(crate) rollout: Option<Rollout>,
+    /// Whether sockets may be kept for it.
+    pub(crate) holds_sockets: bool,
     pub(crate) lives: Lives,
     /// When a request started it last.
     pub(crate) created: Time,
@@ -158,6 +186,8 @@ impl Slot {
             wishes: 0,
             asked_by: None,
             phase: Phase::Stopped,
+            rollout: None,
+            holds_sockets: false,
             lives: Lives::default(),
             created: now,
             restarts: 0,
@@ -179,7 +209,12 @@ impl Slot {
         }
     }
 
-    /// The run whose process may live.
+    /// Whether nothing of it runs, and nothing is to.
+    pub(super) fn is_down(&self) -> bool {
+        self.phase == Phase::Stopped && self.rollout.is_none()
+    }
+
+    /// The slot's run, whose process may live; a reload has a second one.
     pub(crate) fn run(&self) -> Option<Run> {
         match &self.phase {
             Phase::Launching { run }
@@ -207,9 +242,11 @@ impl Slot {
 
     /// When this slot wants to be looked at again.
     pub(super) fn deadline(&self) -> Option<Time> {
-        match &self.phase {
-            Phase::Starting { alive_at, .. } => Some(*alive_at),
+        let phase = match &self.phase {
+            Phase::Starting { alive_at, .. } => *alive_at,
             Phase::Stopping { kill_at, stage, .. } if *stage != Stage::Unspawned => Some(*kill_at),
+            // What waits for room is looked at when there is some.
+            Phase::Waiting { .. } | Phase::Errored { .. } if !self.may_launch() => None,
             Phase::Waiting { until, .. } => Some(*until),
             Phase::Errored { retry_at, .. } => *retry_at,
             Phase::Stopping { .. }
@@ -217,7 +254,8 @@ impl Slot {
             | Phase::Launching { .. }
             | Phase::Online { .. }
             | Phase::Completed { .. } => None,
-        }
+        };
+        phase.into_iter().chain(self.rollout.as_ref().and_then(Rollout::deadline)).min()
     }
 
     /// A request wants a new launch, whatever is now.
@@ -251,7 +289,7 @@ impl Slot {
     pub(super) fn signalable(&self) -> Result<RunId, &'static str> {
         match &self.phase {
             Phase::Starting { run, .. } | Phase::Online { run } => Ok(run.id),
-            Phase::Stopping { run, stage: Stage::Asked | Stage::Killed, .. } => Ok(run.id),
+            Phase::Stopping { run, stage: Stage::Draining | Stage::Asked | Stage::Killed, .. } => Ok(run.id),
             Phase::Stopping { stage: Stage::Unspawned, .. } | Phase::Launching { .. } => {
                 Err("it is just being started")
             }
@@ -275,24 +313,44 @@ impl Slot {
         Effect::Announce(Change { app, slot: Some((self.id, self.instance)), by, kind })
     }
 
+    /// Whether there is room for a launch: beside another run only for what shares its ports with it.
+    fn may_launch(&self) -> bool {
+        self.rollout.is_none() || self.definition.spec.exec_mode == ExecMode::Cluster
+    }
+
+    /// Lets go of what is kept for the next run, when there will be none.
+    pub(super) fn let_sockets_go(&mut self, turn: &mut Turn<'_>) {
+        let is_over = matches!(self.phase, Phase::Stopped | Phase::Errored { .. } | Phase::Completed { .. });
+        let is_renewed = self.goal == Goal::Up && self.generation > self.launched;
+        if self.holds_sockets && is_over && !is_renewed && self.rollout.is_none() {
+            self.holds_sockets = false;
+            turn.effects.push(Effect::GiveUp { slot: self.id });
+        }
+    }
+
     /// Compares wish and fact and acts. Called after every change of either, and when a deadline has passed.
     pub(super) fn settle(&mut self, turn: &mut Turn<'_>) {
+        self.settle_rollout(turn);
         let renewed = self.generation > self.launched;
         match (self.goal, self.phase.clone()) {
             (Goal::Up, Phase::Stopped | Phase::Completed { .. } | Phase::Waiting { .. } | Phase::Errored { .. })
-                if renewed =>
+                if renewed && self.may_launch() =>
             {
                 self.launch(Resolve::Fresh, turn);
             }
-            (Goal::Up, Phase::Waiting { until, .. }) if turn.now >= until => self.launch(Resolve::Keep, turn),
-            (Goal::Up, Phase::Errored { retry_at: Some(at), .. }) if turn.now >= at => {
+            (Goal::Up, Phase::Waiting { until, .. }) if turn.now >= until => {
+                if self.may_launch() {
+                    self.launch(Resolve::Keep, turn);
+                }
+            }
+            (Goal::Up, Phase::Errored { retry_at: Some(at), .. }) if turn.now >= at && self.may_launch() => {
                 self.lives.try_once();
                 self.launch(Resolve::Fresh, turn);
             }
             (Goal::Up, Phase::Launching { run } | Phase::Starting { run, .. } | Phase::Online { run }) if renewed => {
                 self.begin_stop(run, turn);
             }
-            (Goal::Up, Phase::Starting { run, alive_at }) if turn.now >= alive_at => {
+            (Goal::Up, Phase::Starting { run, alive_at: Some(alive_at) }) if turn.now >= alive_at => {
                 self.come_online(run, ReadyBy::Alive, turn)
             }
             (

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::spec::{ExitStatus, RestartPolicy, Signal};
+use crate::spec::{ExecMode, ExitStatus, RestartPolicy, Signal};
 use crate::supervisor::restart::{Verdict, in_words};
+use crate::supervisor::rollout::Rollout;
 use crate::supervisor::slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage, Turn};
-use crate::supervisor::{ChangeKind, Effect, Exit, Lasting, Left, ReadyBy, Resolve, RunId, Whom};
+use crate::supervisor::{ChangeKind, Effect, Exit, Lasting, Left, ReadyBy, Resolve, RunId, Standing, Time, Whom};
 
 /// How many exits a slot remembers.
 const HISTORY: usize = 10;
@@ -17,10 +18,13 @@ const KILL_AGAIN: Duration = Duration::from_secs(1);
 impl Slot {
     /// The process exists.
     pub(super) fn on_spawned(&mut self, id: RunId, turn: &mut Turn<'_>) {
+        if self.is_aside(id).is_some() {
+            return self.on_spawned_aside(turn);
+        }
         match &mut self.phase {
             Phase::Launching { run } if run.id == id => {
                 let run = Run { started: turn.now, ..*run };
-                let alive_at = turn.now.after(self.definition.spec.restart.min_uptime);
+                let alive_at = self.alive_at(run.mode, turn.now);
                 self.phase = Phase::Starting { run, alive_at };
                 self.announce(ChangeKind::Started(id), turn);
             }
@@ -42,6 +46,9 @@ impl Slot {
 
     /// The process could not be made.
     pub(super) fn on_spawn_failed(&mut self, id: RunId, why: String, lasting: Lasting, turn: &mut Turn<'_>) {
+        if let Some(run) = self.is_aside(id) {
+            return self.on_spawn_failed_aside(run, why, turn);
+        }
         let Some(run) = self.run().filter(|run| run.id == id) else {
             return;
         };
@@ -73,20 +80,55 @@ impl Slot {
 
     /// The process is ready.
     pub(super) fn on_ready(&mut self, id: RunId, by: ReadyBy, turn: &mut Turn<'_>) {
-        if let Phase::Starting { run, .. } = self.phase
-            && run.id == id
-        {
-            self.come_online(run, by, turn);
+        if self.is_aside(id).is_some() {
+            return self.on_ready_aside(by, turn);
         }
+        match &mut self.phase {
+            Phase::Starting { run, .. } if run.id == id => {
+                *run = run.with(by);
+                let run = *run;
+                if self.is_ready(run) {
+                    self.come_online(run, by, turn);
+                }
+            }
+            // What it shows later counts for its successor.
+            Phase::Online { run } if run.id == id => *run = run.with(by),
+            Phase::Starting { .. }
+            | Phase::Online { .. }
+            | Phase::Launching { .. }
+            | Phase::Stopping { .. }
+            | Phase::Stopped
+            | Phase::Waiting { .. }
+            | Phase::Errored { .. }
+            | Phase::Completed { .. } => {}
+        }
+    }
+
+    /// Whether what a run has shown is enough.
+    pub(super) fn is_ready(&self, run: Run) -> bool {
+        run.notified || (run.listens && !self.definition.spec.wait_ready)
+    }
+
+    /// The second run of the slot, if this is it.
+    fn is_aside(&self, id: RunId) -> Option<Run> {
+        self.rollout.as_ref().and_then(Rollout::run).filter(|run| run.id == id)
     }
 
     /// The main process ended.
     pub(super) fn on_exited(&mut self, id: RunId, status: ExitStatus, left: Left, turn: &mut Turn<'_>) {
+        if let Some(run) = self.is_aside(id) {
+            return self.on_exited_aside(run, status, left, turn);
+        }
         let Some(run) = self.run().filter(|run| run.id == id) else {
             return;
         };
         let left = if self.definition.spec.stop.treekill { left } else { Left::Nothing };
         let (asked, killed, kill_at) = match &self.phase {
+            // It had not been asked yet, so that time begins now.
+            Phase::Stopping { cause, stage: Stage::Draining, .. } => {
+                let kill_at = turn.now.after(self.definition.spec.stop.kill_timeout);
+                (*cause == Cause::Asked, false, kill_at)
+            }
             Phase::Stopping { cause, stage, kill_at, .. } => {
                 (*cause == Cause::Asked, matches!(stage, Stage::Killed | Stage::KilledSurvivors(_)), *kill_at)
             }
@@ -125,11 +167,14 @@ impl Slot {
 
     /// Nothing of the tree lives any more.
     pub(super) fn on_gone(&mut self, id: RunId, turn: &mut Turn<'_>) {
+        if self.is_aside(id).is_some() {
+            return self.on_gone_aside();
+        }
         if let Phase::Stopping { run, cause, stage: Stage::Survivors(status) | Stage::KilledSurvivors(status), .. } =
             self.phase
             && run.id == id
         {
-            let uptime = self.history.front().map_or(Duration::ZERO, |exit| exit.uptime);
+            let uptime = self.history.iter().find(|exit| exit.run == id).map_or(Duration::ZERO, |exit| exit.uptime);
             self.conclude(run, cause, status, uptime, turn);
         }
     }
@@ -144,19 +189,25 @@ impl Slot {
         let asked = self.generation > self.launched;
         self.launched = self.generation;
         self.last_run = Some(run);
-        self.phase = Phase::Launching { run: Run { id: run, started: turn.now, was_ready: false, asked } };
+        let mode = self.definition.spec.exec_mode;
+        self.holds_sockets |= mode == ExecMode::Cluster;
+        self.phase = Phase::Launching { run: Run::new(run, turn.now, mode, asked) };
         turn.effects.push(Effect::Spawn {
             run,
             slot: self.id,
             instance: self.instance,
             definition: Arc::clone(&self.definition),
             resolve,
+            replaces: None,
         });
     }
 
     pub(super) fn come_online(&mut self, run: Run, by: ReadyBy, turn: &mut Turn<'_>) {
         self.phase = Phase::Online { run: Run { was_ready: true, ..run } };
         self.failed = None;
+        if run.mode == ExecMode::Cluster {
+            turn.effects.push(Effect::Steer { run: run.id, standing: Standing::Ready });
+        }
         let after = turn.now.since(run.started);
         self.announce(ChangeKind::Online { run: run.id, after, by }, turn);
     }
@@ -166,6 +217,10 @@ impl Slot {
             Phase::Launching { .. } => {
                 let kill_at = turn.now.after(self.definition.spec.stop.kill_timeout);
                 self.phase = Phase::Stopping { run, cause: Cause::Asked, stage: Stage::Unspawned, kill_at };
+            }
+            Phase::Online { .. } if run.mode == ExecMode::Cluster => {
+                let (stage, kill_at) = self.begin_drain(run, turn);
+                self.phase = Phase::Stopping { run, cause: Cause::Asked, stage, kill_at };
             }
             Phase::Starting { .. }
             | Phase::Online { .. }
@@ -177,18 +232,37 @@ impl Slot {
         }
     }
 
-    fn ask_to_end(&mut self, run: Run, turn: &mut Turn<'_>) {
+    pub(super) fn ask_to_end(&mut self, run: Run, turn: &mut Turn<'_>) {
+        let kill_at = self.send_stop(run, turn);
+        self.phase = Phase::Stopping { run, cause: Cause::Asked, stage: Stage::Asked, kill_at };
+    }
+
+    /// Asks a run to end; returns when it is killed.
+    pub(super) fn send_stop(&mut self, run: Run, turn: &mut Turn<'_>) -> Time {
         let stop = &self.definition.spec.stop;
         let (signal, kill_at) = (stop.signal, turn.now.after(stop.kill_timeout));
         let whom = if stop.treekill { Whom::Main } else { Whom::OnlyMain };
-        self.phase = Phase::Stopping { run, cause: Cause::Asked, stage: Stage::Asked, kill_at };
         turn.effects.push(Effect::Signal { run: run.id, signal, whom });
         self.announce(ChangeKind::Stopping(run.id, signal), turn);
+        kill_at
     }
 
     pub(super) fn kill(&mut self, run: Run, cause: Cause, stage: Stage, turn: &mut Turn<'_>) {
+        match stage {
+            // Their time is over.
+            Stage::Draining => self.ask_to_end(run, turn),
+            Stage::Unspawned | Stage::Asked | Stage::Survivors(_) | Stage::Killed | Stage::KilledSurvivors(_) => {
+                if let Some((stage, kill_at)) = self.send_kill(run, stage, turn) {
+                    self.phase = Phase::Stopping { run, cause, stage, kill_at };
+                }
+            }
+        }
+    }
+
+    /// Kills what is left of a run; returns where that is now, and when it is looked at again.
+    pub(super) fn send_kill(&mut self, run: Run, stage: Stage, turn: &mut Turn<'_>) -> Option<(Stage, Time)> {
         let (next, first) = match stage {
-            Stage::Unspawned => return,
+            Stage::Unspawned | Stage::Draining => return None,
             Stage::Asked => (Stage::Killed, true),
             Stage::Survivors(status) => (Stage::KilledSurvivors(status), true),
             Stage::Killed | Stage::KilledSurvivors(_) => (stage, false),
@@ -196,19 +270,22 @@ impl Slot {
         let whom = match stage {
             // Its tree is waited for, whatever the declaration says by now.
             Stage::Survivors(_) | Stage::KilledSurvivors(_) => Whom::Tree,
-            Stage::Unspawned | Stage::Asked | Stage::Killed if self.definition.spec.stop.treekill => Whom::Tree,
-            Stage::Unspawned | Stage::Asked | Stage::Killed => Whom::OnlyMain,
+            Stage::Unspawned | Stage::Draining | Stage::Asked | Stage::Killed if self.definition.spec.stop.treekill => {
+                Whom::Tree
+            }
+            Stage::Unspawned | Stage::Draining | Stage::Asked | Stage::Killed => Whom::OnlyMain,
         };
         turn.effects.push(Effect::Signal { run: run.id, signal: Signal::KILL, whom });
         if first {
             self.announce(ChangeKind::Killed(run.id), turn);
         }
-        self.phase = Phase::Stopping { run, cause, stage: next, kill_at: turn.now.after(KILL_AGAIN) };
+        Some((next, turn.now.after(KILL_AGAIN)))
     }
 
     fn conclude(&mut self, run: Run, cause: Cause, status: ExitStatus, uptime: Duration, turn: &mut Turn<'_>) {
         match cause {
             Cause::Asked => self.become_stopped("stopped by request", turn),
+            Cause::Ended if self.is_followed(turn) => {}
             Cause::Ended if self.goal != Goal::Up => self.become_stopped("stopped by request", turn),
             Cause::Ended => {
                 let verdict = self.lives.end(&self.definition.spec.restart, turn.now, uptime, status, turn.dice);
@@ -245,7 +322,7 @@ impl Slot {
         self.announce(ChangeKind::Stopped(reason.to_owned()), turn);
     }
 
-    fn remember(&mut self, run: Run, status: Option<ExitStatus>, reason: String, turn: &Turn<'_>) {
+    pub(super) fn remember(&mut self, run: Run, status: Option<ExitStatus>, reason: String, turn: &Turn<'_>) {
         let uptime = turn.now.since(run.started);
         self.history.push_front(Exit { run: run.id, time: turn.now, uptime, status, reason });
         self.history.truncate(HISTORY);
@@ -254,7 +331,9 @@ impl Slot {
     /// Tells listeners; changes that a request asked for carry who asked.
     fn announce(&self, kind: ChangeKind, turn: &mut Turn<'_>) {
         let by = match &kind {
-            ChangeKind::Stopping(..) | ChangeKind::Stopped(_) | ChangeKind::Deleted => self.asked_by.clone(),
+            ChangeKind::Draining(_) | ChangeKind::Stopping(..) | ChangeKind::Stopped(_) | ChangeKind::Deleted => {
+                self.asked_by.clone()
+            }
             ChangeKind::Started(_) if self.run().is_some_and(|run| run.asked) => self.asked_by.clone(),
             ChangeKind::Started(_)
             | ChangeKind::Created
@@ -266,6 +345,7 @@ impl Slot {
             | ChangeKind::Killed(_)
             | ChangeKind::Exited { .. }
             | ChangeKind::Waiting { .. }
+            | ChangeKind::ReloadAborted { .. }
             | ChangeKind::Errored { .. } => None,
         };
         turn.effects.push(self.told(kind, by));

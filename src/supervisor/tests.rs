@@ -5,6 +5,7 @@ mod batch;
 mod declare;
 mod handover;
 mod meanwhile;
+mod reload;
 mod verbs;
 
 use std::collections::BTreeMap;
@@ -123,7 +124,7 @@ fn apply_of(specs: Vec<AppSpec>) -> Apply {
     Apply {
         apps: specs.into_iter().map(|spec| (spec, None)).collect(),
         inherited: Arc::new(Env::new()),
-        restart_unchanged: false,
+        unchanged: Unchanged::Leave,
         dry_run: false,
         prune: false,
         force: false,

@@ -1,13 +1,11 @@
 //! The closed vocabulary of the core: ids, time, events in, effects out.
 
 use std::fmt;
-use std::num::NonZeroU16;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::spec::{AppSpec, Changes, Env, ExitStatus, Signal, Stamp};
-use crate::supervisor::{Change, Reply, State};
+use crate::spec::{AppSpec, Env, ExitStatus, Signal, Stamp};
+use crate::supervisor::{Ask, Change, Reply, State};
 
 /// A moment: milliseconds since the daemon's own beginning, monotonic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,6 +116,11 @@ pub enum Event {
         /// What it left behind.
         left: Left,
     },
+    /// After [`Effect::Drain`]: its connections have ended, or their time is over.
+    Drained {
+        /// Which.
+        run: RunId,
+    },
     /// After [`Left::Survivors`]: nothing of the tree lives any more.
     Gone {
         /// Which.
@@ -143,7 +146,7 @@ pub enum ReadyBy {
     Listening,
     /// READY=1 (sd_notify(3)).
     Notified,
-    /// It has lived for `min_uptime`.
+    /// It has lived for `min_uptime`, and in cluster mode for 3 s without listening.
     Alive,
 }
 
@@ -154,128 +157,6 @@ pub enum Left {
     Nothing,
     /// Other processes of its tree.
     Survivors,
-}
-
-/// What a client asks for.
-#[derive(Clone, Debug)]
-pub enum Ask {
-    /// Make these apps run as declared.
-    Apply(Apply),
-    /// Start what is stopped.
-    Start(Act),
-    /// Stop.
-    Stop(Act),
-    /// Stop and start, also what is stopped.
-    Restart(Act),
-    /// Stop and forget.
-    Delete(Act),
-    /// Forget restarts and quick exits.
-    Reset(Act),
-    /// Change the number of instances.
-    Scale(Scale),
-    /// Send a signal to what runs.
-    Signal {
-        /// What is meant.
-        targets: Vec<Target>,
-        /// Which.
-        signal: Signal,
-    },
-    /// Take over what another daemon kept running; only asked of an empty core.
-    Restore(Vec<Wanted>),
-    /// List what an earlier daemon ran, without starting it; only asked of an empty core.
-    Register(Vec<Wanted>),
-    /// Start what an earlier daemon ran, and what was saved: apps that are not there any more come back.
-    Resurrect {
-        /// What was saved.
-        saved: Vec<Wanted>,
-        /// When to answer.
-        wait: Wait,
-    },
-    /// Stop everything, then [`Effect::Leave`].
-    Shutdown,
-}
-
-/// See `proto::Apply`.
-#[derive(Clone, Debug)]
-pub struct Apply {
-    /// The apps with their script stamps.
-    pub apps: Vec<(AppSpec, Option<Stamp>)>,
-    /// The caller's environment.
-    pub inherited: Arc<Env>,
-    /// Apps that are as declared and run are restarted.
-    pub restart_unchanged: bool,
-    /// Only the plan is wanted.
-    pub dry_run: bool,
-    /// Apps that the file no longer declares are deleted.
-    pub prune: bool,
-    /// Names of other owners are taken over.
-    pub force: bool,
-    /// Existing apps take the caller's environment.
-    pub update_env: bool,
-    /// How many slots are started or restarted at a time; none: all.
-    pub parallel: Option<NonZeroU16>,
-    /// When to answer.
-    pub wait: Wait,
-}
-
-/// An action on targets.
-#[derive(Clone, Debug)]
-pub struct Act {
-    /// What is meant.
-    pub targets: Vec<Target>,
-    /// A new inherited environment for them.
-    pub update_env: Option<Arc<Env>>,
-    /// New values for their apps.
-    pub changes: Option<Box<Changes>>,
-    /// How many slots are asked at a time; none: all.
-    pub parallel: Option<NonZeroU16>,
-    /// When to answer.
-    pub wait: Wait,
-}
-
-/// Another number of instances.
-#[derive(Clone, Debug)]
-pub struct Scale {
-    /// The apps.
-    pub targets: Vec<Target>,
-    /// How many.
-    pub count: Count,
-    /// When to answer.
-    pub wait: Wait,
-}
-
-/// A number of instances.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Count {
-    /// This many.
-    To(u16),
-    /// So many more or less than there are.
-    By(i32),
-}
-
-/// When a request is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// When it holds or cannot hold any more.
-    UntilDone,
-    /// When it is accepted.
-    No,
-}
-
-/// What a user points at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// `all`, `/regex/`, name, namespace or id, in this order.
-    Word(String),
-    /// The apps of these names that this file owns.
-    File {
-        /// The owner.
-        path: PathBuf,
-        /// The names.
-        names: Vec<String>,
-    },
-    /// The apps that execute this script.
-    Script(PathBuf),
 }
 
 /// One app as a successor must know it.
@@ -303,6 +184,9 @@ pub enum Effect {
         definition: Arc<Definition>,
         /// Whether links and PATH are looked up anew.
         resolve: Resolve,
+        /// The run of this slot that goes on until this one is ready. A run that shares ports stands as
+        /// [`Standing::Starting`] from here on.
+        replaces: Option<RunId>,
     },
     /// Send a signal.
     Signal {
@@ -312,6 +196,25 @@ pub enum Effect {
         signal: Signal,
         /// To which part of it.
         whom: Whom,
+    },
+    /// Which of the new connections of its ports a run gets. Of cluster runs only, and before anything that depends on it.
+    Steer {
+        /// Which.
+        run: RunId,
+        /// What it gets.
+        standing: Standing,
+    },
+    /// End the connections of a run in peace; report [`Event::Drained`], also when `until` is over.
+    Drain {
+        /// Which.
+        run: RunId,
+        /// When its time is over.
+        until: Time,
+    },
+    /// Nothing follows in this slot's place: whoever waits in its sockets is refused.
+    GiveUp {
+        /// Which.
+        slot: SlotId,
     },
     /// Answer a request, once.
     Reply {
@@ -346,6 +249,19 @@ pub enum Effect {
     },
     /// Everything is stopped: the daemon may end.
     Leave,
+}
+
+/// Which of the new connections a run gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// None yet.
+    Starting,
+    /// Its share.
+    Ready,
+    /// None any more.
+    Draining,
+    /// None at the moment.
+    Parked,
 }
 
 /// Whether a launch looks at links, PATH and package anew.

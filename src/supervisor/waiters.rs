@@ -66,11 +66,14 @@ impl Pending {
             Want::Gone => (slot.goal != Goal::Deleted).then_some(SlotAnswer::Superseded),
             Want::Down => match (slot.goal, &slot.phase) {
                 (Goal::Up, _) => Some(SlotAnswer::Superseded),
-                (Goal::Down | Goal::Deleted, Phase::Stopped) => Some(SlotAnswer::Done(State::Stopped)),
+                (Goal::Down | Goal::Deleted, Phase::Stopped) if slot.rollout.is_none() => {
+                    Some(SlotAnswer::Done(State::Stopped))
+                }
                 (Goal::Down | Goal::Deleted, _) => None,
             },
             Want::Ready if slot.goal != Goal::Up => Some(SlotAnswer::Superseded),
-            Want::Ready if slot.launched < self.generation => None,
+            // A reload has its answer when there is one run again.
+            Want::Ready if slot.launched < self.generation || slot.rollout.is_some() => None,
             Want::Ready => ready(self, slot, now),
         }
     }
@@ -187,6 +190,13 @@ fn ready(pending: &Pending, slot: &Slot, now: Time) -> Option<SlotAnswer> {
         | Phase::Online { .. } => None,
     };
     match (&slot.phase, &slot.failed) {
+        // The run of a reload, and what it was to replace goes on.
+        (Phase::Online { .. }, Some(failed))
+            if failed.generation >= pending.generation && pending.known != Some(failed.run) =>
+        {
+            let next = Some("the instance that ran before goes on".to_owned());
+            Some(SlotAnswer::Failed { reason: failed.reason.clone(), run: Some(failed.run), next })
+        }
         (Phase::Online { .. }, _) => Some(SlotAnswer::Done(State::Online)),
         (Phase::Stopping { .. }, _) => None,
         (_, Some(failed)) if failed.generation >= pending.generation && pending.known != Some(failed.run) => {

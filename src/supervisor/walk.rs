@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::tests::{Bench, act, apply};
 use super::*;
-use crate::spec::{AppSpec, Changes, ExitStatus, RestartDelay, RestartPolicy, Signal};
+use crate::spec::{AppSpec, Changes, ExecMode, ExitStatus, RestartDelay, RestartPolicy, Signal, Surge};
 
 /// xorshift: the same walk for the same seed.
 struct Dice(u64);
@@ -36,6 +36,12 @@ struct World {
     processes: BTreeMap<RunId, (SlotId, Process)>,
     spawned: BTreeSet<RunId>,
     replied: BTreeSet<RequestId>,
+    standing: BTreeMap<RunId, Standing>,
+    draining: BTreeSet<RunId>,
+    /// How many signs of being ready a run has given.
+    signs: BTreeMap<RunId, u8>,
+    /// The most processes there were.
+    most: usize,
     left: bool,
 }
 
@@ -45,15 +51,34 @@ impl World {
     fn take(&mut self, effects: &[Effect]) {
         for effect in effects {
             match effect {
-                Effect::Spawn { run, slot, .. } => {
+                Effect::Spawn { run, slot, definition, replaces, .. } => {
                     assert!(self.spawned.insert(*run), "run {run:?} is spawned twice");
-                    let twin = self.processes.values().find(|(other, _)| other == slot);
-                    assert!(twin.is_none(), "slot {slot:?} has two runs: {twin:?}");
+                    let twins: Vec<RunId> =
+                        self.processes.iter().filter(|(_, (other, _))| other == slot).map(|(run, _)| *run).collect();
+                    let shares = definition.spec.exec_mode == ExecMode::Cluster;
+                    assert!(twins.is_empty() || shares && twins.len() == 1, "slot {slot:?} has too many: {twins:?}");
+                    assert!(replaces.is_none_or(|old| twins == [old]), "{replaces:?} is not what runs: {twins:?}");
                     self.processes.insert(*run, (*slot, Process::Ordered));
+                    self.most = self.most.max(self.processes.len());
+                }
+                Effect::Steer { run, standing } => {
+                    assert!(self.processes.contains_key(run), "what does not live is steered");
+                    self.standing.insert(*run, *standing);
+                }
+                Effect::Drain { run, .. } => {
+                    assert_eq!(self.standing.get(run), Some(&Standing::Draining), "drained while it gets connections");
+                    assert!(self.draining.insert(*run), "{run:?} is drained twice");
+                }
+                Effect::GiveUp { slot } => {
+                    let lives = self.processes.values().any(|(other, _)| other == slot);
+                    assert!(!lives, "the sockets of {slot:?} are closed while it lives");
                 }
                 Effect::Signal { run, signal, whom } => {
                     let (_, process) = self.processes.get_mut(run).expect("only what lives is signalled");
                     let kill = *signal == Signal::KILL;
+                    let is_fed = self.standing.get(run) == Some(&Standing::Ready);
+                    let is_whole = !matches!(process, Process::Survivors { .. });
+                    assert!(*signal == hangup() || !is_fed || !is_whole, "{run:?} is ended while it gets connections");
                     *process = match (*process, whom) {
                         (Process::Ordered, _) => panic!("run {run:?} is signalled before it exists"),
                         // A signal of the verb is no request to end.
@@ -81,28 +106,36 @@ impl World {
 #[track_caller]
 fn check(core: &Supervisor, world: &World, now: Time) {
     for slot in core.slots.values() {
-        let lives = world.processes.values().any(|(id, _)| *id == slot.id);
-        assert_eq!(slot.run().is_some(), lives, "slot {slot:?}");
+        let lives = world.processes.values().filter(|(id, _)| *id == slot.id).count();
+        assert_eq!(slot.runs().len(), lives, "slot {slot:?}");
+        assert_ne!(slot.rollout, Some(Rollout::Asked), "a wish is left lying: {slot:?}");
         assert!(slot.launched <= slot.generation, "{slot:?}");
         assert!(slot.history.len() <= 10);
         if let Some(at) = slot.deadline() {
             assert!(at > now, "a deadline of the past is left: {slot:?} at {now:?}");
         }
         match slot.goal {
-            Goal::Up => assert_ne!(slot.phase, Phase::Stopped, "wanted, but nothing happens: {slot:?}"),
+            Goal::Up => {
+                assert!(
+                    slot.phase != Phase::Stopped || slot.rollout.is_some(),
+                    "wanted, but nothing happens: {slot:?}"
+                );
+            }
             Goal::Down => assert!(
                 matches!(slot.phase, Phase::Stopped | Phase::Stopping { .. }),
                 "unwanted, but nothing happens: {slot:?}"
             ),
-            Goal::Deleted => assert!(matches!(slot.phase, Phase::Stopping { .. }), "{slot:?}"),
+            Goal::Deleted => {
+                assert!(matches!(slot.phase, Phase::Stopping { .. }) || slot.rollout.is_some(), "{slot:?}");
+            }
         }
     }
     for app in core.apps.keys() {
         assert!(core.slots.values().any(|slot| slot.app == *app), "an app without slots");
     }
     for (run, (slot, _)) in &world.processes {
-        let known = core.slots.get(slot).and_then(Slot::run).map(|r| r.id);
-        assert_eq!(known, Some(*run), "a process nobody knows");
+        let known = core.slots.get(slot).map(Slot::runs).unwrap_or_default();
+        assert!(known.iter().any(|(known, _)| known.id == *run), "a process nobody knows");
     }
 }
 
@@ -116,6 +149,13 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
     spec.autostart = dice.roll(5) > 0;
     spec.stop.treekill = dice.roll(3) > 0;
     spec.stop.kill_timeout = Duration::from_millis(dice.roll(2_000));
+    if dice.roll(2) == 0 {
+        spec.exec_mode = ExecMode::Cluster;
+        spec.cluster.drain_timeout = Duration::from_millis(dice.roll(2_000));
+        spec.cluster.max_surge = Surge::Count(u16::try_from(dice.roll(3)).unwrap());
+    }
+    spec.wait_ready = dice.roll(5) == 0;
+    spec.listen_timeout = Duration::from_millis(1 + dice.roll(8_000));
     spec.restart.max_restarts = u32::try_from(dice.roll(4)).unwrap();
     spec.restart.policy =
         [RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never][usize::try_from(dice.roll(3)).unwrap()];
@@ -130,10 +170,11 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
 
 fn random_ask(dice: &mut Dice) -> Ask {
     let word = ["a", "b", "c", "all", "0", "1", "nope"][usize::try_from(dice.roll(7)).unwrap()];
-    match dice.roll(14) {
+    match dice.roll(18) {
         0..=2 => {
             let Ask::Apply(mut ask) = apply(vec![random_spec(dice)]) else { unreachable!("apply makes an Apply") };
-            ask.restart_unchanged = dice.roll(4) == 0;
+            ask.unchanged = [Unchanged::Leave, Unchanged::Leave, Unchanged::Restart, Unchanged::Reload]
+                [usize::try_from(dice.roll(4)).unwrap()];
             ask.parallel = NonZeroU16::new(u16::try_from(dice.roll(3)).unwrap());
             ask.wait = if dice.roll(4) == 0 { Wait::No } else { Wait::UntilDone };
             Ask::Apply(ask)
@@ -153,6 +194,9 @@ fn random_ask(dice: &mut Dice) -> Ask {
             Ask::Scale(Scale { targets: act(word).targets, count, wait: Wait::UntilDone })
         }
         12 => Ask::Resurrect { saved: saved(dice), wait: Wait::UntilDone },
+        13 | 14 => Ask::Reload(act(word)),
+        15 => Ask::Reload(Act { changes: changes(dice), ..act("all") }),
+        16 => Ask::Reload(Act { parallel: NonZeroU16::new(1), ..act("all") }),
         _ => Ask::Delete(act(word)),
     }
 }
@@ -190,7 +234,13 @@ fn random_report(dice: &mut Dice, world: &mut World) -> Option<Event> {
             world.processes.insert(run, (slot, Process::Lives { asked: false, killed: false }));
             Event::Spawned { run }
         }
-        Process::Lives { asked: false, .. } if dice.roll(2) == 0 => Event::Ready { run, by: ReadyBy::Listening },
+        Process::Lives { asked: false, .. } if world.draining.contains(&run) && dice.roll(2) == 0 => {
+            Event::Drained { run }
+        }
+        Process::Lives { asked: false, .. } if dice.roll(3) > 0 => {
+            let by = if dice.roll(4) == 0 { ReadyBy::Notified } else { ReadyBy::Listening };
+            Event::Ready { run, by }
+        }
         Process::Lives { killed, .. } => {
             let status = match dice.roll(3) {
                 0 => ExitStatus::Code(0),
@@ -213,52 +263,72 @@ fn random_report(dice: &mut Dice, world: &mut World) -> Option<Event> {
 /// With `treekill = false` the core does not wait for survivors, so the world forgets them, too.
 fn forget_ignored(bench: &Bench, world: &mut World, event: &Event) {
     if let Event::Exited { run, left: Left::Survivors, .. } = event {
-        let waits = bench.core.slots.values().any(|slot| slot.run().is_some_and(|r| r.id == *run));
+        let waits = bench.core.slots.values().any(|slot| slot.runs().iter().any(|(r, _)| r.id == *run));
         if !waits {
             world.processes.remove(run);
         }
     }
 }
 
-#[test]
-fn a_random_walk_never_breaks_an_invariant() {
-    for seed in 1..400 {
-        let (mut bench, mut world, mut dice) = (Bench::new(), World::default(), Dice(seed * 0x9e37_79b9));
-        for _ in 0..300 {
-            let before = bench.effects.len();
-            match dice.roll(10) {
-                0 | 1 => {
-                    let ask = random_ask(&mut dice);
-                    bench.ask(ask);
-                    let new = bench.effects[before..].to_vec();
-                    world.take(&new);
-                }
-                2..=7 => {
-                    if let Some(event) = random_report(&mut dice, &mut world) {
-                        // A report may end one run and order the next in one turn: what it ends is gone first.
-                        let ended = matches!(&event, Event::Exited { left: Left::Survivors, .. });
-                        let new = bench.event(event.clone());
-                        if ended {
-                            forget_ignored(&bench, &mut world, &event);
-                            if let Event::Exited { run, .. } = &event {
-                                let renewed = new.iter().any(|e| matches!(e, Effect::Spawn { .. }));
-                                if renewed {
-                                    world.processes.remove(run);
-                                }
-                            }
-                        }
-                        world.take(&new);
-                    }
-                }
-                _ => {
-                    bench.now = bench.now.after(Duration::from_millis(dice.roll(3_000)));
-                    let new = bench.event(Event::Tick);
-                    world.take(&new);
+/// A core on a random walk, for whoever has to hold at every step of it.
+pub(crate) struct Stroll {
+    bench: Bench,
+    world: World,
+    dice: Dice,
+}
+
+impl Stroll {
+    pub(crate) fn new(seed: u64) -> Stroll {
+        Stroll { bench: Bench::new(), world: World::default(), dice: Dice(seed * 0x9e37_79b9) }
+    }
+
+    pub(crate) fn core(&mut self) -> &mut Supervisor {
+        &mut self.bench.core
+    }
+
+    /// One event, and what it caused; the request, if it was one.
+    #[track_caller]
+    pub(crate) fn step(&mut self) -> (Option<RequestId>, Vec<Effect>) {
+        let Stroll { bench, world, dice } = self;
+        let before = bench.effects.len();
+        let mut asked = None;
+        match dice.roll(10) {
+            0 | 1 => asked = Some(bench.ask(random_ask(dice))),
+            2..=7 => {
+                if let Some(event) = random_report(dice, world) {
+                    bench.event(event.clone());
+                    // A report may end one run and order the next in one turn: what it ends is gone first.
+                    forget_ignored(bench, world, &event);
                 }
             }
-            check(&bench.core, &world, bench.now);
+            _ => {
+                bench.now = bench.now.after(Duration::from_millis(dice.roll(3_000)));
+                bench.event(Event::Tick);
+            }
+        }
+        let new = bench.effects[before..].to_vec();
+        world.take(&new);
+        check(&bench.core, world, bench.now);
+        (asked, new)
+    }
+}
+
+#[test]
+fn a_random_walk_never_breaks_an_invariant() {
+    let (mut switched, mut aborted) = (0, 0);
+    for seed in 1..400 {
+        let mut stroll = Stroll::new(seed);
+        for _ in 0..300 {
+            for effect in stroll.step().1 {
+                match effect {
+                    Effect::Drain { .. } => switched += 1,
+                    Effect::Announce(Change { kind: ChangeKind::ReloadAborted { .. }, .. }) => aborted += 1,
+                    _ => {}
+                }
+            }
         }
     }
+    assert!(switched > 500 && aborted > 100, "it goes everywhere: {switched} drains, {aborted} aborts");
 }
 
 /// Everything does at once what it is asked for, until the request has its answer.
@@ -268,10 +338,22 @@ fn obey(bench: &mut Bench, world: &mut World, request: RequestId) {
         if !bench.replies(request).is_empty() {
             return;
         }
-        // Whoever was not asked for anything just lives; it is ready by its deadline.
-        let idle = |process: &Process| matches!(process, Process::Lives { asked: false, .. });
-        let next = world.processes.iter().map(|(run, at)| (*run, *at)).find(|(_, (_, process))| !idle(process));
+        // Whoever was not asked for anything shows that it is ready, and lives.
+        let (signs, draining) = (&world.signs, &world.draining);
+        let idle = |run: &RunId, process: &Process| {
+            let is_quiet = signs.get(run).is_some_and(|signs| *signs == 2) && !draining.contains(run);
+            matches!(process, Process::Lives { asked: false, .. }) && is_quiet
+        };
+        let next = world.processes.iter().map(|(run, at)| (*run, *at)).find(|(run, (_, process))| !idle(run, process));
         let event = match next {
+            Some((run, (_, Process::Lives { asked: false, .. }))) if world.draining.remove(&run) => {
+                Event::Drained { run }
+            }
+            Some((run, (_, Process::Lives { asked: false, .. }))) => {
+                let signs = world.signs.entry(run).or_default();
+                *signs += 1;
+                Event::Ready { run, by: if *signs == 1 { ReadyBy::Listening } else { ReadyBy::Notified } }
+            }
             Some((run, (slot, Process::Ordered))) => {
                 world.processes.insert(run, (slot, Process::Lives { asked: false, killed: false }));
                 Event::Spawned { run }
@@ -337,6 +419,54 @@ fn in_an_obedient_world_every_request_is_answered_with_exactly_as_many_spawns_as
 }
 
 #[test]
+fn in_an_obedient_world_a_reload_replaces_every_run_once() {
+    let mut spec = AppSpec::sample("api");
+    (spec.instances, spec.exec_mode) = (8, ExecMode::Cluster);
+    let changed = AppSpec { env: [("A".to_owned(), "1".to_owned())].into(), ..spec.clone() };
+    let (mut bench, mut world) = (Bench::new(), World::default());
+    let scale = |count| Ask::Scale(Scale { targets: act("api").targets, count, wait: Wait::UntilDone });
+    let reload_file = |spec: &AppSpec| match apply(vec![spec.clone()]) {
+        Ask::Apply(ask) => Ask::Apply(Apply { unchanged: Unchanged::Reload, ..ask }),
+        other => other,
+    };
+    let table: [(Ask, usize, usize); 15] = [
+        (apply(vec![spec.clone()]), 8, 8),
+        (Ask::Reload(act("api")), 8, 10),
+        (Ask::Reload(Act { parallel: NonZeroU16::new(3), ..act("api") }), 8, 11),
+        (apply(vec![changed.clone()]), 8, 10),
+        (apply(vec![changed.clone()]), 0, 8),
+        (reload_file(&changed), 8, 10),
+        (Ask::Stop(act("0")), 0, 8),
+        // One is started, seven are replaced, by ones.
+        (Ask::Reload(act("api")), 8, 9),
+        (scale(Count::To(4)), 0, 8),
+        (Ask::Reload(act("api")), 4, 5),
+        (scale(Count::By(1)), 1, 5),
+        (Ask::Restart(act("api")), 5, 5),
+        (Ask::Stop(act("all")), 0, 5),
+        (Ask::Reload(act("all")), 5, 5),
+        (Ask::Delete(act("all")), 0, 5),
+    ];
+    for (ask, spawns, most) in table {
+        let label = format!("{ask:?}");
+        let before = world.spawned.len();
+        world.most = world.processes.len();
+        let from = bench.effects.len();
+        ask_and_obey(&mut bench, &mut world, ask);
+        assert_eq!((world.spawned.len() - before, world.most), (spawns, most), "{label}");
+        check(&bench.core, &world, bench.now);
+        let failed = bench.effects[from..].iter().find(|effect| match effect {
+            Effect::Reply { reply: Reply::Applied { results, .. } | Reply::Outcome(results), .. } => {
+                results.iter().any(|result| !matches!(result.answer, SlotAnswer::Done(_)))
+            }
+            _ => false,
+        });
+        assert_eq!(failed, None, "{label}");
+    }
+    assert!(bench.core.slots.is_empty());
+}
+
+#[test]
 fn after_any_walk_an_obedient_world_lets_the_daemon_leave() {
     for seed in 1..200 {
         let (mut bench, mut world, mut dice) = (Bench::new(), World::default(), Dice(seed * 0x51_7c_c1));
@@ -349,12 +479,8 @@ fn after_any_walk_an_obedient_world_lets_the_daemon_leave() {
                 }
                 _ => {
                     let Some(event) = random_report(&mut dice, &mut world) else { continue };
-                    let new = bench.event(event.clone());
-                    let renewed = new.iter().any(|e| matches!(e, Effect::Spawn { .. }));
+                    bench.event(event.clone());
                     forget_ignored(&bench, &mut world, &event);
-                    if let (Event::Exited { run, .. }, true) = (&event, renewed) {
-                        world.processes.remove(run);
-                    }
                 }
             }
             let new = bench.effects[from..].to_vec();

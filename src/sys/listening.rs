@@ -37,6 +37,11 @@ impl Listeners {
         Ok(Listeners { inodes })
     }
 
+    /// One that is known: its number in /proc/PID/fd.
+    pub fn only(inode: u64) -> Listeners {
+        Listeners { inodes: HashSet::from([inode]) }
+    }
+
     /// Those that were not there before.
     #[must_use]
     pub fn newer_than(&self, before: &Listeners) -> Listeners {

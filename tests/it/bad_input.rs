@@ -166,7 +166,7 @@ fn files_of_random_bytes_are_refused() {
         one.rsx.write(name, "{]}: [[\u{7f} = \u{0}");
         one.rsx.fails(6, &format!("start {name}")).says(&[name]);
     }
-    one.rsx.write("many.toml", "[[apps]]\nscript = \"a\"\nscriptt = 1\nmax_restarts = \"many\"\ninstances = 2\n");
+    one.rsx.write("many.toml", "[[apps]]\nscript = \"a\"\nscriptt = 1\nmax_restarts = \"many\"\nwatch = true\n");
     // All problems at once, each with its place; a later feature is refused, never ignored.
     one.rsx.fails(6, "check many.toml").says(&["scriptt", "max_restarts", "not in this version yet", "many.toml:3"]);
     one.is_undisturbed();

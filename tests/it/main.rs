@@ -8,6 +8,7 @@
 mod adoption;
 mod amend;
 mod bad_input;
+mod cluster;
 mod daemon;
 mod forms;
 mod gap;

@@ -66,7 +66,6 @@ fn each_wrong_app_is_told_by_its_own_words() {
             "start bad.sh --name bad --max-restarts 1 -s",
             "start 'sleep 1' --name nocwd --cwd /nowhere -s",
             "start 'sleep 1' --name x --kill-timeout 3x",
-            "start 'sleep 1' --name x -i max",
             "start 'sleep 1' --name x --watch",
             "start bad.sh --name nolog --output /proc/nope/x.log -s",
             "stop goud",

@@ -12,6 +12,9 @@ pub(in crate::cli) struct AppFlags {
     /// Run instances side by side, each binding for itself
     #[arg(short = 'x', long, alias = "execute-command")]
     pub(in crate::cli) fork: bool,
+    /// Let the instances share the ports that they bind; so it is with `--instances` alone
+    #[arg(long, conflicts_with = "fork")]
+    pub(in crate::cli) cluster: bool,
     /// Add it to the list without starting it
     #[arg(long)]
     pub(in crate::cli) no_autostart: bool,

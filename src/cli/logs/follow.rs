@@ -219,11 +219,13 @@ impl Follower {
             | EventKind::Exited { .. }
             | EventKind::Waiting { .. }
             | EventKind::Errored { .. }
+            | EventKind::ReloadAborted { .. }
             | EventKind::Signalled { .. }
             | EventKind::Started { .. } => true,
             EventKind::Created
             | EventKind::Changed { .. }
             | EventKind::Online { .. }
+            | EventKind::Draining { .. }
             | EventKind::Stopping { .. }
             | EventKind::Reset
             | EventKind::Stopped { .. }

@@ -32,7 +32,7 @@ const SHAPE: &[&str] = &[
 pub(super) fn page() -> Page {
     let mut roff = begin(FILE_PAGE, '5', "what rsx runs");
     roff.control("SH", ["DESCRIPTION"]);
-    for (at, paragraph) in SHAPE.iter().copied().chain(words::no_cluster()).enumerate() {
+    for (at, paragraph) in SHAPE.iter().copied().enumerate() {
         if at > 0 {
             roff.control("PP", []);
         }

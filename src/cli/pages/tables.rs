@@ -41,7 +41,6 @@ To have an editor check a file while it is written, name the schema in its first
 /// The whole page about the keys.
 pub(super) fn configuration() -> String {
     let mut page = INTRODUCTION.to_owned();
-    page.extend(words::no_cluster().map(|sentence| format!("- {sentence}\n")));
     page.push_str(SCHEMA);
     page.push_str("| word | means |\n|---|---|\n");
     for (word, meaning) in words::LANGUAGES {

@@ -1,6 +1,6 @@
 //! What a key may hold, in a few words, for tables and pages.
 
-use crate::config::keys::{self, Availability, KeySpec, Kind};
+use crate::config::keys::{Availability, KeySpec, Kind};
 
 /// What sizes, times and other small languages look like: a word of [`kind`] and its explanation.
 pub(super) const LANGUAGES: &[(&str, &str)] = &[
@@ -43,15 +43,6 @@ pub(super) fn kind(kind: &Kind) -> String {
         Kind::OneOf(kinds) => kinds.iter().map(self::kind).collect::<Vec<_>>().join("; "),
         Kind::Any => "anything".into(),
     }
-}
-
-/// What holds of all keys as long as cluster mode is not there: the keys that ask for it have other values, too.
-pub(super) fn no_cluster() -> Option<&'static str> {
-    let is_later = keys::find("balance").is_some_and(|key| key.availability.since().is_none());
-    is_later.then_some(
-        "Cluster mode is not in this version yet: `instances` needs `exec_mode = \"fork\"` beside it, each instance \
-         binding for itself.",
-    )
 }
 
 /// A sentence begins with a capital letter.

@@ -9,8 +9,8 @@ use crate::cli::render::table::Sheet;
 use crate::cli::render::units::{cpu, fine_span, memory, printable, redacted, span};
 use crate::cli::style::{Style, Tint};
 use crate::cli::targets::Picked;
-use crate::proto::{AppView, ExitView, SlotView, State};
-use crate::spec::{AppSpec, Env, Origin, Program, RestartDelay, RestartPolicy};
+use crate::proto::{AppView, ExitView, PortView, SlotView, State};
+use crate::spec::{AppSpec, Capture, Env, ExecMode, Origin, Program, RestartDelay, RestartPolicy};
 
 /// Details of the app, of each instance, and how its last runs ended.
 pub(in crate::cli) fn describe(picked: &Picked<'_>, sheet: Sheet) -> String {
@@ -99,7 +99,7 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
     let tree = if spec.stop.treekill { "children included" } else { "main process only" };
     rows.extend([
         ("cwd", spec.cwd.display().to_string()),
-        ("mode", "fork".to_owned()),
+        ("mode", mode(spec)),
         ("instances", spec.instances.to_string()),
         ("restart", policy.to_owned()),
         ("restart delay", delay),
@@ -118,6 +118,20 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
     rows
 }
 
+fn mode(spec: &AppSpec) -> String {
+    match (spec.exec_mode, spec.cluster.capture) {
+        (ExecMode::Fork, _) => "fork".to_owned(),
+        (ExecMode::Cluster, Capture::Auto) => "cluster".to_owned(),
+        (ExecMode::Cluster, Capture::Off) => "cluster, no port is shared".to_owned(),
+    }
+}
+
+fn port(port: &PortView) -> String {
+    let PortView { address, members, serving, queued } = port;
+    let sockets = if *members == 1 { "socket" } else { "sockets" };
+    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here")
+}
+
 fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, String)> {
     let file = |path: &Option<std::path::PathBuf>| {
         path.as_ref().map_or_else(|| "not written".to_owned(), |path| path.display().to_string())
@@ -134,6 +148,7 @@ fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, Stri
         ("error log", file(&slot.error_file)),
         ("created", age(slot.created)),
     ];
+    rows.extend(slot.ports.iter().map(|shared| ("shared port", port(shared))));
     if slot.pid_file.is_some() {
         rows.push(("pid file", file(&slot.pid_file)));
     }

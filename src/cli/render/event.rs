@@ -31,6 +31,8 @@ pub(in crate::cli) fn what(event: &EventKind) -> String {
         EventKind::Started { pid, .. } => format!("started, pid {pid}"),
         EventKind::Online { after, by, .. } => format!("online after {} ({})", fine_span(*after), printable(by)),
         EventKind::SpawnFailed { reason } => format!("cannot be started: {}", printable(reason)),
+        EventKind::Draining { .. } => "draining: its connections are being ended".to_owned(),
+        EventKind::ReloadAborted { reason, .. } => format!("reload ended, nothing was replaced: {}", printable(reason)),
         EventKind::Stopping { signal, .. } => format!("stopping with {}", printable(signal)),
         EventKind::Signalled { signal, .. } => format!("{} sent", printable(signal)),
         EventKind::Reset => "counters set back".to_owned(),

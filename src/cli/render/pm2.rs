@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::render::units::redacted;
 use crate::proto::{AppView, SlotView, View};
-use crate::spec::{AppSpec, LogTarget, Program, RestartDelay, RestartPolicy};
+use crate::spec::{AppSpec, ExecMode, LogTarget, Program, RestartDelay, RestartPolicy};
 
 /// One object an instance, sorted as `ls` is. Needs a full view; environments arrive redacted.
 pub(in crate::cli) fn list(view: &View) -> Value {
@@ -58,7 +58,10 @@ fn configured(spec: &AppSpec) -> Value {
         "args": args,
         "exec_interpreter": interpreter,
         "node_args": interpreter_args,
-        "exec_mode": "fork_mode",
+        "exec_mode": match spec.exec_mode {
+            ExecMode::Fork => "fork_mode",
+            ExecMode::Cluster => "cluster_mode",
+        },
         "instances": spec.instances,
         "instance_var": spec.instance_var,
         "merge_logs": spec.logs.merge,

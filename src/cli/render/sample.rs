@@ -1,7 +1,7 @@
 //! A view for the tests of this layer.
 
 use crate::proto::{AppView, DaemonView, ExitView, SlotView, State, View};
-use crate::spec::{AppSpec, ExitStatus};
+use crate::spec::{AppSpec, ExecMode, ExitStatus};
 
 /// The moment at which the samples are looked at.
 pub(in crate::cli) const NOW: u64 = 1_780_000_000_000;
@@ -26,6 +26,7 @@ pub(in crate::cli) fn slot(id: u32, instance: u16, state: State) -> SlotView {
         out_file: Some(format!("/h/logs/{id}-out.log").into()),
         error_file: Some(format!("/h/logs/{id}-error.log").into()),
         pid_file: None,
+        ports: vec![],
         last_exit: None,
         history: vec![],
     }
@@ -38,6 +39,7 @@ pub(in crate::cli) fn app(name: &str, slots: Vec<SlotView>) -> AppView {
         namespace: "default".into(),
         version: None,
         user: "deploy".into(),
+        mode: ExecMode::Fork,
         spec: None,
         inherited: None,
         slots,

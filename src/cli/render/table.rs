@@ -1,10 +1,13 @@
 //! The table of `rsx ls`, as wide as its terminal allows.
 
+use std::collections::BTreeSet;
+
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 use crate::cli::render::units;
 use crate::cli::style::{Style, Tint};
 use crate::proto::{AppView, SlotView, State, View};
+use crate::spec::ExecMode;
 
 /// The longest name that is shown whole.
 const NAME_LIMIT: usize = 40;
@@ -110,6 +113,20 @@ fn counted(rows: &[(&AppView, &SlotView)], style: Style) -> String {
     format!("{} instances: {}\n", rows.len(), words.join(", "))
 }
 
+/// One line for each of these apps that shares ports.
+pub(in crate::cli) fn shared(view: &View, names: &[&str]) -> String {
+    let mut text = String::new();
+    for app in view.apps.iter().filter(|app| names.contains(&app.name.as_str())) {
+        let ports = app.slots.iter().flat_map(|slot| slot.ports.iter().map(|port| port.address.to_string()));
+        let ports: BTreeSet<String> = ports.collect();
+        if !ports.is_empty() {
+            let ports: Vec<String> = ports.into_iter().collect();
+            text.push_str(&format!("{} shares {}\n", units::printable(&app.name), ports.join(", ")));
+        }
+    }
+    text
+}
+
 /// One line for each instance that needs attention, but not for those that were `told` of already (by id).
 pub(in crate::cli) fn troubles(view: &View, sheet: Sheet, told: &[u32]) -> String {
     let slots = view.apps.iter().flat_map(|app| app.slots.iter().map(move |slot| (app, slot)));
@@ -210,7 +227,10 @@ fn text(column: Column, app: &AppView, slot: &SlotView, now: u64) -> String {
         Name => units::shortened(&units::printable(&app.name), NAME_LIMIT).into_owned(),
         Namespace => units::shortened(&units::printable(&app.namespace), NAME_LIMIT).into_owned(),
         Version => app.version.as_deref().map_or("-".into(), |v| units::printable(v).into_owned()),
-        Mode => "fork".to_owned(),
+        Mode => match app.mode {
+            ExecMode::Fork => "fork".to_owned(),
+            ExecMode::Cluster => "cluster".to_owned(),
+        },
         Pid => slot.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
         Uptime => match (slot.pid, slot.started) {
             (Some(_), Some(started)) => units::span(now.saturating_sub(started)),

@@ -131,9 +131,11 @@ fn told(event: &Event, history: &[ExitView]) -> Entry {
         EventKind::Exited { .. }
         | EventKind::SpawnFailed { .. }
         | EventKind::Killed { .. }
+        | EventKind::ReloadAborted { .. }
         | EventKind::Errored { .. } => Some(Tint::Red),
         EventKind::Created
         | EventKind::Started { .. }
+        | EventKind::Draining { .. }
         | EventKind::Stopping { .. }
         | EventKind::Reset
         | EventKind::Stopped { .. }

@@ -62,8 +62,6 @@ const LIMITS: &[Field] = fields! {
 };
 
 const NEEDS: Kind = Kind::Words(&["started", "ready", "healthy", "exited-ok"]);
-const CLUSTER: &str = "cluster mode";
-const RELOAD: &str = "zero-downtime reload";
 const HEALTH_CHECKS: &str = "health checks";
 const WATCHING: &str = "watching files";
 const METRICS_GONE: &str = "nothing is injected into programs for metrics; `rsx ls` shows CPU and memory";
@@ -186,23 +184,23 @@ pub const GROUPS: &[Group] = &[
         title: "Cluster and reload",
         keys: keys! {
             /// How connections are spread over the instances.
-            balance: Kind::Words(&["random", "source-ip", "weighted", "shared"]), "random", r#""source-ip""#, later(CLUSTER);
+            balance: Kind::Words(&["random", "source-ip", "weighted", "shared"]), "random", r#""source-ip""#, later_unless("another balance than `random`", &["random"]);
             /// The share of each instance under `balance = "weighted"`.
-            weights: Kind::Integers { min: 0, max: 1000 }, "none", "[3, 1]", later(CLUSTER);
+            weights: Kind::Integers { min: 0, max: 1000 }, "none", "[3, 1]", later("another balance than `random`");
             /// Which ports are shared.
-            capture: Kind::OneOf(&[Kind::Words(&["auto", "off"]), SWITCH, Kind::Integers { min: 1, max: 65_535 }]), "auto", "[3000]", later_unless(CLUSTER, &["off", "false"]);
+            capture: Kind::OneOf(&[Kind::Words(&["auto", "off"]), SWITCH, Kind::Integers { min: 1, max: 65_535 }]), "auto", "[3000]", later_unless("a list of ports (`capture`)", &["auto", "off", "false"]);
             /// Sockets that rsx opens and passes.
             listen: Kind::List, "none", r#"["tcp://0.0.0.0:3000"]"#, later("passing sockets (`listen`)");
             /// The preload for Node programs.
             agent: SWITCH, "on for Node", "true", later_unless("the agent for Node", OFF);
             /// How long the connections of a leaving instance may take.
-            drain_timeout: Kind::Time, "10s", r#""10s""#, later(RELOAD);
+            drain_timeout: Kind::Time, "10s", r#""10s""#, NOW;
             /// How many instances a reload replaces at a time.
-            max_surge: Kind::OneOf(&[Kind::Integer { min: 1, max: 10_000 }, Kind::Percent]), "25%", r#""25%""#, later(RELOAD);
+            max_surge: Kind::OneOf(&[Kind::Integer { min: 1, max: 10_000 }, Kind::Percent]), "25%", r#""25%""#, NOW;
             /// In batches, or all at once.
-            strategy: Kind::Words(&["rolling", "blue-green"]), "rolling", r#""blue-green""#, later(RELOAD);
+            strategy: Kind::Words(&["rolling", "blue-green"]), "rolling", r#""blue-green""#, later_unless("the strategy `blue-green`", &["rolling"]);
             /// How long the first instance of a reload must hold.
-            bake: Kind::Time, "3s", r#""3s""#, later(RELOAD);
+            bake: Kind::Time, "3s", r#""3s""#, later("a canary (`bake`)");
             /// The number of instances follows the load.
             autoscale: Kind::OneOf(&[SWITCH, Kind::Map(&Kind::Any)]), "off", "{ max = 8 }", later_unless("autoscaling", OFF);
         },

@@ -119,13 +119,9 @@ impl App {
         }
         let instances = self.instances.to_string();
         match (self.is_cluster, self.instances) {
-            (true, _) if is_available("balance") => {
+            (true, _) => {
                 keys.push(line("exec_mode", toml::quoted("cluster"), Standing::Holds));
                 keys.push(line("instances", instances, Standing::Holds));
-            }
-            (true, _) => {
-                keys.push(line("exec_mode", toml::quoted("cluster"), Standing::Waits("cluster mode")));
-                keys.push(line("instances", instances, Standing::Waits("cluster mode")));
             }
             (false, 1) => {}
             (false, _) => {
@@ -147,10 +143,6 @@ impl App {
         let waiting = |line: &&Line| matches!(line.standing, Standing::Waits(_));
         let keys: Vec<String> = lines.iter().filter(waiting).map(|line| format!("`{}`", line.key)).collect();
         let mut notices = Vec::new();
-        if self.is_cluster && !is_available("balance") {
-            let one = "cluster mode is not in this version yet: one instance runs, in fork mode";
-            notices.push(one.to_owned());
-        }
         if !keys.is_empty() {
             notices.push(format!("not in this version yet, so written as comments: {}", keys.join(", ")));
         }

@@ -3,6 +3,7 @@
 use crate::config::keys::{self, Availability};
 use crate::config::tests::{app, messages, options, read_with, rendered};
 use crate::config::{Format, Severity};
+use crate::spec::ExecMode;
 
 #[test]
 fn every_example_of_the_table_means_what_its_availability_says() {
@@ -56,7 +57,7 @@ fn a_later_key_with_a_bad_value_is_refused_for_the_value() {
 }
 
 #[test]
-fn cluster_mode_is_refused_however_it_is_asked_for() {
+fn several_instances_share_ports_unless_they_say_otherwise() {
     for keys in [
         "instances = 2",
         "instances = 1",
@@ -66,9 +67,10 @@ fn cluster_mode_is_refused_however_it_is_asked_for() {
         "exec_mode = 'cluster'",
         "instances = 2\nexec_mode = 'cluster_mode'",
     ] {
-        let found = messages(&format!("[[apps]]\nscript='app.js'\n{keys}"), Format::Toml);
-        assert_eq!(found.len(), 1, "{keys}: {found:?}");
-        assert!(found[0].starts_with("cluster mode ("), "{found:?}");
+        assert_eq!(app(&format!("script='app.js'\n{keys}")).exec_mode, ExecMode::Cluster, "{keys}");
+    }
+    for keys in ["", "instances=2\nexecute_command=true", "instances=2\nexec_mode='fork'", "exec_mode='fork_mode'"] {
+        assert_eq!(app(&format!("script='app.js'\n{keys}")).exec_mode, ExecMode::Fork, "{keys}");
     }
     assert_eq!(app("script='app.js'\ninstances=2\nexecute_command=true").instances, 2);
 }

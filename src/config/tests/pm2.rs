@@ -77,8 +77,6 @@ fn what_this_version_lacks_is_refused_by_name() {
     assert_eq!(
         found,
         [
-            "cluster mode (`instances` without `exec_mode = \"fork\"`) is not in this version yet",
-            "cluster mode (`exec_mode`) is not in this version yet",
             "watching files (`watch`) is not in this version yet",
             "a memory limit (`max_memory_restart`) is not in this version yet",
             "`wait_ready` is not in this version yet",

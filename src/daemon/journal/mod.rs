@@ -12,6 +12,9 @@ mod replay;
 mod state;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use self::file::Journal;
 pub(crate) use self::replay::{Past, Read, epoch, read};
 pub(crate) use self::state::{answered, batch, recalled_batch, recalled_waiter, waiting};

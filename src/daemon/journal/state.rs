@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use crate::daemon::convert;
 use crate::proto::{
-    AnswerRecord, AskedRecord, BatchRecord, ExitRecord, FailedRecord, GoalRecord, PhaseRecord, ResultRecord, RunRecord,
-    SlotRecord, StageRecord, State as Shown, WaitRecord, WantRecord, WishRecord,
+    AnswerRecord, AskedRecord, BatchRecord, ExitRecord, FailedRecord, GoalRecord, PhaseRecord, ResultRecord,
+    RolloutRecord, RunRecord, SlotRecord, StageRecord, State as Shown, WaitRecord, WantRecord, WishRecord,
 };
 use crate::supervisor::{
-    AppId, Batch, Cause, Definition, Exit, Failed, Form, Goal, Lives, Pending, Phase, Renew, Reply, RequestId, Run,
-    RunId, Slot, SlotAnswer, SlotId, SlotResult, Stage, State, Time, Waiter, Want, Who, Wish,
+    AppId, Batch, Cause, Definition, Exit, Failed, Form, Goal, Lives, Pending, Phase, Renew, Reply, RequestId, Rollout,
+    Run, RunId, Slot, SlotAnswer, SlotId, SlotResult, Stage, State, Time, Waiter, Want, Who, Wish,
 };
 
 pub(super) fn millis(duration: Duration) -> u64 {
@@ -33,6 +33,8 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
         wishes,
         asked_by,
         phase: now,
+        rollout,
+        holds_sockets,
         lives,
         created,
         restarts,
@@ -56,6 +58,8 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
         wishes: *wishes,
         asked_by: asked_by.as_ref().map(|who| (who.uid, who.verb.clone())),
         phase: phase(now),
+        rollout: rollout.as_ref().map(self::rollout),
+        holds_sockets: *holds_sockets,
         unstable: unstable.iter().map(|time| time.as_millis()).collect(),
         backoff_step: *backoff_step,
         half_open: *half_open,
@@ -69,29 +73,83 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
     }
 }
 
+fn run(run: &Run) -> RunRecord {
+    let Run { id, started, was_ready, asked, mode, listens, notified } = *run;
+    RunRecord { id: id.0, started: started.as_millis(), was_ready, asked, mode, listens, notified }
+}
+
+fn recalled_run(record: RunRecord) -> Run {
+    let RunRecord { id, started, was_ready, asked, mode, listens, notified } = record;
+    Run { id: RunId(id), started: Time::from_millis(started), was_ready, asked, mode, listens, notified }
+}
+
+fn stage(stage: Stage) -> StageRecord {
+    match stage {
+        Stage::Unspawned => StageRecord::Unspawned,
+        Stage::Draining => StageRecord::Draining,
+        Stage::Asked => StageRecord::Asked,
+        Stage::Survivors(status) => StageRecord::Survivors(status),
+        Stage::Killed => StageRecord::Killed,
+        Stage::KilledSurvivors(status) => StageRecord::KilledSurvivors(status),
+    }
+}
+
+fn recalled_stage(record: StageRecord) -> Stage {
+    match record {
+        StageRecord::Unspawned => Stage::Unspawned,
+        StageRecord::Draining => Stage::Draining,
+        StageRecord::Asked => Stage::Asked,
+        StageRecord::Survivors(status) => Stage::Survivors(status),
+        StageRecord::Killed => Stage::Killed,
+        StageRecord::KilledSurvivors(status) => Stage::KilledSurvivors(status),
+    }
+}
+
+fn rollout(rollout: &Rollout) -> RolloutRecord {
+    match rollout {
+        Rollout::Asked => RolloutRecord::Asked,
+        Rollout::Launch { run: it } => RolloutRecord::Launch(run(it)),
+        Rollout::AwaitReady { run: it, alive_at, until } => RolloutRecord::AwaitReady {
+            run: run(it),
+            alive_at: alive_at.map(Time::as_millis),
+            until: until.as_millis(),
+        },
+        Rollout::Leaving { run: it, stage: now, at } => {
+            RolloutRecord::Leaving { run: run(it), stage: stage(*now), at: at.as_millis() }
+        }
+    }
+}
+
+fn recalled_rollout(record: RolloutRecord) -> Rollout {
+    match record {
+        RolloutRecord::Asked => Rollout::Asked,
+        RolloutRecord::Launch(run) => Rollout::Launch { run: recalled_run(run) },
+        RolloutRecord::AwaitReady { run, alive_at, until } => Rollout::AwaitReady {
+            run: recalled_run(run),
+            alive_at: alive_at.map(Time::from_millis),
+            until: Time::from_millis(until),
+        },
+        RolloutRecord::Leaving { run, stage, at } => {
+            Rollout::Leaving { run: recalled_run(run), stage: recalled_stage(stage), at: Time::from_millis(at) }
+        }
+    }
+}
+
 fn phase(phase: &Phase) -> PhaseRecord {
-    let run = |run: &Run| {
-        let Run { id, started, was_ready, asked } = *run;
-        RunRecord { id: id.0, started: started.as_millis(), was_ready, asked }
-    };
     match phase {
         Phase::Stopped => PhaseRecord::Stopped,
         Phase::Launching { run: it } => PhaseRecord::Launching(run(it)),
-        Phase::Starting { run: it, alive_at } => PhaseRecord::Starting { run: run(it), alive_at: alive_at.as_millis() },
+        Phase::Starting { run: it, alive_at } => {
+            PhaseRecord::Starting { run: run(it), alive_at: alive_at.map(Time::as_millis) }
+        }
         Phase::Online { run: it } => PhaseRecord::Online(run(it)),
-        Phase::Stopping { run: it, cause, stage, kill_at } => PhaseRecord::Stopping {
+        Phase::Stopping { run: it, cause, stage: now, kill_at } => PhaseRecord::Stopping {
             run: run(it),
             asked: match cause {
                 Cause::Asked => true,
                 Cause::Ended => false,
             },
-            stage: match stage {
-                Stage::Unspawned => StageRecord::Unspawned,
-                Stage::Asked => StageRecord::Asked,
-                Stage::Survivors(status) => StageRecord::Survivors(*status),
-                Stage::Killed => StageRecord::Killed,
-                Stage::KilledSurvivors(status) => StageRecord::KilledSurvivors(*status),
-            },
+            stage: stage(*now),
             kill_at: kill_at.as_millis(),
         },
         Phase::Waiting { until, reason } => PhaseRecord::Waiting { until: until.as_millis(), reason: reason.clone() },
@@ -115,6 +173,8 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         wishes,
         asked_by,
         phase,
+        rollout,
+        holds_sockets,
         unstable,
         backoff_step,
         half_open,
@@ -139,6 +199,8 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         wishes,
         asked_by: asked_by.map(|(uid, verb)| Arc::new(Who { uid, verb })),
         phase: recalled_phase(phase),
+        rollout: rollout.map(recalled_rollout),
+        holds_sockets,
         lives: Lives { unstable: unstable.into_iter().map(Time::from_millis).collect(), backoff_step, half_open },
         created: Time::from_millis(created),
         restarts,
@@ -149,29 +211,17 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
 }
 
 fn recalled_phase(phase: PhaseRecord) -> Phase {
-    let run = |RunRecord { id, started, was_ready, asked }: RunRecord| Run {
-        id: RunId(id),
-        started: Time::from_millis(started),
-        was_ready,
-        asked,
-    };
     match phase {
         PhaseRecord::Stopped => Phase::Stopped,
-        PhaseRecord::Launching(it) => Phase::Launching { run: run(it) },
+        PhaseRecord::Launching(it) => Phase::Launching { run: recalled_run(it) },
         PhaseRecord::Starting { run: it, alive_at } => {
-            Phase::Starting { run: run(it), alive_at: Time::from_millis(alive_at) }
+            Phase::Starting { run: recalled_run(it), alive_at: alive_at.map(Time::from_millis) }
         }
-        PhaseRecord::Online(it) => Phase::Online { run: run(it) },
+        PhaseRecord::Online(it) => Phase::Online { run: recalled_run(it) },
         PhaseRecord::Stopping { run: it, asked, stage, kill_at } => Phase::Stopping {
-            run: run(it),
+            run: recalled_run(it),
             cause: if asked { Cause::Asked } else { Cause::Ended },
-            stage: match stage {
-                StageRecord::Unspawned => Stage::Unspawned,
-                StageRecord::Asked => Stage::Asked,
-                StageRecord::Survivors(status) => Stage::Survivors(status),
-                StageRecord::Killed => Stage::Killed,
-                StageRecord::KilledSurvivors(status) => Stage::KilledSurvivors(status),
-            },
+            stage: recalled_stage(stage),
             kill_at: Time::from_millis(kill_at),
         },
         PhaseRecord::Waiting { until, reason } => Phase::Waiting { until: Time::from_millis(until), reason },
@@ -292,10 +342,11 @@ pub(crate) fn batch(key: Option<&str>, batch: &Batch) -> BatchRecord {
         slot: wish.slot.0,
         want: want(wish.want),
         renew: match wish.renew {
-            Renew::Always => Some(true),
+            Renew::Always | Renew::Reload => Some(true),
             Renew::IfDown => Some(false),
             Renew::Never => None,
         },
+        reload: wish.renew == Renew::Reload,
     };
     BatchRecord {
         key: key.map(str::to_owned),
@@ -310,10 +361,11 @@ pub(crate) fn batch(key: Option<&str>, batch: &Batch) -> BatchRecord {
 /// It goes on, under the number that its request has now.
 pub(crate) fn recalled_batch(request: RequestId, record: BatchRecord) -> Batch {
     let BatchRecord { key: _, who: (uid, verb), width, queue, asked, failed } = record;
-    let wish = |WishRecord { slot, want, renew }: WishRecord| Wish {
+    let wish = |WishRecord { slot, want, renew, reload }: WishRecord| Wish {
         slot: SlotId(slot),
         want: recalled_want(want),
         renew: match renew {
+            Some(true) if reload => Renew::Reload,
             Some(true) => Renew::Always,
             Some(false) => Renew::IfDown,
             None => Renew::Never,

@@ -237,6 +237,7 @@ impl Connection {
             | Call::Start(_)
             | Call::Stop(_)
             | Call::Restart(_)
+            | Call::Reload(_)
             | Call::Delete(_)
             | Call::Reset(_)
             | Call::Scale(_)
@@ -270,7 +271,11 @@ impl Connection {
         }
         let published = Arc::clone(&self.shared.published.borrow());
         let samples = self.shared.looker.samples(&published.runs(), SAMPLE_LIMIT).await;
-        let view = published.view(call.detail, self.shared.daemon(), &self.shared.user, &samples);
+        let ports = match call.detail {
+            ViewDetail::Full => self.shared.sockets.look(SAMPLE_LIMIT).await,
+            ViewDetail::Brief => self.shared.sockets.shown(),
+        };
+        let view = published.view(call.detail, self.shared.daemon(), &self.shared.user, (&samples, &ports));
         self.write(&write_result(id, &view)).await
     }
 

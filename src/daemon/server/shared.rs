@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::daemon::cluster::Sockets;
 use crate::daemon::engine::Report;
 use crate::daemon::journal::Journal;
 use crate::daemon::link::Link;
@@ -31,6 +32,7 @@ pub(in crate::daemon) struct Shared {
     pub(in crate::daemon) published: watch::Receiver<Arc<Published>>,
     pub(in crate::daemon) events: Arc<Events>,
     pub(in crate::daemon) looker: Looker,
+    pub(in crate::daemon) sockets: Sockets,
     pub(in crate::daemon) pump: Pump,
     pub(in crate::daemon) daemon: DaemonView,
     pub(in crate::daemon) link: Option<Link>,

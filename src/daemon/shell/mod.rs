@@ -1,5 +1,6 @@
 //! The shell: carries the core's effects out. Nothing here waits; what takes time is a thread or a task that reports.
 
+mod cluster;
 mod views;
 
 use std::collections::{HashMap, HashSet};
@@ -14,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use crate::daemon::adopt::Found;
 use crate::daemon::clock::Clock;
+use crate::daemon::cluster::Sockets;
 use crate::daemon::convert;
 use crate::daemon::engine::{Answered, Report};
 use crate::daemon::failpoint;
@@ -53,6 +55,7 @@ pub(super) struct Tools {
     pub(super) events: Arc<Events>,
     pub(super) link: Option<Link>,
     pub(super) store: Store,
+    pub(super) sockets: Sockets,
     pub(super) logs: PathBuf,
 }
 
@@ -133,6 +136,8 @@ pub(super) struct Place {
     pub(super) error_began: u64,
     /// Whether its tree is looked after.
     pub(super) treekill: bool,
+    /// Whether its sockets are shared.
+    pub(super) captured: bool,
 }
 
 struct Pending {
@@ -249,6 +254,11 @@ impl Shell {
     ) {
         let slot = place.slot;
         self.tools.looker.watch(run, Arc::clone(&process));
+        if place.captured {
+            // Who is asked has no need to look.
+            self.tools.looker.settled(run);
+            self.tools.sockets.add(run, Arc::clone(&process));
+        }
         watch::exit(run, Arc::clone(&process), self.tools.reports.clone());
         let kind = if place.resolved.wraps { Kind::Wrapper } else { Kind::Server };
         self.past.entry(run).or_default().pid = process.display_pid();
@@ -317,6 +327,9 @@ impl Shell {
             return None;
         }
         live.end = End::Told;
+        if live.place.captured {
+            self.tools.sockets.ended(run);
+        }
         info!(slot = live.slot.0, run = run.0, pid, "ended: {status}");
         let left = if live.place.treekill { self.sight.leftovers(live.seen()) } else { Remains::default() };
         self.ask_last_words(run);
@@ -368,16 +381,17 @@ impl Shell {
     pub(super) fn spawn(
         &mut self,
         run: RunId,
-        slot: SlotId,
-        instance: u16,
+        (slot, instance): (SlotId, u16),
         definition: Arc<Definition>,
         resolve: Resolve,
+        replaces: Option<RunId>,
     ) {
         let resolved = match resolve {
             Resolve::Fresh => None,
             Resolve::Keep => self.places.get(&slot).map(|place| Arc::clone(&place.resolved)),
         };
-        let job = Job { run, slot, instance, definition, resolved };
+        let capture = cluster::newcomer(run, slot, &definition, replaces);
+        let job = Job { run, slot, instance, definition, resolved, capture };
         if self.tools.spawner.send(Task::Make(job)).is_err() {
             let why = "the spawner thread has ended".to_owned();
             let report = Report::SpawnFailed { run, why, lasting: crate::supervisor::Lasting::Permanent };
@@ -473,6 +487,8 @@ impl Shell {
             | ChangeKind::Killed(_)
             | ChangeKind::Exited { .. }
             | ChangeKind::Waiting { .. }
+            | ChangeKind::Draining(_)
+            | ChangeKind::ReloadAborted { .. }
             | ChangeKind::Errored { .. }
             | ChangeKind::Stopped(_)
             | ChangeKind::Deleted => {}

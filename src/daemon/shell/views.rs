@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use crate::daemon::cluster::Sockets;
 use crate::daemon::convert;
 use crate::daemon::keep;
 use crate::daemon::publish::{Published, PublishedApp};
@@ -66,6 +67,7 @@ impl Shell {
             pid_file: live
                 .and_then(|run| self.runs.get(&run)?.pid_file.clone())
                 .or_else(|| slot.definition.spec.pid_path(slot.instance)),
+            ports: Vec::new(),
             last_exit: None,
             history: slot.history.iter().map(|exit| self.exit_view(exit)).collect(),
         }
@@ -110,6 +112,10 @@ impl Shell {
             named.extend(fds.into_iter().filter_map(|(name, fd)| Some((name, fd?.try_clone_to_owned().ok()?))));
         }
         named
+    }
+
+    pub(crate) fn sockets(&self) -> &Sockets {
+        &self.tools.sockets
     }
 
     pub(crate) fn past_events(&self) -> Vec<Arc<Event>> {

@@ -191,6 +191,11 @@ impl Holder {
         &self.process
     }
 
+    /// The number of its socket in /proc/PID/fd.
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+
     /// The number of its descriptor, for the journal.
     pub fn place(&self) -> RawFd {
         self.place

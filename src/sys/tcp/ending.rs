@@ -38,6 +38,22 @@ pub fn end_reading(run: &Process, table: &ProcTable, connections: &[Connection])
     refused.map(|()| ended)
 }
 
+/// Which of these connections a run holds, in whichever of its processes.
+///
+/// # Errors
+///
+/// EACCES or EPERM where looking into one of the processes is refused.
+pub fn held_by(run: &Process, table: &ProcTable, connections: &[Connection]) -> io::Result<BTreeSet<Cookie>> {
+    let mut wanted: HashMap<u64, Cookie> = connections.iter().map(|found| (found.inode, found.cookie)).collect();
+    wanted.remove(&0);
+    let Some(main) = run.own_pid() else { return Ok(BTreeSet::new()) };
+    let mut held = BTreeSet::new();
+    for process in std::iter::once(PidFd::open(main)?).chain(tree::members(run, table)?) {
+        held.extend(places(&process, &wanted)?.into_iter().map(|(_, cookie)| cookie));
+    }
+    Ok(held)
+}
+
 fn end_in(process: &PidFd, wanted: &HashMap<u64, Cookie>, ended: &mut BTreeSet<Cookie>) -> io::Result<()> {
     for (place, cookie) in places(process, wanted)? {
         match process.duplicate(place).and_then(|socket| end(&socket, cookie)) {

@@ -8,6 +8,7 @@
 //! | `tag` | the mark of a member that its connections inherit |
 //! | `options` | carrying options from one socket to another |
 //! | [`diag`] | what the kernel lists: listeners, half-open and open connections of a port |
+//! | `open` | a socket of our own in a program's place |
 //! | `ending` | ending a quiet connection in the program's place |
 //!
 //! Which member gets what, and when a connection is quiet, is decided elsewhere.
@@ -16,6 +17,7 @@ pub mod diag;
 mod ending;
 mod facts;
 mod listening;
+mod open;
 mod option;
 mod options;
 mod row;
@@ -25,9 +27,10 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
-pub use ending::end_reading;
+pub use ending::{end_reading, held_by};
 pub use facts::{Cookie, Facts, Kind, is_listening, kind};
 pub use listening::{join, leave, queue_depth, share};
+pub use open::{Target, open};
 pub(in crate::sys) use options::{copy_flags, copy_options};
 pub use steering::{Instruction, attach, detach};
 pub use tag::{Tag, read_tag, set_tag};

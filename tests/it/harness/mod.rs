@@ -4,6 +4,7 @@
 //! nothing of it: whatever is left is killed, and the test fails.
 
 mod events;
+mod load;
 mod net;
 mod process;
 mod verb;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub(crate) use self::events::Events;
+pub(crate) use self::load::{Load, ask};
 pub(crate) use self::net::{free_port, get, holds};
 pub(crate) use self::process::{Found, Watched, command_of, environment_of, zombies_of};
 pub(crate) use self::verb::{Done, Lines, spawn};

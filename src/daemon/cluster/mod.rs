@@ -1,0 +1,195 @@
+//! Cluster mode, carried out: the sockets that captured runs share, on a thread of its own.
+//!
+//! ```text
+//!  spawner ── gate ──┐                            ┌─> Report::Ready, Report::Drained
+//!  engine ── steer ──┼─> rsx-sock: [Ports] ───────┼─> programs of groups, answers to bind and listen
+//!  programs ─ calls ─┘                            └─> guardian: every descriptor, and what they are
+//! ```
+//!
+//! | module | is responsible for |
+//! |---|---|
+//! | `thread` | waiting for calls, commands and time, one at a time |
+//! | `ports` | who has which socket in which group, and what that makes the kernel do |
+//! | `calls` | the answers to `bind` and `listen` |
+//! | `waiting_room` | where connections wait while the last run goes |
+//! | `drains` | from the switch to a run without connections |
+//! | `closed` | sockets that their programs have closed |
+//! | `views` | what is shown |
+//! | `records` | what is known, as records |
+//! | `ledger` | what a successor has to know, in memory that the guardian keeps |
+//! | `restore` | going on where a predecessor was |
+//!
+//! # Invariant
+//!
+//! Nothing is done that a successor could not find: a descriptor is with the guardian, and what it is stands in the ledger,
+//! before a program is let go on. The thread waits for nobody but its own poller and, at most a second, the guardian.
+
+mod calls;
+mod closed;
+mod drains;
+mod ledger;
+mod ports;
+mod records;
+mod restore;
+#[cfg(test)]
+mod tests;
+mod thread;
+mod views;
+mod waiting_room;
+
+pub(super) use restore::is_ours;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::cluster::Standing;
+use crate::daemon::engine::Report;
+use crate::daemon::link::Link;
+use crate::proto::PortView;
+use crate::supervisor::{RunId, SlotId, Time};
+use crate::sys::fds::Channel;
+use crate::sys::poller::Waker;
+use crate::sys::process::Process;
+use crate::sys::spawn::Gate;
+
+/// How long a child waits until its listener is safe.
+const AT_THE_GATE: Duration = Duration::from_secs(10);
+
+/// How long the guardian may be behind with what it was sent, before a program is let go on all the same.
+const SENT: Duration = Duration::from_secs(1);
+
+/// The handle of the thread.
+#[derive(Clone, Debug)]
+pub(super) struct Sockets {
+    commands: mpsc::Sender<Command>,
+    waker: Waker,
+    shown: Shown,
+}
+
+/// A run that is about to be made.
+#[derive(Clone, Debug)]
+pub(super) struct Newcomer {
+    pub(super) run: RunId,
+    pub(super) slot: SlotId,
+    pub(super) app: String,
+    /// The run of its slot that it is to take over from.
+    pub(super) replaces: Option<RunId>,
+}
+
+/// What the thread is asked to do.
+#[derive(Debug)]
+enum Command {
+    /// The listener of this run will arrive here.
+    Gate(Newcomer, Channel),
+    /// This is its process.
+    Add(RunId, Arc<Process>),
+    /// It is good for something else.
+    Steer(RunId, Standing),
+    /// It is to lose its connections.
+    Drain(RunId, Time),
+    /// Its main process has ended, or could not be made.
+    Ended(RunId),
+    /// Nobody waits for a next run of this slot.
+    GiveUp(SlotId),
+    /// Somebody wants to see how it is now.
+    Show(oneshot::Sender<()>),
+    /// Copies of everything for a successor that no guardian serves; nothing is done after that.
+    Leave(mpsc::Sender<Vec<(String, OwnedFd)>>),
+}
+
+/// What is shown of the ports of each run.
+type Views = BTreeMap<RunId, Vec<PortView>>;
+type Shown = Arc<Mutex<Views>>;
+
+impl Sockets {
+    /// Starts the thread, where a predecessor was: `kept` is what the guardian has of it.
+    ///
+    /// # Errors
+    ///
+    /// No descriptors, no memory, no thread.
+    pub(super) fn start(
+        kept: Vec<(String, OwnedFd)>,
+        link: Option<Link>,
+        reports: tokio::sync::mpsc::UnboundedSender<Report>,
+    ) -> io::Result<Sockets> {
+        // Bounded by the number of runs, a few commands each.
+        let (commands, inbox) = mpsc::channel();
+        let shown = Shown::default();
+        let thread = thread::Thread::new(kept, link, (inbox, reports, Arc::clone(&shown)))?;
+        let waker = thread.waker();
+        std::thread::Builder::new().name("rsx-sock".into()).spawn(move || thread.run())?;
+        Ok(Sockets { commands, waker, shown })
+    }
+
+    /// What a child passes before it executes a program whose sockets are to be shared.
+    ///
+    /// # Errors
+    ///
+    /// EMFILE.
+    pub(super) fn gate(&self, newcomer: Newcomer) -> io::Result<Gate> {
+        let (ours, theirs) = Channel::pair()?;
+        self.tell(Command::Gate(newcomer, ours));
+        Ok(Gate { channel: theirs.into_fd(), message: b"listener".to_vec(), limit: AT_THE_GATE })
+    }
+
+    /// The process of a run, once the core knows of it: its readiness is not told before.
+    pub(super) fn add(&self, run: RunId, process: Arc<Process>) {
+        self.tell(Command::Add(run, process));
+    }
+
+    pub(super) fn steer(&self, run: RunId, standing: Standing) {
+        self.tell(Command::Steer(run, standing));
+    }
+
+    /// Reported by [`Report::Drained`], also when the time is over.
+    pub(super) fn drain(&self, run: RunId, until: Time) {
+        self.tell(Command::Drain(run, until));
+    }
+
+    /// What waits in its queues is kept for the next run of its slot.
+    pub(super) fn ended(&self, run: RunId) {
+        self.tell(Command::Ended(run));
+    }
+
+    /// Clients of what the slot has kept are refused.
+    pub(super) fn give_up(&self, slot: SlotId) {
+        self.tell(Command::GiveUp(slot));
+    }
+
+    /// What is shown, as it was when something changed last.
+    pub(super) fn shown(&self) -> Views {
+        lock(&self.shown).clone()
+    }
+
+    /// What is shown, as it is now; what it was if that takes too long.
+    pub(super) async fn look(&self, limit: Duration) -> Views {
+        let (done, seen) = oneshot::channel();
+        self.tell(Command::Show(done));
+        // Without an answer in time what was seen last is shown.
+        let _ = tokio::time::timeout(limit, seen).await;
+        self.shown()
+    }
+
+    /// Ends the thread; copies of what a guardian would have of it.
+    pub(super) fn leave(&self) -> Vec<(String, OwnedFd)> {
+        let (sender, copies) = mpsc::channel();
+        self.tell(Command::Leave(sender));
+        copies.recv_timeout(SENT).unwrap_or_default()
+    }
+
+    fn tell(&self, command: Command) {
+        // The thread ends only with the daemon.
+        let _ = self.commands.send(command);
+        self.waker.wake();
+    }
+}
+
+/// What is behind the lock is replaced whole.
+fn lock(shown: &Shown) -> MutexGuard<'_, Views> {
+    shown.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,29 @@
+//! What is shown of shared ports.
+
+use crate::daemon::cluster::Views;
+use crate::daemon::cluster::ports::Ports;
+use crate::proto::PortView;
+use crate::supervisor::RunId;
+use crate::sys::tcp;
+
+impl Ports {
+    /// What is shown: of each run its ports, with what waits there for this run.
+    pub(super) fn views(&self) -> Views {
+        let mut views = Views::new();
+        for port in &self.groups {
+            let (members, serving) = (port.group.members().count(), port.group.serving().count());
+            let address = port.group.key().address;
+            for member in port.group.members() {
+                let queued = port.kept.get(&member.socket).and_then(|kept| tcp::queue_depth(&kept.fd).ok());
+                let queued = queued.unwrap_or_default();
+                let of_run = views.entry(RunId(member.id.run.0)).or_default();
+                match of_run.iter_mut().find(|view| view.address == address) {
+                    Some(view) => view.queued = view.queued.saturating_add(queued),
+                    None => of_run.push(PortView { address, members, serving, queued }),
+                }
+            }
+        }
+        views.values_mut().for_each(|views| views.sort_by_key(|view| view.address));
+        views
+    }
+}
