@@ -80,3 +80,37 @@ fn at_every_step_the_journal_holds_the_whole_core() {
         compare(stroll.core(), past(&path), &keys, &format!("seed {seed}, written anew"));
     }
 }
+
+/// As the first released version writes it. What was released stays readable: a new version gets a file of its own.
+#[test]
+fn the_released_form_stays_readable() {
+    let past = past(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/journal-v1.jsonl")));
+    assert_eq!(past.torn, 0);
+    let names: Vec<&str> = past.slots.iter().map(|slot| slot.definition.spec.name.as_str()).collect();
+    assert_eq!(names, ["api", "bad", "two", "two"]);
+    let (api, bad) = (&past.slots[0], &past.slots[1]);
+    let run = api.run().unwrap().id;
+    assert!(past.born.contains_key(&run) && past.launches.contains_key(&run));
+    assert_eq!((api.restarts, api.history.len(), bad.history.len()), (1, 1, 1));
+    assert_eq!(past.words[&bad.history[0].run], ["no"]);
+    assert!(past.slots.iter().skip(2).all(|slot| slot.run().is_none()));
+    assert_eq!(past.asked.len(), 7);
+    assert!(past.events.len() > 20);
+}
+
+#[test]
+fn a_journal_of_another_boot_or_a_later_version_is_not_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal");
+    let head = |boot: &str, version: u32| {
+        let head = format!("{{\"head\":{{\"version\":{version},\"boot\":\"{boot}\",\"writer\":\"9.9.9\"}}}}\n");
+        std::fs::write(&path, head).unwrap();
+        read(&path, BOOT)
+    };
+    assert!(matches!(head("another", 1), Read::Nothing));
+    assert!(matches!(head(BOOT, 1), Read::Past(_)));
+    assert!(matches!(head(BOOT, 99), Read::Unusable(why) if why.contains("9.9.9")));
+    std::fs::write(&path, "no journal\n").unwrap();
+    assert!(matches!(read(&path, BOOT), Read::Unusable(_)));
+    assert!(matches!(read(&folder.path().join("none"), BOOT), Read::Nothing));
+}
