@@ -45,6 +45,11 @@ pub enum Record {
     Launch(Box<LaunchRecord>),
     /// A process is about to execute its program; written by itself.
     Born(BornRecord),
+    /// It ended without executing it, because whoever had made it was gone; written by itself.
+    Unborn {
+        /// Its number.
+        run: u64,
+    },
     /// A run was sent the signal that asks it, or the rest of its tree, to end.
     Sent {
         /// Its number.

@@ -235,7 +235,8 @@ impl Page<'_> {
         let (pid, moment) = ("#".repeat(10), "#".repeat(20));
         let torn = if self.journal.0.is_torn.load(Ordering::Relaxed) { "\n" } else { "" };
         let line = format!("{torn}{{\"born\":{{\"run\":{run},\"pid\":{pid},\"at\":{moment},\"boot\":{moment}}}}}\n");
-        Ok(Birth { file, line: line.into_bytes() })
+        let undone = format!("{{\"unborn\":{{\"run\":{run}}}}}\n");
+        Ok(Birth { file, line: line.into_bytes(), undone: undone.into_bytes() })
     }
 }
 

@@ -150,6 +150,7 @@ impl Replay {
             }
             Record::Launch(launch) => drop(past.launches.insert(RunId(launch.run), *launch)),
             Record::Born(born) => drop(past.born.insert(RunId(born.run), born)),
+            Record::Unborn { run } => drop(past.born.remove(&RunId(run))),
             Record::Sent { run, survivors } => drop(past.sent.insert((RunId(run), survivors))),
             Record::Words { run, lines } => drop(past.words.insert(RunId(run), lines)),
             Record::Event(event) => {

@@ -52,6 +52,8 @@ pub(super) struct Birth {
     pub(super) line: Vec<AtomicU8>,
     /// Where its number and the two moments go.
     pub(super) holes: [Range<usize>; 3],
+    /// What it writes when it ends without having executed anything.
+    pub(super) undone: Vec<u8>,
     /// Who reads the line, or has a successor that does.
     pub(super) parent: libc::pid_t,
 }
@@ -247,7 +249,12 @@ fn write_birth(birth: &Birth) {
 /// and makes another one. Who finds his parent alive has written before anybody else could read.
 fn is_orphan(birth: &Birth) -> bool {
     // SAFETY: getppid has no arguments.
-    unsafe { libc::getppid() != birth.parent }
+    let is_orphan = unsafe { libc::getppid() != birth.parent };
+    if is_orphan {
+        // SAFETY: the line has as many bytes as it says.
+        unsafe { libc::write(birth.file, birth.undone.as_ptr().cast(), birth.undone.len()) };
+    }
+    is_orphan
 }
 
 /// Milliseconds of a clock.

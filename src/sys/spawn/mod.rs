@@ -61,6 +61,8 @@ pub struct Birth {
     /// The line with three runs of `#`, into which the child writes its number and the moment of its birth by both
     /// clocks of [`Moment`](crate::sys::moment::Moment), with blanks before them.
     pub line: Vec<u8>,
+    /// The line that takes it back: the child finds that its parent has died, and ends.
+    pub undone: Vec<u8>,
 }
 
 /// Starts a program in a session of its own. When this returns, the program is being executed.

@@ -70,6 +70,7 @@ impl Prepared {
             birth: launch.birth.as_ref().map(|birth| Birth {
                 file: birth.file.as_raw_fd(),
                 holes: holes(&birth.line),
+                undone: birth.undone.clone(),
                 parent: nix::unistd::getpid().as_raw(),
                 line: birth.line.iter().copied().map(AtomicU8::new).collect(),
             }),

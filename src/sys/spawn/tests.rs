@@ -229,6 +229,7 @@ fn a_child_writes_down_that_it_is_there() {
     let before = crate::sys::moment::Moment::now();
     let mut launch = shell("echo $$");
     launch.birth = Some(Birth {
+        undone: b"not\n".to_vec(),
         file: file.into(),
         line: b"a ##########, #################### #################### z\n".to_vec(),
     });
