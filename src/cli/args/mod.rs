@@ -21,7 +21,7 @@ const GROUPS: &str = "\
 Run:
   start           Make apps run: a script, a command line, a file, or what exists
   restart         Stop and start, also what is stopped
-  reload          The same without downtime, where an app can (none yet)
+  reload          The same without downtime, in cluster mode
   startOrRestart  Apply files, and restart what is unchanged in them, too
   startOrReload   The same, by reload
   scale           More or fewer instances
