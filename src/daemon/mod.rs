@@ -274,6 +274,7 @@ impl Daemon {
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
         tokio::spawn(taken.leave(reports, pump.clone()));
+        memory::give_back_heap();
         if let Err(error) = memory::let_go_of_code() {
             warn!("cannot give back the memory of the start: {error}");
         }
