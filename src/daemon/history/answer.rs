@@ -53,9 +53,10 @@ fn since(history: &History, step: Step, since: Option<u64>, curves: usize) -> Re
     let now = history.now();
     let kept = now.saturating_sub(step.kept() * step.seconds());
     let wanted = since.map_or(kept, |since| u32::try_from(since / 1000).unwrap_or(u32::MAX));
-    // Younger than the next minute is nothing.
-    let since = wanted.clamp(kept, now.max(kept));
-    let values = usize::try_from((now - since) / step.seconds()).unwrap_or(usize::MAX).saturating_mul(curves);
+    // What is still to come has no values.
+    let since = wanted.clamp(kept, now.saturating_add(step.seconds()));
+    let values =
+        usize::try_from(now.saturating_sub(since) / step.seconds()).unwrap_or(usize::MAX).saturating_mul(curves);
     if values > MAX_VALUES {
         let why = format!(
             "that are {values} values, and at most {MAX_VALUES} are told at once: name fewer instances, series, or a later `since`"
