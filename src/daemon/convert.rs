@@ -46,6 +46,7 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
         | proto::Call::View(_)
         | proto::Call::Events(_)
         | proto::Call::Past(_)
+        | proto::Call::History(_)
         | proto::Call::Env(_)
         | proto::Call::Send(_)
         | proto::Call::Flush(_)

@@ -1,12 +1,12 @@
 //! What readers get: a snapshot of the core's facts, replaced whole, and the ring of past events.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
 use crate::daemon::convert;
-use crate::daemon::looker::Sample;
+use crate::daemon::looker::Samples;
 use crate::daemon::redact;
 use crate::proto::{
     AppView, DaemonView, Event, EventKind, ExitView, Mark, PortView, Resumed, SlotView, View, ViewDetail,
@@ -64,7 +64,7 @@ impl Published {
         detail: ViewDetail,
         daemon: DaemonView,
         user: &str,
-        (samples, ports): (&HashMap<RunId, Sample>, &BTreeMap<RunId, Vec<PortView>>),
+        (samples, ports): (&Samples, &BTreeMap<RunId, Vec<PortView>>),
     ) -> View {
         let app = |app: &PublishedApp| {
             let spec = &app.definition.spec;
@@ -100,13 +100,8 @@ fn candidate<'a>(app: &'a PublishedApp, slot: &SlotView) -> Candidate<'a> {
     }
 }
 
-fn sampled(
-    slot: &SlotView,
-    full: bool,
-    samples: &HashMap<RunId, Sample>,
-    ports: &BTreeMap<RunId, Vec<PortView>>,
-) -> SlotView {
-    let sample = samples.get(&RunId(slot.run)).copied().unwrap_or_default();
+fn sampled(slot: &SlotView, full: bool, samples: &Samples, ports: &BTreeMap<RunId, Vec<PortView>>) -> SlotView {
+    let sample = samples.of(RunId(slot.run)).unwrap_or_default();
     let bare = |exit: &ExitView| ExitView { stderr: Vec::new(), ..exit.clone() };
     SlotView {
         cpu: sample.cpu,

@@ -10,6 +10,7 @@ mod call;
 mod care;
 mod event;
 mod frame;
+mod history;
 mod journal;
 mod kept;
 mod key;
@@ -29,6 +30,7 @@ pub use care::{
 };
 pub use event::{Event, EventKind};
 pub use frame::{FrameError, LineCodec};
+pub use history::{History, HistoryCall, InstanceHistory, MAX_VALUES, SeriesHistory, StepName};
 pub use journal::{
     AnswerRecord, AppRecord, AskedRecord, BatchRecord, BornRecord, ExitRecord, FailedRecord, GoalRecord, Head,
     JOURNAL_VERSION, LaunchRecord, Next, PhaseRecord, Record, ResultRecord, RunRecord, SlotRecord, StageRecord,

@@ -19,6 +19,7 @@ mod lifecycle;
 mod log_files;
 mod log_flags;
 mod logs;
+mod measured;
 mod messages;
 mod output;
 mod pid_files;

@@ -175,6 +175,16 @@ impl Sockets {
         self.shown()
     }
 
+    /// How many connections wait for each run to accept them, as it was when this was asked last.
+    pub(super) fn queued(&self) -> Vec<(RunId, f64)> {
+        let sum = |ports: &[PortView]| ports.iter().map(|port| f64::from(port.queued)).sum();
+        let queued: Vec<(RunId, f64)> = lock(&self.shown).iter().map(|(run, ports)| (*run, sum(ports))).collect();
+        if !queued.is_empty() {
+            self.tell(Command::Show(oneshot::channel().0));
+        }
+        queued
+    }
+
     /// Ends the thread; copies of what a guardian would have of it.
     pub(super) fn leave(&self) -> Vec<(String, OwnedFd)> {
         let (sender, copies) = mpsc::channel();

@@ -221,6 +221,10 @@ impl Connection {
                 let answer = Ok(self.shared.past(call));
                 self.answered(id, answer).await?;
             }
+            Call::History(call) => {
+                let answer = self.shared.history(call).await;
+                self.answered(id, answer).await?;
+            }
             Call::Update(call) => {
                 info!(uid = self.uid, verb = %self.verb, "update");
                 let answer = self.shared.update(&call.binary).await;

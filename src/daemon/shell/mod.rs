@@ -19,6 +19,7 @@ use crate::daemon::cluster::Sockets;
 use crate::daemon::convert;
 use crate::daemon::engine::{Answered, Report};
 use crate::daemon::failpoint;
+use crate::daemon::history::History;
 use crate::daemon::keep;
 use crate::daemon::launch::{Resolved, marker};
 use crate::daemon::link::Link;
@@ -52,6 +53,7 @@ pub(super) struct Tools {
     pub(super) spawner: mpsc::Sender<Task>,
     pub(super) pump: Pump,
     pub(super) looker: Looker,
+    pub(super) history: History,
     pub(super) events: Arc<Events>,
     pub(super) link: Option<Link>,
     pub(super) store: Store,
@@ -253,7 +255,7 @@ impl Shell {
         notify: Option<watch::Notify>,
     ) {
         let slot = place.slot;
-        self.tools.looker.watch(run, Arc::clone(&process));
+        self.tools.looker.watch(run, slot, Arc::clone(&process));
         if place.captured {
             // Who is asked has no need to look.
             self.tools.looker.settled(run);
@@ -509,6 +511,7 @@ impl Shell {
 
     pub(super) fn forget(&mut self, slot: SlotId) {
         self.places.remove(&slot);
+        self.tools.history.forget(slot.0);
     }
 
     /// Leaves with the guardian what a successor must know, and on disk what the next daemon must.

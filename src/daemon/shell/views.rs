@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::daemon::cluster::Sockets;
 use crate::daemon::convert;
+use crate::daemon::history::History;
 use crate::daemon::keep;
 use crate::daemon::publish::{Published, PublishedApp};
 use crate::daemon::shell::{Place, Shell};
@@ -112,6 +113,10 @@ impl Shell {
             named.extend(fds.into_iter().filter_map(|(name, fd)| Some((name, fd?.try_clone_to_owned().ok()?))));
         }
         named
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        &self.tools.history
     }
 
     pub(crate) fn sockets(&self) -> &Sockets {
