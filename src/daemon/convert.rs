@@ -165,15 +165,17 @@ pub(super) fn recalled_plan(steps: Vec<proto::PlanStep>) -> Vec<core::PlanStep> 
         .collect()
 }
 
-/// One result; `stderr` are the last words of the run that failed.
-pub(super) fn result(result: core::SlotResult, stderr: Vec<String>) -> proto::SlotResult {
+/// One result, with the last words of the run that failed, and what was told of its ports.
+pub(super) fn result(result: core::SlotResult, (stderr, remarks): (Vec<String>, Vec<String>)) -> proto::SlotResult {
     proto::SlotResult {
         id: result.slot.0,
         name: result.name,
         instance: result.instance,
         answer: match result.answer {
             core::SlotAnswer::Done(s) => proto::Answer::Done { state: state(s) },
-            core::SlotAnswer::Failed { reason, run: _, next } => proto::Answer::Failed { reason, stderr, next },
+            core::SlotAnswer::Failed { reason, run: _, next } => {
+                proto::Answer::Failed { reason, stderr, remarks, next }
+            }
             core::SlotAnswer::Pending(s) => proto::Answer::Pending { state: state(s) },
             core::SlotAnswer::Superseded => proto::Answer::Superseded,
         },

@@ -1,5 +1,6 @@
 //! The engine: one event in, the core decides, effects out, readers get the new view. It never awaits an effect.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
 use crate::guardian;
 use crate::proto::{Key, Progress, Record};
-use crate::supervisor::{Ask, Effect, Event, Lasting, ReadyBy, Reply, RequestId, RunId, Supervisor, Who};
+use crate::supervisor::{Ask, Effect, Event, Lasting, ReadyBy, Reply, RequestId, RunId, SlotId, Supervisor, Who};
 use crate::sys::peer;
 
 /// How old the published view may be while much happens. Answers are always preceded by a fresh one.
@@ -60,6 +61,9 @@ pub(super) enum Report {
     Closed { run: RunId },
     /// Bytes for the standard input of runs, few enough for a pipe to take whole.
     Input { key: Option<Key>, runs: Vec<RunId>, bytes: Vec<u8>, written: oneshot::Sender<Vec<Result<(), String>>> },
+    /// What the owner of a run should know of its sockets: which run, its app, id and index, and whether it is told for the
+    /// first time.
+    Remark { run: RunId, of: (String, SlotId, u16), text: String, is_new: bool },
     /// The last words of a run.
     LastWords { run: RunId, stderr: Vec<String> },
 }
@@ -79,6 +83,8 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Answered {
     pub(super) reply: Reply,
+    /// What was told of the sockets of the runs that failed.
+    pub(super) remarks: HashMap<RunId, Vec<String>>,
     pub(super) epoch: Clock,
     /// Dropped when the answer has been written.
     pub(super) written: oneshot::Sender<()>,
@@ -240,6 +246,12 @@ impl Engine {
                 let write = |run| if is_new { self.shell.write_input(run, &bytes) } else { Ok(()) };
                 // The client may have gone.
                 let _ = written.send(runs.into_iter().map(write).collect());
+                None
+            }
+            Report::Remark { run, of, text, is_new } => {
+                let event = self.shell.on_remark(run, of, text, is_new);
+                self.writer.journal().append(&event.map(Record::Event).into_iter().collect::<Vec<_>>());
+                self.dirty = true;
                 None
             }
             Report::LastWords { run, stderr } => {

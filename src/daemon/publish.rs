@@ -113,6 +113,7 @@ fn sampled(slot: &SlotView, full: bool, samples: &Samples, ports: &BTreeMap<RunI
         error_file: slot.error_file.clone(),
         pid_file: slot.pid_file.clone(),
         reason: slot.reason.clone(),
+        remarks: slot.remarks.clone(),
         ..*slot
     }
 }
@@ -201,6 +202,17 @@ impl Events {
             verb: change.by.as_ref().map(|who| who.verb.clone()),
             event: convert::event(change.kind, pid),
         })
+    }
+
+    /// Holds what is to be known of a run.
+    pub(super) fn hold_remark(
+        &self,
+        (app, id, instance): (String, SlotId, u16),
+        event: EventKind,
+        time: u64,
+    ) -> Arc<Event> {
+        let (id, instance) = (Some(id.0), Some(instance));
+        self.lock().hold(Event { seq: 0, time, app: Some(app), id, instance, uid: None, verb: None, event })
     }
 
     /// Tells all that was held: a view that shows it has been published.

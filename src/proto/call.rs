@@ -307,6 +307,9 @@ pub enum Answer {
         /// The last lines of its standard error, where there are any.
         #[serde(default)]
         stderr: Vec<String>,
+        /// What its owner should know of its ports.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        remarks: Vec<String>,
         /// What happens next by itself, if anything.
         #[serde(default)]
         next: Option<String>,

@@ -40,7 +40,9 @@ pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
 pub use key::{Key, KeyError};
 pub use refusal::Refusal;
 pub use rollout::RolloutRecord;
-pub use sockets::{CapturedRecord, GroupRecord, MemberRecord, SOCKETS_VERSION, SocketRecord, StandingRecord};
+pub use sockets::{
+    CapturedRecord, GroupRecord, MemberRecord, PlaceRecord, SOCKETS_VERSION, SocketRecord, StandingRecord,
+};
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
 pub use view::{AppView, DaemonView, ExitView, PortView, SlotView, State, UPDATE_FAILED, View};
 

@@ -111,6 +111,9 @@ pub struct SlotView {
     /// The ports that it shares.
     #[serde(default)]
     pub ports: Vec<PortView>,
+    /// What its owner should know of its ports: why one is not shared, who else is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// The last exit.
     #[serde(default)]
     pub last_exit: Option<ExitView>,
@@ -130,6 +133,12 @@ pub struct PortView {
     pub serving: usize,
     /// How many connections wait for this instance to accept them.
     pub queued: u32,
+    /// How many instances have this one queue; 0: each has its own.
+    #[serde(default)]
+    pub sharing: usize,
+    /// How many connections this instance has there; none where they cannot be told from those of others.
+    #[serde(default)]
+    pub connections: Option<u32>,
 }
 
 /// How one run ended.

@@ -8,6 +8,7 @@
 mod adoption;
 mod amend;
 mod bad_input;
+mod capture;
 mod cluster;
 mod daemon;
 mod forms;

@@ -119,17 +119,30 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
 }
 
 fn mode(spec: &AppSpec) -> String {
-    match (spec.exec_mode, spec.cluster.capture) {
+    match (spec.exec_mode, &spec.cluster.capture) {
         (ExecMode::Fork, _) => "fork".to_owned(),
         (ExecMode::Cluster, Capture::Auto) => "cluster".to_owned(),
         (ExecMode::Cluster, Capture::Off) => "cluster, no port is shared".to_owned(),
+        (ExecMode::Cluster, Capture::Ports(ports)) => {
+            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+            format!("cluster, of port {}", ports.join(", "))
+        }
     }
 }
 
 fn port(port: &PortView) -> String {
-    let PortView { address, members, serving, queued } = port;
+    let PortView { address, members, serving, queued, sharing, connections } = port;
+    let connections = match connections {
+        None => String::new(),
+        Some(1) => ", 1 connection".to_owned(),
+        Some(count) => format!(", {count} connections"),
+    };
+    if *sharing > 0 {
+        let instances = if *sharing == 1 { "instance" } else { "instances" };
+        return format!("{address}, one queue for {sharing} {instances}, {queued} waiting{connections}");
+    }
     let sockets = if *members == 1 { "socket" } else { "sockets" };
-    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here")
+    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here{connections}")
 }
 
 fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, String)> {
@@ -155,6 +168,7 @@ fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, Stri
     if slot.unstable > 0 {
         rows.push(("quick exits", format!("{} in the last ten minutes", slot.unstable)));
     }
+    rows.extend(slot.remarks.iter().map(|remark| ("note", remark.clone())));
     if let Some(reason) = &slot.reason {
         rows.push(("reason", reason.clone()));
     }

@@ -27,6 +27,7 @@ pub(in crate::cli) fn slot(id: u32, instance: u16, state: State) -> SlotView {
         error_file: Some(format!("/h/logs/{id}-error.log").into()),
         pid_file: None,
         ports: vec![],
+        remarks: Vec::new(),
         last_exit: None,
         history: vec![],
     }

@@ -81,6 +81,8 @@ impl Thread {
             self.answer(RunId(question.mark), &question);
             self.slots.clear(index);
         }
+        self.ports.remarks_of_before();
+        self.tell_remarks();
         for (run, captured) in &self.ports.runs {
             if let Some(filter) = &captured.filter {
                 self.poller.add(filter, of_filter(*run), Interest::Read)?;
@@ -111,6 +113,7 @@ impl Thread {
             for run in self.drains.go_on(&mut self.ports) {
                 self.report(Report::Drained { run });
             }
+            self.tell_remarks();
             if self.looked_at.elapsed() >= LOOK_EVERY {
                 self.looked_at = Instant::now();
                 self.ports.look();
@@ -158,6 +161,8 @@ impl Thread {
                 // Whoever asked may wait no longer.
                 let _ = seen.send(());
             }
+            // Whoever waited may have gone.
+            Command::Settle(done) => drop(done.send(())),
             // Taken where it is read.
             Command::Leave(_) => {}
         }
@@ -250,6 +255,8 @@ impl Thread {
         // Taken out for as long as it is used: what is decided changes the rest.
         let Some(filter) = self.ports.runs.get_mut(&run).and_then(|captured| captured.filter.take()) else { return };
         let answer = self.ports.decide(run, &filter, question);
+        // Whoever hears how the run ends finds the reason.
+        self.tell_remarks();
         failpoint::here("call-decided");
         match filter.answer(question, answer) {
             Ok(delivery) => debug!(run = run.0, call = ?question.call, ?answer, ?delivery, "answered"),
@@ -275,6 +282,12 @@ impl Thread {
         if captured.is_ready() && !captured.told {
             captured.told = true;
             self.report(Report::Ready { run, by: ReadyBy::Listening });
+        }
+    }
+
+    fn tell_remarks(&mut self) {
+        for report in std::mem::take(&mut self.ports.told) {
+            self.report(report);
         }
     }
 

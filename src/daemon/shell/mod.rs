@@ -46,6 +46,9 @@ const LOST: ExitStatus = ExitStatus::Signal { signal: Signal::KILL, core: false 
 /// How long the last words of a run that ended are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long an answer waits until a port refuses.
+const REFUSED: Duration = Duration::from_secs(1);
+
 /// What the shell works with.
 pub(super) struct Tools {
     pub(super) clock: Clock,
@@ -80,6 +83,8 @@ pub(super) struct Shell {
     unworded: HashSet<RunId>,
     /// Runs whose first signal has been announced and not been sent.
     asking: HashSet<RunId>,
+    /// Whether slots were given up since the last answer.
+    is_giving_up: bool,
     /// Ended runs that the journal is to know of before they are forgotten.
     ended: Vec<Live>,
 }
@@ -123,6 +128,8 @@ impl Live {
 struct Past {
     pid: u32,
     stderr: Vec<String>,
+    /// What was told of its sockets.
+    remarks: Vec<String>,
 }
 
 /// One launch: what was found for it, and where its output goes.
@@ -161,6 +168,7 @@ impl Shell {
             generation: 0,
             unworded: HashSet::new(),
             asking: HashSet::new(),
+            is_giving_up: false,
             ended: Vec::new(),
         }
     }
@@ -231,7 +239,7 @@ impl Shell {
                 self.places.insert(place.slot, Arc::clone(&place));
             }
         }
-        self.past.extend(ended.map(|(run, pid, stderr)| (run, Past { pid, stderr })));
+        self.past.extend(ended.map(|(run, pid, stderr)| (run, Past { pid, stderr, remarks: Vec::new() })));
     }
 
     /// Reads a pipe that an earlier daemon has left.
@@ -371,6 +379,20 @@ impl Shell {
         }
     }
 
+    /// What its owner should know; the event that tells it, unless it was told before.
+    pub(super) fn on_remark(
+        &mut self,
+        run: RunId,
+        of: (String, SlotId, u16),
+        text: String,
+        is_new: bool,
+    ) -> Option<Arc<proto::Event>> {
+        self.past.entry(run).or_default().remarks.push(text.clone());
+        let time = self.tools.clock.epoch_millis(self.tools.clock.now());
+        let event = EventKind::Remark { run: run.0, text };
+        is_new.then(|| self.tools.events.hold_remark(of, event, time))
+    }
+
     pub(super) fn on_last_words(&mut self, run: RunId, stderr: Vec<String>) {
         self.unworded.remove(&run);
         if let Some(past) = self.past.get_mut(&run) {
@@ -392,7 +414,7 @@ impl Shell {
             Resolve::Fresh => None,
             Resolve::Keep => self.places.get(&slot).map(|place| Arc::clone(&place.resolved)),
         };
-        let capture = cluster::newcomer(run, slot, &definition, replaces);
+        let capture = cluster::newcomer(run, (slot, instance), &definition, replaces);
         let job = Job { run, slot, instance, definition, resolved, capture };
         if self.tools.spawner.send(Task::Make(job)).is_err() {
             let why = "the spawner thread has ended".to_owned();
@@ -449,15 +471,24 @@ impl Shell {
     /// The answer that was given before, for a client that has not got it.
     pub(super) fn answer_again(&self, answer: oneshot::Sender<Answered>, reply: Reply) {
         // The client may have gone once more.
-        let _ = answer.send(Answered { reply, epoch: self.tools.clock, written: oneshot::channel().0 });
+        let remarks = self.remarks(&reply);
+        let _ = answer.send(Answered { reply, remarks, epoch: self.tools.clock, written: oneshot::channel().0 });
     }
 
     /// Sends an answer on its way; what is returned resolves when it has been written.
     pub(super) fn reply(&mut self, to: RequestId, reply: Reply) -> Option<oneshot::Receiver<()>> {
         let pending = self.answers.remove(&to)?;
         let (written, done) = oneshot::channel();
-        // The client may have gone; what it asked for happens all the same.
-        let _ = pending.answer.send(Answered { reply, epoch: self.tools.clock, written });
+        let answered = Answered { remarks: self.remarks(&reply), reply, epoch: self.tools.clock, written };
+        match self.until_refused() {
+            // The client may have gone; what it asked for happens all the same.
+            None => drop(pending.answer.send(answered)),
+            // Who is told that something has stopped finds nobody at its port any more.
+            Some(refused) => drop(tokio::spawn(async move {
+                let _ = tokio::time::timeout(REFUSED, refused).await;
+                let _ = pending.answer.send(answered);
+            })),
+        }
         Some(done)
     }
 

@@ -40,10 +40,32 @@ const FOLDERS: [&str; 4] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin"];
 /// The binary that is tested.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_rsx");
 
+/// Refuses calls to the program that follows, by a seccomp filter; their numbers are those of x86_64 and aarch64.
+const CONFINE: &str = "
+import ctypes, os, platform, struct, sys
+numbers = {'pidfd_getfd': (438, 438), 'process_vm_readv': (310, 270), 'seccomp': (317, 277)}
+column = 0 if platform.machine() == 'x86_64' else 1
+wanted = [numbers[name][column] for name in sys.argv[1].split(',')]
+step = lambda code, jt, jf, k: struct.pack('HBBI', code, jt, jf, k)
+code = step(0x20, 0, 0, 0)
+for number in wanted:
+    code += step(0x15, 0, 1, number) + step(0x06, 0, 0, 0x00050001)
+code += step(0x06, 0, 0, 0x7fff0000)
+buffer = ctypes.create_string_buffer(code, len(code))
+program = struct.pack('HxxxxxxP', len(code) // 8, ctypes.addressof(buffer))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(22, 2, program, 0, 0) != 0:
+    libc.prctl(38, 1, 0, 0, 0)
+    assert libc.prctl(22, 2, program, 0, 0) == 0, os.strerror(ctypes.get_errno())
+os.execvp(sys.argv[2], sys.argv[2:])
+";
+
 /// A home, a folder for scripts and files, and a clean environment.
 pub(crate) struct Rsx {
     root: tempfile::TempDir,
     env: BTreeMap<String, OsString>,
+    /// The command that verbs are run by, the binary last; none: the binary that is tested.
+    wrapper: Vec<OsString>,
 }
 
 impl Rsx {
@@ -62,7 +84,7 @@ impl Rsx {
             (MARK.to_owned(), root.path().as_os_str().to_owned()),
         ]);
         fs::create_dir(root.path().join("s")).unwrap();
-        Rsx { root, env }
+        Rsx { root, env, wrapper: Vec::new() }
     }
 
     /// `RSX_HOME`.
@@ -124,6 +146,35 @@ impl Rsx {
         path
     }
 
+    /// All verbs from now on are an ordinary user's. False where that cannot be, with the reason printed.
+    #[must_use]
+    pub(crate) fn become_ordinary(&mut self) -> bool {
+        const NOBODY: u32 = 65_534;
+        if !nix::unistd::getuid().is_root() {
+            return true;
+        }
+        if !requires("setpriv") {
+            return false;
+        }
+        let binary = self.binary_for_all();
+        for name in ["h", "r", "u"] {
+            let path = self.root.path().join(name);
+            fs::create_dir_all(&path).unwrap();
+            std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let become_it = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"].map(OsString::from);
+        self.wrapper = become_it.into_iter().chain([binary.into_os_string()]).collect();
+        true
+    }
+
+    /// All verbs from now on run where these calls are refused with EPERM, as in a container.
+    pub(crate) fn confine(&mut self, calls: &str) {
+        let script = self.write("confine.py", CONFINE).into_os_string();
+        let binary = self.wrapper.pop().unwrap_or_else(|| BINARY.into());
+        self.wrapper.extend(["python3".into(), script, calls.into(), binary]);
+    }
+
     /// Writes `ecosystem.toml`, with a `kill_timeout` and a `min_uptime` that no test has to wait long for.
     pub(crate) fn ecosystem(&self, apps: &str) -> PathBuf {
         self.write("ecosystem.toml", format!("[defaults]\nkill_timeout = \"2s\"\nmin_uptime = \"100ms\"\n{apps}"))
@@ -131,7 +182,14 @@ impl Rsx {
 
     /// The binary with this home's environment and nothing else, in the scratch folder.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = match self.wrapper.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command
+            }
+            None => Command::new(BINARY),
+        };
         command.env_clear().envs(&self.env).current_dir(self.scratch());
         command
     }
