@@ -27,17 +27,21 @@ mod launch;
 mod link;
 mod looker;
 mod mend;
+mod node;
+mod notify;
 mod past;
 mod pid_file;
 mod predecessor;
 mod publish;
 mod pump;
 mod redact;
+mod said;
 mod server;
 mod shell;
 mod sight;
 mod spawner;
 mod store;
+mod talk;
 mod watch;
 
 use std::fs::File;
@@ -57,9 +61,11 @@ use crate::daemon::engine::{Beginning, Engine, First, Leaving, Report, Request};
 use crate::daemon::home::BirthError;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
+use crate::daemon::node::Preload;
 use crate::daemon::past::Past;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
+use crate::daemon::said::Sayings;
 use crate::daemon::server::Shared;
 use crate::daemon::shell::{Shell, Tools};
 use crate::daemon::spawner::Ground;
@@ -200,6 +206,7 @@ impl Daemon {
         let store = Store::start(home).map_err(thread)?;
         let events = Arc::new(Events::new());
         let (spawner, jobs) = spawner::channel();
+        let sayings = Sayings::default();
         let mut shell = Shell::new(Tools {
             clock,
             reports: reports.clone(),
@@ -210,6 +217,7 @@ impl Daemon {
             link: link.clone(),
             store: store.clone(),
             sockets: sockets.clone(),
+            sayings: sayings.clone(),
             logs: home.logs(),
         });
         let Past { core, keys, first, writer, mut notices } =
@@ -221,6 +229,8 @@ impl Daemon {
             own_binary,
             logs: home.logs(),
             notify_dir: home.notify_dir(),
+            agent_dir: home.agent_dir(),
+            preload: Preload::new(home.root()),
             nofile,
             badness,
             umask,
@@ -250,6 +260,7 @@ impl Daemon {
             events: Arc::clone(&events),
             looker,
             sockets,
+            sayings,
             pump: pump.clone(),
             daemon,
             link: link.clone(),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proto::SaidView;
 use crate::spec::{AppSpec, Env, ExecMode, ExitStatus};
 
 /// The whole state of a daemon at one moment.
@@ -111,6 +112,9 @@ pub struct SlotView {
     /// The ports that it shares.
     #[serde(default)]
     pub ports: Vec<PortView>,
+    /// What its program says of itself.
+    #[serde(default, skip_serializing_if = "SaidView::is_empty")]
+    pub said: SaidView,
     /// The last exit.
     #[serde(default)]
     pub last_exit: Option<ExitView>,
