@@ -29,12 +29,24 @@ const QUEUE_EVERY: Duration = Duration::from_millis(10);
 const OPEN_EVERY: Duration = Duration::from_millis(25);
 /// How long the counters of a quiet connection have not moved. With 30 ms, 6 of 250 were not quiet.
 const QUIET: Duration = Duration::from_millis(100);
+/// The same where the program itself closes its connections, after their next answer or when they are idle: before that we
+/// do not interfere.
+const QUIET_WITH_AGENT: Duration = Duration::from_millis(1000);
 /// An end that was asked for and not seen is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A moment, in milliseconds since some beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub u64);
+
+/// Who ends connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// We do: the program knows nothing of it.
+    Ours,
+    /// The program does, and we help it with what it leaves.
+    Programs,
+}
 
 /// What is to be read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +150,8 @@ pub struct Progress {
 pub struct Drain {
     switched: Time,
     deadline: Time,
+    /// How long a quiet connection is left alone.
+    quiet: Duration,
     stage: Stage,
 }
 
@@ -156,8 +170,12 @@ impl Time {
 
 impl Drain {
     /// Begins at the switch: no program returns the run's members any more.
-    pub fn new(switched: Time, timeout: Duration) -> Drain {
-        Drain { switched, deadline: switched.after(timeout), stage: Stage::Settling }
+    pub fn new(switched: Time, timeout: Duration, ending: Ending) -> Drain {
+        let quiet = match ending {
+            Ending::Ours => QUIET,
+            Ending::Programs => QUIET_WITH_AGENT,
+        };
+        Drain { switched, deadline: switched.after(timeout), quiet, stage: Stage::Settling }
     }
 
     /// How it ended, once it has.
@@ -241,12 +259,12 @@ impl Drain {
 
     /// These are all connections of the run now. Returns those that are to be ended.
     pub fn on_connections(&mut self, now: Time, found: &[Traffic]) -> Vec<u64> {
-        let mut quiet = Vec::new();
+        let (mut quiet, patience) = (Vec::new(), self.quiet);
         if let Stage::Open { connections, look_at } = &mut self.stage {
             let before = std::mem::take(connections);
             for traffic in found {
                 let mut watched = Watched::next(before.get(&traffic.connection), now, traffic);
-                if watched.is_to_be_ended(now, traffic) {
+                if watched.is_to_be_ended(now, traffic, patience) {
                     watched.asked_at = Some(now);
                     quiet.push(traffic.connection);
                 }
@@ -272,11 +290,11 @@ impl Watched {
         Watched { received, sent, moved_at: if has_moved { now } else { before.moved_at }, ..*before }
     }
 
-    fn is_to_be_ended(&self, now: Time, traffic: &Traffic) -> bool {
+    fn is_to_be_ended(&self, now: Time, traffic: &Traffic, quiet: Duration) -> bool {
         let is_quiet = traffic.unread == 0
             && traffic.unsent == 0
             && traffic.since_sent <= traffic.since_received
-            && now.since(self.moved_at) >= QUIET;
+            && now.since(self.moved_at) >= quiet;
         let was_asked = self.asked_at.is_some_and(|asked| now.since(asked) < ASK_AGAIN);
         is_quiet && traffic.is_accepted && !traffic.is_ended && !was_asked
     }
@@ -290,7 +308,7 @@ mod tests {
     const NONE: [u64; 0] = [];
 
     fn drain() -> Drain {
-        Drain::new(Time(SWITCH), Duration::from_secs(10))
+        Drain::new(Time(SWITCH), Duration::from_secs(10), Ending::Ours)
     }
 
     /// A drain that has come to its connections, and when.
@@ -381,6 +399,17 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_ends_its_connections_itself_is_given_time_for_it() {
+        let mut drain = Drain::new(Time(SWITCH), Duration::from_secs(10), Ending::Programs);
+        drain.on_half_open(Time(1020), &[]);
+        drain.on_queue(Time(1020), 0);
+        drain.on_queue(Time(1030), 0);
+        assert_eq!(drain.on_connections(Time(1030), &[idle(1)]), NONE);
+        assert_eq!(drain.on_connections(Time(2029), &[idle(1)]), NONE);
+        assert_eq!(drain.on_connections(Time(2030), &[idle(1)]), [1]);
+    }
+
+    #[test]
     fn a_connection_with_work_in_it_is_left_alone() {
         let ms = Duration::from_millis;
         let busy = [
@@ -423,7 +452,7 @@ mod tests {
     #[test]
     fn the_time_limit_holds_in_every_stage() {
         let over = Time(SWITCH + 10_000);
-        let mut short = Drain::new(Time(SWITCH), Duration::from_millis(5));
+        let mut short = Drain::new(Time(SWITCH), Duration::from_millis(5), Ending::Ours);
         assert_eq!(short.next(), Some((Time(1005), Reading::Clock)));
         short.on_time(Time(1005));
         assert_eq!(short.outcome(), Some(Outcome::TimedOut { connections: 0 }));

@@ -10,7 +10,7 @@ use crate::config::program::{Found, Places, absolute, program, warn_unused};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
 use crate::spec::{
-    AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogSpec, LogTarget, Origin,
+    Agent, AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogSpec, LogTarget, Origin,
     RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy, Surge,
 };
 
@@ -97,11 +97,18 @@ pub(crate) fn app(
         restart,
         stop: StopSpec {
             signal: settings.signal("stop_signal").unwrap_or(Signal::TERM),
+            auto: settings.signal("stop_signal").is_none(),
+            message: settings.bool("shutdown_with_message").unwrap_or(false),
             kill_timeout: settings.time("kill_timeout").unwrap_or(Duration::from_secs(10)),
             treekill: settings.bool("treekill").unwrap_or(true),
         },
         listen_timeout: settings.time("listen_timeout").unwrap_or(Duration::from_secs(60)),
         wait_ready: settings.bool("wait_ready").unwrap_or(false),
+        agent: match settings.bool("agent") {
+            None => Agent::Auto,
+            Some(true) => Agent::On,
+            Some(false) => Agent::Off,
+        },
         logs: LogSpec {
             out: log("out_file"),
             error: log("error_file"),

@@ -216,7 +216,8 @@ pub(super) fn event(kind: core::ChangeKind, pid: impl Fn(core::RunId) -> u32) ->
         core::ChangeKind::Draining(run) => proto::EventKind::Draining { run: run.0 },
         core::ChangeKind::ReloadAborted { run, reason } => proto::EventKind::ReloadAborted { run: run.0, reason },
         core::ChangeKind::Stopping(run, signal) => {
-            proto::EventKind::Stopping { run: run.0, signal: signal.to_string() }
+            let signal = signal.map_or_else(|| "message".to_owned(), |signal| signal.to_string());
+            proto::EventKind::Stopping { run: run.0, signal }
         }
         core::ChangeKind::Signalled(run, signal) => {
             proto::EventKind::Signalled { run: run.0, signal: signal.to_string() }

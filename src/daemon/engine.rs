@@ -45,6 +45,13 @@ pub(super) enum Report {
     SpawnFailed { run: RunId, why: String, lasting: Lasting },
     /// A run is ready.
     Ready { run: RunId, by: ReadyBy },
+    /// A program says something of itself.
+    Said {
+        run: RunId,
+        what: Saying,
+        /// Dropped when a successor would know of it: until then it stays where it was read.
+        noted: oneshot::Sender<()>,
+    },
     /// The connections of a run have ended, or their time is over.
     Drained { run: RunId },
     /// A main process is a zombie.
@@ -66,6 +73,17 @@ pub(super) enum Report {
     Remark { run: RunId, of: (String, SlotId, u16), text: String, is_new: bool },
     /// The last words of a run.
     LastWords { run: RunId, stderr: Vec<String> },
+}
+
+/// What a program says of itself that matters to the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saying {
+    /// That it is ready.
+    Ready,
+    /// That it is about to end.
+    Closing,
+    /// Which signals it listens for.
+    Heeds { interrupt_only: bool },
 }
 
 /// A request and where its answer goes.
@@ -227,6 +245,17 @@ impl Engine {
                 Some(Event::SpawnFailed { run, why, lasting })
             }
             Report::Ready { run, by } => Some(Event::Ready { run, by }),
+            Report::Said { run, what, noted } => {
+                failpoint::here("before-noted");
+                self.decide(match what {
+                    Saying::Ready => Event::Ready { run, by: ReadyBy::Notified },
+                    Saying::Closing => Event::Closing { run },
+                    Saying::Heeds { interrupt_only } => Event::Heeds { run, interrupt_only },
+                });
+                failpoint::here("after-noted");
+                drop(noted);
+                None
+            }
             Report::Drained { run } => Some(Event::Drained { run }),
             Report::Ended { run } => self.shell.on_ended(run),
             Report::HandOver(guardian) => {
@@ -339,6 +368,8 @@ impl Engine {
             Event::Spawned { .. }
             | Event::SpawnFailed { .. }
             | Event::Ready { .. }
+            | Event::Closing { .. }
+            | Event::Heeds { .. }
             | Event::Exited { .. }
             | Event::Drained { .. }
             | Event::Gone { .. }
@@ -379,6 +410,7 @@ impl Engine {
                 Effect::Reply { .. }
                 | Effect::Spawn { .. }
                 | Effect::Signal { .. }
+                | Effect::Message { .. }
                 | Effect::Steer { .. }
                 | Effect::Drain { .. }
                 | Effect::GiveUp { .. }
@@ -410,6 +442,12 @@ impl Engine {
             Effect::Signal { run, signal, whom } => {
                 failpoint::here("before-signal");
                 let sent = self.shell.signal(run, signal, whom);
+                failpoint::here("after-signal");
+                self.writer.journal().append(&sent.into_iter().collect::<Vec<_>>());
+            }
+            Effect::Message { run, signal, whom } => {
+                failpoint::here("before-signal");
+                let sent = self.shell.message(run, signal, whom);
                 failpoint::here("after-signal");
                 self.writer.journal().append(&sent.into_iter().collect::<Vec<_>>());
             }

@@ -59,13 +59,7 @@ impl Published {
     }
 
     /// The view of the wire: with samples, in the wanted detail, secrets redacted.
-    pub(super) fn view(
-        &self,
-        detail: ViewDetail,
-        daemon: DaemonView,
-        user: &str,
-        (samples, ports): (&Samples, &BTreeMap<RunId, Vec<PortView>>),
-    ) -> View {
+    pub(super) fn view(&self, detail: ViewDetail, daemon: DaemonView, user: &str, seen: Seen<'_>) -> View {
         let app = |app: &PublishedApp| {
             let spec = &app.definition.spec;
             let full = detail == ViewDetail::Full;
@@ -82,7 +76,7 @@ impl Published {
                     spec
                 }),
                 inherited: full.then(|| redact::env(&app.definition.inherited)),
-                slots: app.slots.iter().map(|slot| sampled(slot, full, samples, ports)).collect(),
+                slots: app.slots.iter().map(|slot| sampled(slot, full, seen)).collect(),
             }
         };
         View { generation: self.generation, daemon, apps: self.apps.iter().map(app).collect() }
@@ -100,13 +94,18 @@ fn candidate<'a>(app: &'a PublishedApp, slot: &SlotView) -> Candidate<'a> {
     }
 }
 
-fn sampled(slot: &SlotView, full: bool, samples: &Samples, ports: &BTreeMap<RunId, Vec<PortView>>) -> SlotView {
+/// What others than the engine see of runs: samples, ports, and what programs say.
+type Seen<'a> = (&'a Samples, &'a BTreeMap<RunId, Vec<PortView>>, &'a HashMap<RunId, crate::daemon::said::Said>);
+
+fn sampled(slot: &SlotView, full: bool, (samples, ports, sayings): Seen<'_>) -> SlotView {
+    let said = sayings.get(&RunId(slot.run)).filter(|_| slot.pid.is_some());
     let sample = samples.of(RunId(slot.run)).unwrap_or_default();
     let bare = |exit: &ExitView| ExitView { stderr: Vec::new(), ..exit.clone() };
     SlotView {
         cpu: sample.cpu,
         memory: sample.memory,
         ports: ports.get(&RunId(slot.run)).filter(|_| slot.pid.is_some()).cloned().unwrap_or_default(),
+        said: said.map(|said| if full { said.whole() } else { said.brief() }).unwrap_or_default(),
         last_exit: slot.history.first().map(bare),
         history: if full { slot.history.clone() } else { Vec::new() },
         out_file: slot.out_file.clone(),

@@ -85,7 +85,7 @@ pub enum EventKind {
     Stopping {
         /// Its run.
         run: u64,
-        /// The first signal.
+        /// The first signal; `message` where it was asked by one.
         signal: String,
     },
     /// A signal was sent to it because somebody asked for that.

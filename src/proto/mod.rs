@@ -16,6 +16,7 @@ mod kept;
 mod key;
 mod refusal;
 mod rollout;
+mod said;
 mod sockets;
 mod stream;
 mod view;
@@ -40,6 +41,7 @@ pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
 pub use key::{Key, KeyError};
 pub use refusal::Refusal;
 pub use rollout::RolloutRecord;
+pub use said::{MetricView, NodeView, SaidView};
 pub use sockets::{
     CapturedRecord, GroupRecord, MemberRecord, PlaceRecord, SOCKETS_VERSION, SocketRecord, StandingRecord,
 };

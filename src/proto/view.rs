@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proto::SaidView;
 use crate::spec::{AppSpec, Env, ExecMode, ExitStatus};
 
 /// The whole state of a daemon at one moment.
@@ -114,6 +115,9 @@ pub struct SlotView {
     /// What its owner should know of its ports: why one is not shared, who else is there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+    /// What its program says of itself.
+    #[serde(default, skip_serializing_if = "SaidView::is_empty")]
+    pub said: SaidView,
     /// The last exit.
     #[serde(default)]
     pub last_exit: Option<ExitView>,

@@ -5,7 +5,7 @@ use std::io;
 
 use tracing::{debug, info, warn};
 
-use crate::cluster::{Drain, Reading, Time, Traffic};
+use crate::cluster::{Drain, Ending, Reading, Time, Traffic};
 use crate::daemon::cluster::ports::Ports;
 use crate::supervisor::RunId;
 use crate::sys::moment::Moment;
@@ -24,9 +24,9 @@ pub(super) fn now() -> Time {
 
 impl Drains {
     /// The switch was just now.
-    pub(super) fn begin(&mut self, run: RunId, until: Time) {
+    pub(super) fn begin(&mut self, run: RunId, until: Time, ending: Ending) {
         let now = now();
-        self.0.insert(run, Drain::new(now, until.since(now)));
+        self.0.insert(run, Drain::new(now, until.since(now), ending));
     }
 
     /// It has ended by itself.

@@ -57,7 +57,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::cluster::Standing;
+use crate::cluster::{Ending, Standing};
 use crate::daemon::engine::Report;
 use crate::daemon::link::Link;
 use crate::proto::PortView;
@@ -115,7 +115,7 @@ enum Command {
     /// It is good for something else.
     Steer(RunId, Standing),
     /// It is to lose its connections.
-    Drain(RunId, Time),
+    Drain(RunId, Time, Ending),
     /// Its main process has ended, or could not be made.
     Ended(RunId),
     /// Nobody waits for a next run of this slot.
@@ -173,8 +173,8 @@ impl Sockets {
     }
 
     /// Reported by [`Report::Drained`], also when the time is over.
-    pub(super) fn drain(&self, run: RunId, until: Time) {
-        self.tell(Command::Drain(run, until));
+    pub(super) fn drain(&self, run: RunId, until: Time, ending: Ending) {
+        self.tell(Command::Drain(run, until, ending));
     }
 
     /// What waits in its queues is kept for the next run of its slot.

@@ -139,12 +139,17 @@ impl Thread {
                 }
                 self.tell_ready(run);
             }
-            Command::Steer(run, standing) => self.ports.steer(run, standing),
-            Command::Drain(run, until) => {
+            Command::Steer(run, standing) => {
+                self.ports.steer(run, standing);
+                if standing == Standing::Draining {
+                    self.ports.hold_back(run);
+                }
+            }
+            Command::Drain(run, until, ending) => {
                 if self.ports.runs.get(&run).is_some_and(|captured| !captured.ended && !captured.listens.is_empty()) {
                     self.ports.steer(run, Standing::Draining);
                     self.ports.hold_back(run);
-                    self.drains.begin(run, Time(until.as_millis()));
+                    self.drains.begin(run, Time(until.as_millis()), ending);
                 } else {
                     // It has no connections that anybody could wait for.
                     self.report(Report::Drained { run });

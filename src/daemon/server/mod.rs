@@ -280,7 +280,8 @@ impl Connection {
             ViewDetail::Full => self.shared.sockets.look(SAMPLE_LIMIT).await,
             ViewDetail::Brief => self.shared.sockets.shown(),
         };
-        let view = published.view(call.detail, self.shared.daemon(), &self.shared.user, (&samples, &ports));
+        let seen = (&samples, &ports, &self.shared.sayings.all());
+        let view = published.view(call.detail, self.shared.daemon(), &self.shared.user, seen);
         self.write(&write_result(id, &view)).await
     }
 

@@ -46,7 +46,9 @@ impl Shell {
 
     /// Ends the connections of a run; a report says when that is done, or `until` is over.
     pub(in crate::daemon) fn drain(&mut self, run: RunId, until: Time) {
-        self.tools.sockets.drain(run, until);
+        let has_agent = self.runs.get(&run).is_some_and(|live| live.talk.drain());
+        let ending = if has_agent { cluster::Ending::Programs } else { cluster::Ending::Ours };
+        self.tools.sockets.drain(run, until, ending);
     }
 
     /// Closes what is kept for the next run of a slot.

@@ -1,6 +1,7 @@
 //! The shell: carries the core's effects out. Nothing here waits; what takes time is a thread or a task that reports.
 
 mod cluster;
+mod talk;
 mod views;
 
 use std::collections::{HashMap, HashSet};
@@ -26,9 +27,11 @@ use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
 use crate::daemon::publish::Events;
 use crate::daemon::pump::{Pump, Source};
+use crate::daemon::said::Sayings;
 use crate::daemon::sight::{Kind, Seen, Sight};
 use crate::daemon::spawner::{Job, Spawned, Task};
 use crate::daemon::store::Store;
+use crate::daemon::talk::{Ends, Talk};
 use crate::daemon::watch;
 use crate::guardian;
 use crate::proto::{self, EventKind, Progress, Record};
@@ -61,6 +64,7 @@ pub(super) struct Tools {
     pub(super) link: Option<Link>,
     pub(super) store: Store,
     pub(super) sockets: Sockets,
+    pub(super) sayings: Sayings,
     pub(super) logs: PathBuf,
 }
 
@@ -101,7 +105,7 @@ struct Live {
     place: Arc<Place>,
     /// Held open, so that the program never reads an end of its input. None of a run whose guardian was lost.
     stdin: Option<OwnedFd>,
-    notify: Option<watch::Notify>,
+    talk: Talk,
     /// Until its end.
     pid_file: Option<PathBuf>,
     /// Whether SIGKILL was sent to the rest of its tree.
@@ -147,6 +151,8 @@ pub(super) struct Place {
     pub(super) treekill: bool,
     /// Whether its sockets are shared.
     pub(super) captured: bool,
+    /// Whether there is a socket for agents in its programs.
+    pub(super) agent: bool,
 }
 
 struct Pending {
@@ -186,7 +192,7 @@ impl Shell {
     }
 
     pub(super) fn on_spawned(&mut self, spawned: Spawned) -> Event {
-        let Spawned { run, slot, place, process, born, stdin, sources, notify } = spawned;
+        let Spawned { run, slot, place, process, born, stdin, sources, ends } = spawned;
         let pid = process.display_pid();
         info!(slot = slot.0, run = run.0, pid, "started");
         if let Some(link) = &self.tools.link {
@@ -195,17 +201,15 @@ impl Shell {
         for source in sources {
             self.tools.pump.add(source);
         }
-        let notify = notify.and_then(|(socket, path)| watch::notify(run, socket, path, self.tools.reports.clone()));
-        self.take_in(run, place, process, born, Some(stdin), notify);
+        self.take_in(run, place, process, born, Some(stdin), ends);
         Event::Spawned { run }
     }
 
     /// Watches over a run from now on that an earlier daemon has started.
     pub(super) fn adopt(&mut self, found: Found) {
-        let Found { place, process, born, stdin, notify, end, sent, .. } = found;
+        let Found { place, process, born, stdin, ends, end, sent } = found;
         let run = place.run;
-        let notify = notify.and_then(|(socket, path)| watch::notify(run, socket, path, self.tools.reports.clone()));
-        self.take_in(run, place, process, born, stdin, notify);
+        self.take_in(run, place, process, born, stdin, ends);
         if let Some(live) = self.runs.get_mut(&run) {
             (live.end, live.sent) = (end, sent);
         }
@@ -260,8 +264,9 @@ impl Shell {
         process: Arc<Process>,
         born: Moment,
         stdin: Option<OwnedFd>,
-        notify: Option<watch::Notify>,
+        ends: Ends,
     ) {
+        let talk = Talk::open(run, ends, &self.tools.sayings, &self.tools.reports);
         let slot = place.slot;
         self.tools.looker.watch(run, slot, Arc::clone(&process));
         if place.captured {
@@ -277,7 +282,7 @@ impl Shell {
         let (mark, killing) = (marker(slot), tokio_watch::Sender::new(false));
         let (end, sent) = (End::NotYet, (false, false));
         let pid_file = place.pid_file.clone();
-        let live = Live { run, slot, process, born, mark, kind, place, stdin, notify, pid_file, killing, end, sent };
+        let live = Live { run, slot, process, born, mark, kind, place, stdin, talk, pid_file, killing, end, sent };
         self.runs.insert(run, live);
     }
 
@@ -567,6 +572,7 @@ impl Shell {
     fn let_go(&mut self, run: RunId) {
         let Some(live) = self.runs.remove(&run) else { return };
         self.tools.looker.ended(run);
+        self.tools.sayings.forget(run);
         self.asking.remove(&run);
         if self.closed.remove(&run) {
             self.open.remove(&run);
@@ -585,13 +591,15 @@ impl Shell {
                 debug!(run = run.0, "reap: {error}");
             }
             if let Some(link) = &self.tools.link {
-                let names = [keep::process_name(run, pid), keep::name(run, "in"), keep::name(run, "notify")];
-                link.forget(&names.each_ref().map(String::as_str));
+                let talk = ["in", "notify", "channel", "agent"].map(|part| keep::name(run, part));
+                let pidfd = keep::process_name(run, pid);
+                let names: Vec<&str> = talk.iter().map(String::as_str).chain([pidfd.as_str()]).collect();
+                link.forget(&names);
                 if live.process.is_adopted() {
                     link.settle(pid, live.born.monotonic);
                 }
             }
-            drop(live.notify);
+            drop(live.talk);
         }
     }
 

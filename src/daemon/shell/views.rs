@@ -10,7 +10,7 @@ use crate::daemon::history::History;
 use crate::daemon::keep;
 use crate::daemon::publish::{Published, PublishedApp};
 use crate::daemon::shell::{Place, Shell};
-use crate::proto::{BornRecord, Event, ExitView, Record, SlotView};
+use crate::proto::{BornRecord, Event, ExitView, Record, SaidView, SlotView};
 use crate::spec::Stream;
 use crate::supervisor::{Exit, Reply, RunId, SlotAnswer, SlotFacts, Supervisor, Time};
 use crate::sys::moment::Moment;
@@ -73,6 +73,7 @@ impl Shell {
                 .last_run
                 .and_then(|run| self.past.get(&run))
                 .map_or_else(Vec::new, |past| past.remarks.clone()),
+            said: SaidView::default(),
             last_exit: None,
             history: slot.history.iter().map(|exit| self.exit_view(exit)).collect(),
         }
@@ -126,7 +127,9 @@ impl Shell {
             let fds = [
                 (keep::process_name(live.run, pid), Some(live.process.pidfd())),
                 (keep::name(live.run, "in"), live.stdin.as_ref().map(AsFd::as_fd)),
-                (keep::name(live.run, "notify"), live.notify.as_ref().map(AsFd::as_fd)),
+                (keep::name(live.run, "notify"), live.talk.notify.as_ref().map(AsFd::as_fd)),
+                (keep::name(live.run, "channel"), live.talk.channel.as_ref().map(AsFd::as_fd)),
+                (keep::name(live.run, "agent"), live.talk.agent.as_ref().map(AsFd::as_fd)),
             ];
             named.extend(fds.into_iter().filter_map(|(name, fd)| Some((name, fd?.try_clone_to_owned().ok()?))));
         }
