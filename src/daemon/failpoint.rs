@@ -21,7 +21,17 @@ pub const PLACES: &[&str] = &[
 
 /// Those that runs come by which share ports.
 #[cfg(feature = "failpoints")]
-pub const CLUSTER_PLACES: &[&str] = &["gate", "call-taken", "call-decided", "call-answered", "group-step"];
+pub const CLUSTER_PLACES: &[&str] = &[
+    "gate",
+    "call-taken",
+    "call-decided",
+    "call-answered",
+    "group-step",
+    "before-steer",
+    "before-drain",
+    "drain-step",
+    "drained",
+];
 
 /// Dies here if a test wants it.
 #[cfg(feature = "failpoints")]

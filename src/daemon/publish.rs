@@ -1,15 +1,16 @@
 //! What readers get: a snapshot of the core's facts, replaced whole, and the ring of past events.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
+use crate::daemon::cluster::Seen;
 use crate::daemon::convert;
 use crate::daemon::looker::Sample;
 use crate::daemon::redact;
 use crate::proto::{
-    AppView, DaemonView, Event, EventKind, ExitView, Mark, PortView, Resumed, SlotView, View, ViewDetail,
+    AppView, DaemonView, DrainView, Event, EventKind, ExitView, Mark, Resumed, SlotView, View, ViewDetail,
 };
 use crate::supervisor::{self as core, Candidate, Change, Definition, Refusal, RunId, SlotId, Target};
 
@@ -64,7 +65,7 @@ impl Published {
         detail: ViewDetail,
         daemon: DaemonView,
         user: &str,
-        (samples, ports): (&HashMap<RunId, Sample>, &BTreeMap<RunId, Vec<PortView>>),
+        (samples, seen): (&HashMap<RunId, Sample>, &Seen),
     ) -> View {
         let app = |app: &PublishedApp| {
             let spec = &app.definition.spec;
@@ -82,7 +83,7 @@ impl Published {
                     spec
                 }),
                 inherited: full.then(|| redact::env(&app.definition.inherited)),
-                slots: app.slots.iter().map(|slot| sampled(slot, full, samples, ports)).collect(),
+                slots: app.slots.iter().map(|slot| sampled(slot, full, samples, seen)).collect(),
             }
         };
         View { generation: self.generation, daemon, apps: self.apps.iter().map(app).collect() }
@@ -100,18 +101,17 @@ fn candidate<'a>(app: &'a PublishedApp, slot: &SlotView) -> Candidate<'a> {
     }
 }
 
-fn sampled(
-    slot: &SlotView,
-    full: bool,
-    samples: &HashMap<RunId, Sample>,
-    ports: &BTreeMap<RunId, Vec<PortView>>,
-) -> SlotView {
+fn sampled(slot: &SlotView, full: bool, samples: &HashMap<RunId, Sample>, seen: &Seen) -> SlotView {
     let sample = samples.get(&RunId(slot.run)).copied().unwrap_or_default();
     let bare = |exit: &ExitView| ExitView { stderr: Vec::new(), ..exit.clone() };
     SlotView {
         cpu: sample.cpu,
         memory: sample.memory,
-        ports: ports.get(&RunId(slot.run)).filter(|_| slot.pid.is_some()).cloned().unwrap_or_default(),
+        ports: seen.ports.get(&RunId(slot.run)).filter(|_| slot.pid.is_some()).cloned().unwrap_or_default(),
+        draining: slot.draining.map(|drain| DrainView {
+            remaining: seen.drains.get(&RunId(drain.run)).copied().map(convert::remaining).unwrap_or_default(),
+            ..drain
+        }),
         last_exit: slot.history.first().map(bare),
         history: if full { slot.history.clone() } else { Vec::new() },
         out_file: slot.out_file.clone(),

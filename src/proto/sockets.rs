@@ -56,6 +56,9 @@ pub struct CapturedRecord {
     /// How many sockets it has had.
     #[serde(default)]
     pub sockets: u16,
+    /// The marks that its connections may have, by port.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<(u16, u8)>,
 }
 
 /// The sockets of one port.

@@ -235,7 +235,10 @@ fn random_report(dice: &mut Dice, world: &mut World) -> Option<Event> {
             Event::Spawned { run }
         }
         Process::Lives { asked: false, .. } if world.draining.contains(&run) && dice.roll(2) == 0 => {
-            Event::Drained { run }
+            match dice.roll(3) {
+                0 => Event::Remaining { run, remaining: Remaining::default() },
+                _ => Event::Drained { run },
+            }
         }
         Process::Lives { asked: false, .. } if dice.roll(3) > 0 => {
             let by = if dice.roll(4) == 0 { ReadyBy::Notified } else { ReadyBy::Listening };

@@ -13,6 +13,7 @@
 //! | `calls` | the answers to `bind` and `listen` |
 //! | `waiting_room` | where connections wait while the last run goes |
 //! | `drains` | from the switch to a run without connections |
+//! | `traffic` | whose connections are whose |
 //! | `closed` | sockets that their programs have closed |
 //! | `views` | what is shown |
 //! | `records` | what is known, as records |
@@ -34,6 +35,7 @@ mod restore;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod traffic;
 mod views;
 mod waiting_room;
 
@@ -51,7 +53,7 @@ use crate::cluster::Standing;
 use crate::daemon::engine::Report;
 use crate::daemon::link::Link;
 use crate::proto::PortView;
-use crate::supervisor::{RunId, SlotId, Time};
+use crate::supervisor::{Remaining, RunId, SlotId, Time};
 use crate::sys::fds::Channel;
 use crate::sys::poller::Waker;
 use crate::sys::process::Process;
@@ -102,9 +104,16 @@ enum Command {
     Leave(mpsc::Sender<Vec<(String, OwnedFd)>>),
 }
 
-/// What is shown of the ports of each run.
-type Views = BTreeMap<RunId, Vec<PortView>>;
-type Shown = Arc<Mutex<Views>>;
+/// What is shown.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// The ports of each run.
+    pub(super) ports: BTreeMap<RunId, Vec<PortView>>,
+    /// What runs that are drained are still doing.
+    pub(super) drains: BTreeMap<RunId, Remaining>,
+}
+
+type Shown = Arc<Mutex<Seen>>;
 
 impl Sockets {
     /// Starts the thread, where a predecessor was: `kept` is what the guardian has of it.
@@ -162,12 +171,12 @@ impl Sockets {
     }
 
     /// What is shown, as it was when something changed last.
-    pub(super) fn shown(&self) -> Views {
+    pub(super) fn shown(&self) -> Seen {
         lock(&self.shown).clone()
     }
 
     /// What is shown, as it is now; what it was if that takes too long.
-    pub(super) async fn look(&self, limit: Duration) -> Views {
+    pub(super) async fn look(&self, limit: Duration) -> Seen {
         let (done, seen) = oneshot::channel();
         self.tell(Command::Show(done));
         // Without an answer in time what was seen last is shown.
@@ -189,7 +198,7 @@ impl Sockets {
     }
 }
 
-/// What is behind the lock is replaced whole.
-fn lock(shown: &Shown) -> MutexGuard<'_, Views> {
+/// What is behind the lock is replaced field by field.
+fn lock(shown: &Shown) -> MutexGuard<'_, Seen> {
     shown.lock().unwrap_or_else(PoisonError::into_inner)
 }

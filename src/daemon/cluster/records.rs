@@ -15,7 +15,7 @@ pub(super) fn records(groups: &[Port], runs: &BTreeMap<RunId, Captured>) -> Vec<
 }
 
 pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord {
-    let Captured { slot, app, needs, listens, standing: good_for, ended, bound, sockets, .. } = captured;
+    let Captured { slot, app, needs, listens, standing: good_for, ended, bound, sockets, tags, .. } = captured;
     CapturedRecord {
         run: run.0,
         slot: slot.0,
@@ -26,6 +26,7 @@ pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord
         ended: *ended,
         bound: bound.iter().map(|socket| socket.0).collect(),
         sockets: *sockets,
+        tags: tags.iter().map(|(port, tag)| (*port, tag.number())).collect(),
     }
 }
 

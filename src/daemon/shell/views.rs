@@ -9,7 +9,7 @@ use crate::daemon::convert;
 use crate::daemon::keep;
 use crate::daemon::publish::{Published, PublishedApp};
 use crate::daemon::shell::{Place, Shell};
-use crate::proto::{BornRecord, Event, ExitView, Record, SlotView};
+use crate::proto::{BornRecord, DrainView, Event, ExitView, Record, Remaining, SlotView};
 use crate::spec::Stream;
 use crate::supervisor::{Exit, RunId, SlotFacts, Supervisor, Time};
 use crate::sys::moment::Moment;
@@ -68,6 +68,11 @@ impl Shell {
                 .and_then(|run| self.runs.get(&run)?.pid_file.clone())
                 .or_else(|| slot.definition.spec.pid_path(slot.instance)),
             ports: Vec::new(),
+            draining: slot.draining.map(|run| DrainView {
+                run: run.0,
+                pid: self.pid(run),
+                remaining: Remaining::default(),
+            }),
             last_exit: None,
             history: slot.history.iter().map(|exit| self.exit_view(exit)).collect(),
         }
