@@ -89,7 +89,9 @@ class Bench:
         return target
 
     def start(self, name, count, port, **keys):
-        lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items()]
+        # As in TOML, but for tables.
+        lines = [f"{key} = {json.dumps(value)}" for key, value in keys.items() if key != "env"]
+        lines += [f"env = {{ {', '.join(f'{k} = {json.dumps(v)}' for k, v in keys.get('env', {}).items())} }}"]
         config = self.folder / f"{name}.toml"
         config.write_text(f'[[apps]]\nname = "{name}"\nport = {port}\ninstances = {count}\n' + "\n".join(lines) + "\n")
         run([self.binary, "start", config], self.rsx.env)
