@@ -87,11 +87,17 @@ pub(super) fn state(state: core::State) -> proto::State {
     match state {
         core::State::Online => proto::State::Online,
         core::State::Launching => proto::State::Launching,
+        core::State::Draining => proto::State::Draining,
         core::State::Stopping => proto::State::Stopping,
         core::State::Stopped => proto::State::Stopped,
         core::State::Errored => proto::State::Errored,
         core::State::Waiting => proto::State::Waiting,
     }
+}
+
+pub(super) fn remaining(remaining: core::Remaining) -> proto::Remaining {
+    let core::Remaining { connections, oldest } = remaining;
+    proto::Remaining { connections, oldest: u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX) }
 }
 
 pub(super) fn refusal(refusal: core::Refusal) -> proto::Refusal {

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use crate::daemon::adopt::Adopted;
 use crate::daemon::clock::Clock;
+use crate::daemon::convert;
 use crate::daemon::failpoint;
 use crate::daemon::journal::{Turn, Whole, Writer};
 use crate::daemon::keys::{Keys, Known};
@@ -19,7 +20,9 @@ use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
 use crate::guardian;
 use crate::proto::{Key, Progress, Record};
-use crate::supervisor::{Ask, Effect, Event, Lasting, ReadyBy, Reply, RequestId, RunId, SlotId, Supervisor, Who};
+use crate::supervisor::{
+    Ask, Effect, Event, Lasting, ReadyBy, Remaining, Reply, RequestId, RunId, SlotId, Supervisor, Who,
+};
 use crate::sys::peer;
 
 /// How old the published view may be while much happens. Answers are always preceded by a fresh one.
@@ -54,6 +57,8 @@ pub(super) enum Report {
     },
     /// The connections of a run have ended, or their time is over.
     Drained { run: RunId },
+    /// What the run that is drained is still doing.
+    Remaining { run: RunId, remaining: Remaining },
     /// A main process is a zombie.
     Ended { run: RunId },
     /// The guardian tells how a process ended that an earlier daemon has started.
@@ -257,6 +262,7 @@ impl Engine {
                 None
             }
             Report::Drained { run } => Some(Event::Drained { run }),
+            Report::Remaining { run, remaining } => Some(Event::Remaining { run, remaining }),
             Report::Ended { run } => self.shell.on_ended(run),
             Report::HandOver(guardian) => {
                 self.leaving = Leaving::HandOver(guardian);
@@ -372,6 +378,7 @@ impl Engine {
             | Event::Heeds { .. }
             | Event::Exited { .. }
             | Event::Drained { .. }
+            | Event::Remaining { .. }
             | Event::Gone { .. }
             | Event::Tick => None,
         };
@@ -436,8 +443,14 @@ impl Engine {
             Effect::Spawn { run, slot, instance, definition, resolve, replaces } => {
                 self.shell.spawn(run, (slot, instance), definition, resolve, replaces);
             }
-            Effect::Steer { run, standing } => self.shell.steer(run, standing),
-            Effect::Drain { run, until } => self.shell.drain(run, until),
+            Effect::Steer { run, standing } => {
+                failpoint::here("before-steer");
+                self.shell.steer(run, standing);
+            }
+            Effect::Drain { run, until } => {
+                failpoint::here("before-drain");
+                self.shell.drain(run, until);
+            }
             Effect::GiveUp { slot } => self.shell.give_up(slot),
             Effect::Signal { run, signal, whom } => {
                 failpoint::here("before-signal");
@@ -460,8 +473,9 @@ impl Engine {
                     self.last_word = written;
                 }
             }
-            Effect::Progress { to, slot, name, instance, state, done, of } => {
-                self.shell.progress(to, (slot, name, instance), state, (done, of));
+            Effect::Progress { to, slot, name, instance, state, done, of, remaining } => {
+                let (state, remaining) = (convert::state(state), remaining.map(convert::remaining));
+                self.shell.progress(to, Progress { id: slot.0, name, instance, state, done, of, remaining });
             }
             // Held already, in the order of what is written down.
             Effect::Announce(_) => {}

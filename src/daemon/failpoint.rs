@@ -25,7 +25,17 @@ pub const SAYING_PLACES: &[&str] = &["before-noted", "after-noted"];
 
 /// Those that runs come by which share ports.
 #[cfg(feature = "failpoints")]
-pub const CLUSTER_PLACES: &[&str] = &["gate", "call-taken", "call-decided", "call-answered", "group-step"];
+pub const CLUSTER_PLACES: &[&str] = &[
+    "gate",
+    "call-taken",
+    "call-decided",
+    "call-answered",
+    "group-step",
+    "before-steer",
+    "before-drain",
+    "drain-step",
+    "drained",
+];
 
 /// Those that runs come by whose sockets are replaced by ours.
 #[cfg(feature = "failpoints")]

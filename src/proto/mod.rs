@@ -46,7 +46,7 @@ pub use sockets::{
     CapturedRecord, GroupRecord, MemberRecord, PlaceRecord, SOCKETS_VERSION, SocketRecord, StandingRecord,
 };
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
-pub use view::{AppView, DaemonView, ExitView, PortView, SlotView, State, UPDATE_FAILED, View};
+pub use view::{AppView, DaemonView, DrainView, ExitView, PortView, Remaining, SlotView, State, UPDATE_FAILED, View};
 
 mod message;
 pub use message::{

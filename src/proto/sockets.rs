@@ -77,6 +77,9 @@ pub struct CapturedRecord {
     /// Where sockets of ours are in processes that cannot be looked into.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<PlaceRecord>,
+    /// The marks that its connections may have, by port.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<(u16, u8)>,
 }
 
 /// Where a socket of ours is in a process that cannot be looked into.

@@ -118,6 +118,9 @@ pub struct SlotView {
     /// What its program says of itself.
     #[serde(default, skip_serializing_if = "SaidView::is_empty")]
     pub said: SaidView,
+    /// The process whose connections are being ended: this one, or the one that it has replaced.
+    #[serde(default)]
+    pub draining: Option<DrainView>,
     /// The last exit.
     #[serde(default)]
     pub last_exit: Option<ExitView>,
@@ -143,6 +146,28 @@ pub struct PortView {
     /// How many connections this instance has there; none where they cannot be told from those of others.
     #[serde(default)]
     pub connections: Option<u32>,
+}
+
+/// A process that gets no new connections and finishes those it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainView {
+    /// The run.
+    pub run: u64,
+    /// Its main process.
+    pub pid: u32,
+    /// What it is still doing.
+    pub remaining: Remaining,
+}
+
+/// What a process that gets no new connections is still doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remaining {
+    /// How many connections it has; none while that is not known.
+    #[serde(default)]
+    pub connections: Option<u32>,
+    /// How long the oldest of them has been waited for, in milliseconds.
+    #[serde(default)]
+    pub oldest: u64,
 }
 
 /// How one run ended.
@@ -175,6 +200,9 @@ pub enum State {
     /// Runs, not ready yet.
     #[serde(rename = "launching")]
     Launching,
+    /// Gets no new connections and finishes those it has, before it is asked to end.
+    #[serde(rename = "draining")]
+    Draining,
     /// Was asked to end.
     #[serde(rename = "stopping")]
     Stopping,
@@ -195,6 +223,7 @@ impl State {
         match self {
             State::Online => "online",
             State::Launching => "launching",
+            State::Draining => "draining",
             State::Stopping => "stopping",
             State::Stopped => "stopped",
             State::Errored => "errored",

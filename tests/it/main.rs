@@ -33,6 +33,7 @@ mod socket;
 mod stopping;
 mod supervision;
 mod targets;
+mod traffic;
 mod turns;
 mod update;
 mod verbs;

@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::cli::render::clock::moment;
 use crate::cli::render::table::Sheet;
-use crate::cli::render::units::{cpu, fine_span, memory, printable, redacted, span};
+use crate::cli::render::units::{cpu, fine_span, memory, printable, redacted, remaining, span};
 use crate::cli::style::{Style, Tint};
 use crate::cli::targets::Picked;
 use crate::proto::{AppView, ExitView, MetricView, NodeView, PortView, SaidView, SlotView, State};
@@ -203,6 +203,10 @@ fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, Stri
     ];
     rows.extend(slot.ports.iter().map(|shared| ("shared port", port(shared))));
     rows.extend(said(&slot.said));
+    if let Some(drain) = &slot.draining {
+        let who = if slot.run == drain.run { String::new() } else { format!("pid {}, replaced, ", drain.pid) };
+        rows.push(("connections", format!("{who}{}", remaining(&drain.remaining))));
+    }
     if slot.pid_file.is_some() {
         rows.push(("pid file", file(&slot.pid_file)));
     }

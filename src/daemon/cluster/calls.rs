@@ -218,8 +218,13 @@ impl Ports {
         let Some(standing) = self.runs.get(&run).map(|captured| captured.standing) else { return };
         if let Some(port) = self.groups.get_mut(at) {
             port.group.inherited(kept.id, heir, standing);
+            let number = port.group.key().address.port();
             if let Some(kept) = port.kept.get_mut(&kept.socket) {
                 kept.holder = None;
+                // What waits there has its mark already.
+                if let Some(captured) = self.runs.get_mut(&run) {
+                    captured.tags.insert((number, kept.tag));
+                }
             }
         }
         self.save_run(run);
@@ -300,7 +305,7 @@ impl Ports {
             return Ok(Answer::Failed(Errno::EADDRINUSE));
         }
         let Some(socket) = self.bound.remove(&id) else { return Ok(Answer::Continue) };
-        let tag = port.tags.take().and_then(Tag::new).unwrap_or(Tag::NONE);
+        let tag = self.tag_for(run, address.port());
         // Before anybody can connect: connections that exist keep the mark of before.
         let tag = match tcp::set_tag(&socket, tag) {
             Ok(()) => tag,
@@ -312,9 +317,6 @@ impl Ports {
         self.save_joining(at, &member, tag);
         if let Err(error) = tcp::join(&socket, backlog) {
             self.bound.insert(id, socket);
-            if let Some(port) = self.groups.get_mut(at) {
-                port.tags.give_back(tag.number());
-            }
             self.save_group(at);
             if self.groups.get(at).is_some_and(|port| port.kept.is_empty()) {
                 self.groups.swap_remove(at);
@@ -327,6 +329,7 @@ impl Ports {
         }
         if let Some(captured) = self.runs.get_mut(&run) {
             captured.bound.remove(&id);
+            captured.tags.insert((address.port(), tag));
         }
         self.listens(run, address);
         self.settle(at);

@@ -18,6 +18,7 @@
 //! | `remarks` | what the owner of a run should know |
 //! | `waiting_room` | where connections wait while the last run goes |
 //! | `drains` | from the switch to a run without connections |
+//! | `traffic` | whose connections are whose |
 //! | `closed` | sockets that their programs have closed |
 //! | `views` | what is shown |
 //! | `records` | what is known, as records |
@@ -44,6 +45,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod traffic;
 mod views;
 mod waiting_room;
 
@@ -61,7 +63,7 @@ use crate::cluster::{Ending, Standing};
 use crate::daemon::engine::Report;
 use crate::daemon::link::Link;
 use crate::proto::PortView;
-use crate::supervisor::{RunId, SlotId, Time};
+use crate::supervisor::{Remaining, RunId, SlotId, Time};
 use crate::sys::fds::Channel;
 use crate::sys::poller::Waker;
 use crate::sys::process::Process;
@@ -128,9 +130,16 @@ enum Command {
     Leave(mpsc::Sender<Vec<(String, OwnedFd)>>),
 }
 
-/// What is shown of the ports of each run.
-type Views = BTreeMap<RunId, Vec<PortView>>;
-type Shown = Arc<Mutex<Views>>;
+/// What is shown.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// The ports of each run.
+    pub(super) ports: BTreeMap<RunId, Vec<PortView>>,
+    /// What runs that are drained are still doing.
+    pub(super) drains: BTreeMap<RunId, Remaining>,
+}
+
+type Shown = Arc<Mutex<Seen>>;
 
 impl Sockets {
     /// Starts the thread, where a predecessor was: `kept` is what the guardian has of it.
@@ -195,12 +204,12 @@ impl Sockets {
     }
 
     /// What is shown, as it was when something changed last.
-    pub(super) fn shown(&self) -> Views {
+    pub(super) fn shown(&self) -> Seen {
         lock(&self.shown).clone()
     }
 
     /// What is shown, as it is now; what it was if that takes too long.
-    pub(super) async fn look(&self, limit: Duration) -> Views {
+    pub(super) async fn look(&self, limit: Duration) -> Seen {
         let (done, seen) = oneshot::channel();
         self.tell(Command::Show(done));
         // Without an answer in time what was seen last is shown.
@@ -211,7 +220,7 @@ impl Sockets {
     /// How many connections wait for each run to accept them, as it was when this was asked last.
     pub(super) fn queued(&self) -> Vec<(RunId, f64)> {
         let sum = |ports: &[PortView]| ports.iter().map(|port| f64::from(port.queued)).sum();
-        let queued: Vec<(RunId, f64)> = lock(&self.shown).iter().map(|(run, ports)| (*run, sum(ports))).collect();
+        let queued: Vec<(RunId, f64)> = lock(&self.shown).ports.iter().map(|(run, ports)| (*run, sum(ports))).collect();
         if !queued.is_empty() {
             self.tell(Command::Show(oneshot::channel().0));
         }
@@ -232,7 +241,7 @@ impl Sockets {
     }
 }
 
-/// What is behind the lock is replaced whole.
-fn lock(shown: &Shown) -> MutexGuard<'_, Views> {
+/// What is behind the lock is replaced field by field.
+fn lock(shown: &Shown) -> MutexGuard<'_, Seen> {
     shown.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,11 +9,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
 use crate::cluster::{
-    Balance, Finding, Group, GroupKey, Member, MemberId, Owner, Place, Run, SocketId, Standing, Step, Tags, Weight,
+    Balance, Finding, Group, GroupKey, Member, MemberId, Owner, Place, Run, SocketId, Standing, Step, Weight, free_tag,
 };
 use crate::daemon::cluster::ledger::Ledger;
 use crate::daemon::cluster::records::{captured_record, group_record, records};
@@ -42,6 +43,8 @@ pub(super) struct Ports {
     pub(super) ledger: Ledger,
     /// What is to be told. Bounded by the calls of one turn.
     pub(super) told: Vec<Report>,
+    /// When it was looked in vain for who has a socket.
+    pub(super) searched_at: Option<Instant>,
     /// Whether something changed that is shown.
     pub(super) is_changed: bool,
 }
@@ -52,7 +55,6 @@ pub(super) struct Port {
     /// Whose it is.
     pub(super) app: String,
     pub(super) kept: HashMap<SocketId, Kept>,
-    pub(super) tags: Tags,
 }
 
 /// Our side of one member.
@@ -89,6 +91,8 @@ pub(super) struct Captured {
     pub(super) remarks: Vec<String>,
     /// Where it has sockets of ours that cannot be looked for.
     pub(super) places: BTreeMap<(Asker, RawFd), SocketId>,
+    /// The marks that its connections may have, by port.
+    pub(super) tags: BTreeSet<(u16, Tag)>,
 }
 
 impl Captured {
@@ -122,6 +126,7 @@ impl Ports {
             inspected: BTreeSet::new(),
             remarks: Vec::new(),
             places: BTreeMap::new(),
+            tags: BTreeSet::new(),
         };
         self.runs.insert(run, captured);
         self.save_run(run);
@@ -284,9 +289,9 @@ impl Ports {
     /// A socket is in no group any more.
     fn let_go(&mut self, at: usize, socket: SocketId) {
         let Some(port) = self.groups.get_mut(at) else { return };
-        let Some(kept) = port.kept.remove(&socket) else { return };
-        port.tags.give_back(kept.tag.number());
-        drop(kept);
+        if port.kept.remove(&socket).is_none() {
+            return;
+        }
         self.save_group(at);
         self.forget(socket);
     }
@@ -295,7 +300,7 @@ impl Ports {
     pub(super) fn group(&mut self, key: GroupKey, app: &str) -> usize {
         self.groups.iter().position(|port| *port.group.key() == key).unwrap_or_else(|| {
             let group = Group::new(key, Balance::Random);
-            self.groups.push(Port { group, app: app.to_owned(), kept: HashMap::new(), tags: Tags::default() });
+            self.groups.push(Port { group, app: app.to_owned(), kept: HashMap::new() });
             self.groups.len() - 1
         })
     }
@@ -322,6 +327,28 @@ impl Ports {
     pub(super) fn member(&self, socket: SocketId) -> Option<(usize, Member)> {
         let find = |port: &Port| port.group.members().find(|member| member.socket == socket).copied();
         self.groups.iter().enumerate().find_map(|(at, port)| Some((at, find(port)?)))
+    }
+
+    /// The mark for a socket of a run on this port: its own, or a new one.
+    pub(super) fn tag_for(&self, run: RunId, port: u16) -> Tag {
+        let own = self.runs.get(&run).and_then(|captured| captured.tags.iter().find(|(of, _)| *of == port));
+        own.map_or_else(|| Tag::new(free_tag(self.tags_of_others(run, port))).unwrap_or(Tag::NONE), |(_, tag)| *tag)
+    }
+
+    /// Whether every connection of this port with this mark is this run's.
+    pub(super) fn is_its_alone(&self, run: RunId, port: u16, tag: Tag) -> bool {
+        tag != Tag::NONE && !self.tags_of_others(run, port).any(|other| other == tag.number())
+    }
+
+    /// The marks on this port that connections of other runs may have, and those of sockets that wait for a run.
+    fn tags_of_others(&self, run: RunId, port: u16) -> impl Iterator<Item = u8> {
+        let others = self.runs.iter().filter(move |(other, _)| **other != run).flat_map(|(_, captured)| &captured.tags);
+        let others = others.filter(move |(of, _)| *of == port).map(|(_, tag)| tag.number());
+        let of_port = self.groups.iter().filter(move |of| of.group.key().address.port() == port);
+        let waiting =
+            of_port.flat_map(|port| port.group.members().filter_map(|it| Some((it, port.kept.get(&it.socket)?))));
+        let waiting = waiting.filter(|(it, _)| !self.runs.contains_key(&RunId(it.id.run.0)));
+        others.chain(waiting.map(|(_, kept)| kept.tag.number()))
     }
 
     /// The next name of a socket of a run.

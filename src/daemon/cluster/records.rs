@@ -20,7 +20,7 @@ pub(super) fn records(groups: &[Port], runs: &BTreeMap<RunId, Captured>) -> Vec<
 pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord {
     let Captured { slot, instance, app, wants, needs, listens, standing: good_for, ended, bound, sockets, .. } =
         captured;
-    let Captured { inspected, remarks, places, .. } = captured;
+    let Captured { inspected, remarks, places, tags, .. } = captured;
     let Wants { only, inspectors, has_one_queue } = wants;
     let place = |((process, number), socket): (&(Asker, RawFd), &SocketId)| PlaceRecord {
         process: process.0,
@@ -44,6 +44,7 @@ pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord
         has_one_queue: *has_one_queue,
         remarks: remarks.clone(),
         places: places.iter().map(place).collect(),
+        tags: tags.iter().map(|(port, tag)| (*port, tag.number())).collect(),
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{debug, error, warn};
 
 use crate::cluster::{Standing, Time};
+use crate::daemon::cluster::closed::{SOMEBODY_CAME, Watchman};
 use crate::daemon::cluster::drains::{self, Drains};
 use crate::daemon::cluster::ports::{Ports, filter_name};
 use crate::daemon::cluster::{Command, Newcomer, Shown, lock, restore};
@@ -22,9 +23,6 @@ use crate::sys::seccomp::{Asked, Listener, Question, Slots};
 
 /// The name of the page that questions lie in.
 pub(super) const CALLS: &str = "sock/calls";
-
-/// How often it is looked whether programs still have their sockets: nobody tells when one closes its own.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How many questions of one run are taken before others have their turn.
 const TURN: usize = 16;
@@ -40,7 +38,7 @@ pub(super) struct Thread {
     commands: mpsc::Receiver<Command>,
     reports: tokio::sync::mpsc::UnboundedSender<Report>,
     shown: Shown,
-    looked_at: Instant,
+    watchman: Watchman,
 }
 
 type Ends = (mpsc::Receiver<Command>, tokio::sync::mpsc::UnboundedSender<Report>, Shown);
@@ -61,7 +59,7 @@ impl Thread {
             commands,
             reports,
             shown,
-            looked_at: Instant::now(),
+            watchman: Watchman::new(),
         };
         thread.go_on()?;
         Ok(thread)
@@ -111,13 +109,14 @@ impl Thread {
                 self.on_ready(token);
             }
             for run in self.drains.go_on(&mut self.ports) {
+                failpoint::here("drained");
                 self.report(Report::Drained { run });
             }
             self.tell_remarks();
-            if self.looked_at.elapsed() >= LOOK_EVERY {
-                self.looked_at = Instant::now();
-                self.ports.look();
+            for (run, remaining) in self.drains.due_to_be_told() {
+                self.report(Report::Remaining { run, remaining });
             }
+            self.watchman.go_on(&mut self.ports, &self.poller);
         }
     }
 
@@ -125,8 +124,7 @@ impl Thread {
     fn pause(&self) -> Option<Duration> {
         let now = drains::now();
         let drain = self.drains.next().map(|at: Time| at.since(now));
-        let look = self.ports.has_holders().then(|| LOOK_EVERY.saturating_sub(self.looked_at.elapsed()));
-        drain.into_iter().chain(look).min()
+        drain.into_iter().chain(self.watchman.pause(&self.ports)).min()
     }
 
     fn on_command(&mut self, command: Command) {
@@ -162,7 +160,7 @@ impl Thread {
             }
             Command::GiveUp(slot) => self.ports.give_up(slot),
             Command::Show(seen) => {
-                *lock(&self.shown) = self.ports.views();
+                lock(&self.shown).ports = self.ports.views();
                 // Whoever asked may wait no longer.
                 let _ = seen.send(());
             }
@@ -198,6 +196,9 @@ impl Thread {
     }
 
     fn on_ready(&mut self, token: u64) {
+        if token == SOMEBODY_CAME {
+            return self.watchman.on_arrival(&self.ports, &self.poller);
+        }
         let run = RunId(token >> 1);
         if token == of_gate(run) {
             self.on_gate(run);
@@ -303,7 +304,11 @@ impl Thread {
 
     fn show(&mut self) {
         if std::mem::take(&mut self.ports.is_changed) {
-            *lock(&self.shown) = self.ports.views();
+            self.watchman.on_change(&self.ports, &self.poller);
+            lock(&self.shown).ports = self.ports.views();
+        }
+        if let Some(drains) = self.drains.remaining_if_changed() {
+            lock(&self.shown).drains = drains;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is shown of shared ports.
 
-use crate::daemon::cluster::Views;
+use std::collections::BTreeMap;
+
 use crate::daemon::cluster::ports::Ports;
 use crate::proto::PortView;
 use crate::supervisor::RunId;
@@ -8,8 +9,8 @@ use crate::sys::tcp;
 
 impl Ports {
     /// What is shown: of each run its ports, with what waits there for this run.
-    pub(super) fn views(&self) -> Views {
-        let mut views = Views::new();
+    pub(super) fn views(&self) -> BTreeMap<RunId, Vec<PortView>> {
+        let mut views: BTreeMap<RunId, Vec<PortView>> = BTreeMap::new();
         for port in &self.groups {
             let (members, serving) = (port.group.members().count(), port.group.serving().count());
             let address = port.group.key().address;

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use crate::cluster::{Member, MemberId, Owner, Run, SocketId, Standing, Weight};
 use crate::daemon::cluster::ports::{Kept, Ports, place};
 use crate::supervisor::{RunId, SlotId};
-use crate::sys::tcp::{self, Cookie, Facts, Tag, Target};
+use crate::sys::tcp::{self, Cookie, Facts, Target};
 
 /// The run of sockets that no run has yet.
 pub(super) const NOBODY: Run = Run(0);
@@ -52,7 +52,7 @@ impl Ports {
             mark: None,
             standing: Standing::Dead,
         };
-        let tag = self.groups.get_mut(at).and_then(|port| port.tags.take()).and_then(Tag::new).unwrap_or(Tag::NONE);
+        let tag = self.tag_for(RunId(NOBODY.0), key.address.port());
         tcp::set_tag(&fd, tag)?;
         self.leave_with_guardian(id, &fd);
         self.save_joining(at, &member, tag);

@@ -17,7 +17,6 @@ use tracing::{debug, info, warn};
 use crate::daemon::adopt::Found;
 use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
-use crate::daemon::convert;
 use crate::daemon::engine::{Answered, Report};
 use crate::daemon::failpoint;
 use crate::daemon::history::History;
@@ -37,7 +36,7 @@ use crate::guardian;
 use crate::proto::{self, EventKind, Progress, Record};
 use crate::spec::{ExitStatus, Signal, Stream};
 use crate::supervisor::{
-    Change, ChangeKind, Definition, Event, Left, Reply, RequestId, Resolve, RunId, SlotId, State, Wanted, Whom,
+    Change, ChangeKind, Definition, Event, Left, Reply, RequestId, Resolve, RunId, SlotId, Wanted, Whom,
 };
 use crate::sys::moment::Moment;
 use crate::sys::process::{PidFd, Process};
@@ -497,15 +496,8 @@ impl Shell {
         Some(done)
     }
 
-    pub(super) fn progress(
-        &self,
-        to: RequestId,
-        (id, name, instance): (SlotId, String, u16),
-        state: State,
-        (done, of): (u32, u32),
-    ) {
+    pub(super) fn progress(&self, to: RequestId, step: Progress) {
         if let Some(progress) = self.answers.get(&to).and_then(|pending| pending.progress.as_ref()) {
-            let step = Progress { id: id.0, name, instance, state: convert::state(state), done, of };
             // The client may have gone.
             let _ = progress.send(step);
         }

@@ -10,7 +10,7 @@ use crate::daemon::history::History;
 use crate::daemon::keep;
 use crate::daemon::publish::{Published, PublishedApp};
 use crate::daemon::shell::{Place, Shell};
-use crate::proto::{BornRecord, Event, ExitView, Record, SaidView, SlotView};
+use crate::proto::{BornRecord, DrainView, Event, ExitView, Record, Remaining, SaidView, SlotView};
 use crate::spec::Stream;
 use crate::supervisor::{Exit, Reply, RunId, SlotAnswer, SlotFacts, Supervisor, Time};
 use crate::sys::moment::Moment;
@@ -74,6 +74,11 @@ impl Shell {
                 .and_then(|run| self.past.get(&run))
                 .map_or_else(Vec::new, |past| past.remarks.clone()),
             said: SaidView::default(),
+            draining: slot.draining.map(|run| DrainView {
+                run: run.0,
+                pid: self.pid(run),
+                remaining: Remaining::default(),
+            }),
             last_exit: None,
             history: slot.history.iter().map(|exit| self.exit_view(exit)).collect(),
         }

@@ -27,7 +27,7 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
-pub use ending::{end_reading, held_by};
+pub use ending::{end_reading, held_by, holder_of};
 pub use facts::{Cookie, Facts, Kind, inode, is_listening, kind};
 pub use listening::{join, leave, queue_depth, share};
 pub use open::{Form, Target, open, unbound};

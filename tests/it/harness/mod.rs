@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub(crate) use self::events::Events;
-pub(crate) use self::load::{Load, ask};
+pub(crate) use self::load::{Clients, Connections, Load, ask};
 pub(crate) use self::net::{free_port, get, holds};
 pub(crate) use self::process::{Found, Watched, command_of, environment_of, zombies_of};
 pub(crate) use self::verb::{Done, Lines, spawn};
@@ -66,6 +66,8 @@ pub(crate) struct Rsx {
     env: BTreeMap<String, OsString>,
     /// The command that verbs are run by, the binary last; none: the binary that is tested.
     wrapper: Vec<OsString>,
+    /// Whose verbs are typed here, if not this process's user's, and the binary that this user can execute.
+    user: Option<(u32, PathBuf)>,
 }
 
 impl Rsx {
@@ -84,7 +86,18 @@ impl Rsx {
             (MARK.to_owned(), root.path().as_os_str().to_owned()),
         ]);
         fs::create_dir(root.path().join("s")).unwrap();
-        Rsx { root, env, wrapper: Vec::new() }
+        Rsx { root, env, wrapper: Vec::new(), user: None }
+    }
+
+    /// One of another user (setpriv(1)): needs root.
+    pub(crate) fn of_user(uid: u32) -> Rsx {
+        let mut rsx = Rsx::new();
+        let binary = rsx.binary_for_all();
+        for path in [rsx.root.path().to_owned(), rsx.scratch()] {
+            std::os::unix::fs::chown(path, Some(uid), Some(uid)).unwrap();
+        }
+        rsx.user = Some((uid, binary));
+        rsx
     }
 
     /// `RSX_HOME`.
@@ -182,13 +195,19 @@ impl Rsx {
 
     /// The binary with this home's environment and nothing else, in the scratch folder.
     pub(crate) fn command(&self) -> Command {
-        let mut command = match self.wrapper.split_first() {
-            Some((program, arguments)) => {
+        let mut command = match (&self.user, self.wrapper.split_first()) {
+            (Some((uid, binary)), _) => {
+                let mut command = Command::new("setpriv");
+                let (user, group) = (format!("--reuid={uid}"), format!("--regid={uid}"));
+                command.args([user.as_str(), group.as_str(), "--clear-groups", "--inh-caps=-all"]).arg(binary);
+                command
+            }
+            (None, Some((program, arguments))) => {
                 let mut command = Command::new(program);
                 command.args(arguments);
                 command
             }
-            None => Command::new(BINARY),
+            (None, None) => Command::new(BINARY),
         };
         command.env_clear().envs(&self.env).current_dir(self.scratch());
         command
@@ -220,6 +239,14 @@ impl Rsx {
     #[track_caller]
     pub(crate) fn ok(&self, line: &str) -> Done {
         let done = self.run(line);
+        assert_eq!(done.code, 0, "`rsx {line}`: {}", done.err);
+        done
+    }
+
+    /// Runs a verb that has to succeed, and may take a while: it makes many processes, or waits for them.
+    #[track_caller]
+    pub(crate) fn ok_at_length(&self, line: &str) -> Done {
+        let done = self.run_with(line, b"", 6 * LIMIT);
         assert_eq!(done.code, 0, "`rsx {line}`: {}", done.err);
         done
     }
