@@ -140,7 +140,7 @@ impl Keeper {
     pub(crate) fn drain(&self, run: Run) -> Outcome {
         let start = Instant::now();
         let now = || Time(u64::try_from(start.elapsed().as_millis()).unwrap());
-        let mut drain = Drain::new(now(), Duration::from_secs(10));
+        let mut drain = Drain::new(now(), Duration::from_secs(10), Ending::Ours);
         let (_never, clock) = channel::<()>();
         while let Some((at, reading)) = drain.next() {
             // A clock, not a guess: the drain says when.

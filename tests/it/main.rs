@@ -19,6 +19,7 @@ mod lifecycle;
 mod log_files;
 mod log_flags;
 mod logs;
+mod majors;
 mod messages;
 mod node;
 mod output;
