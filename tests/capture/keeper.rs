@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rsx::cluster::{
-    Balance, Drain, Group, GroupKey, Mark, Member, MemberId, Outcome, Owner, Place, Reading, Run, SocketId, Standing,
-    Step, Tags, Time, Traffic, Weight,
+    Balance, Drain, Ending, Group, GroupKey, Mark, Member, MemberId, Outcome, Owner, Place, Reading, Run, SocketId,
+    Standing, Step, Tags, Time, Traffic, Weight,
 };
 use rsx::spec::Signal;
 use rsx::sys::fds::Channel;
