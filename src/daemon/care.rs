@@ -74,7 +74,7 @@ impl Shared {
             instance: slot.instance,
             answer: match outcome {
                 Ok(()) => Answer::Done { state: slot.state },
-                Err(reason) => Answer::Failed { reason, stderr: Vec::new(), next: None },
+                Err(reason) => Answer::Failed { reason, stderr: Vec::new(), remarks: Vec::new(), next: None },
             },
         });
         Ok(Outcome { results: results.collect() })

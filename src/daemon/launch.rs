@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::daemon::node;
+use crate::daemon::privileges::Loses;
 use crate::spec::{Env, Program};
 use crate::supervisor::{Definition, SlotId};
 
@@ -53,6 +54,8 @@ pub(super) enum LaunchError {
     EnvFile { path: PathBuf, why: String },
     #[error("neither bash nor sh is on the PATH of the app")]
     NoShell,
+    #[error(transparent)]
+    Privileges(#[from] Loses),
 }
 
 /// What an error says, without the number that means nothing to a user.
@@ -213,7 +216,7 @@ fn executable(path: &Path) -> Result<PathBuf, LaunchError> {
 }
 
 /// As execvp(3) looks a name up, in the PATH of the app.
-fn find_program(name: &str, path_var: Option<&str>, cwd: &Path) -> Option<PathBuf> {
+pub(super) fn find_program(name: &str, path_var: Option<&str>, cwd: &Path) -> Option<PathBuf> {
     if name.contains('/') {
         let path = cwd.join(name);
         return is_executable(&path).then_some(path);
@@ -234,6 +237,17 @@ fn with_exec(line: &str) -> String {
         && !first.contains(['=', '\'', '"', '$', '\\'])
         && !BUILTINS.contains(&first);
     if simple { format!("exec {line}") } else { line.to_owned() }
+}
+
+/// The words of each command of a line, without the variables and the words in front of it that only lead to it.
+pub(super) fn segments(line: &str) -> Vec<Vec<String>> {
+    const LEADS: [&str; 7] = ["exec", "env", "nohup", "nice", "command", "time", "setsid"];
+    let is_lead = |word: &String| LEADS.contains(&word.as_str()) || word.contains('=') || word.starts_with('-');
+    let words = |part: &str| shell_words::split(part).unwrap_or_default().into_iter().skip_while(is_lead).collect();
+    line.split(['&', ';', '|', '\n', '(', ')', '{', '}'])
+        .map(words)
+        .filter(|words: &Vec<String>| !words.is_empty())
+        .collect()
 }
 
 /// Words that `exec` cannot execute because the shell itself carries them out.

@@ -19,7 +19,9 @@ mod cluster;
 mod convert;
 mod engine;
 pub mod failpoint;
+mod history;
 mod home;
+mod inspectors;
 mod journal;
 mod keep;
 mod keys;
@@ -32,6 +34,7 @@ mod notify;
 mod past;
 mod pid_file;
 mod predecessor;
+mod privileges;
 mod publish;
 mod pump;
 mod redact;
@@ -58,6 +61,7 @@ use tracing::{error, info, warn};
 use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
 use crate::daemon::engine::{Beginning, Engine, First, Leaving, Report, Request};
+use crate::daemon::history::History;
 use crate::daemon::home::BirthError;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
@@ -202,7 +206,11 @@ impl Daemon {
         // First of all that connections are led to, whatever else takes its time.
         let (left, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| cluster::is_ours(name));
         let sockets = Sockets::start(left, link.clone(), reports.clone()).map_err(thread)?;
-        let looker = Looker::start(reports.clone()).map_err(thread)?;
+        let (left, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| history::is_ours(name));
+        let history = History::begin(left, link.as_ref(), clock).map_err(BirthError::Runtime)?;
+        let looked_at = sockets.clone();
+        let queues = Box::new(move || looked_at.queued());
+        let looker = Looker::start(reports.clone(), history.clone(), queues).map_err(thread)?;
         let store = Store::start(home).map_err(thread)?;
         let events = Arc::new(Events::new());
         let (spawner, jobs) = spawner::channel();
@@ -213,6 +221,7 @@ impl Daemon {
             spawner,
             pump: pump.clone(),
             looker: looker.clone(),
+            history: history.clone(),
             events: Arc::clone(&events),
             link: link.clone(),
             store: store.clone(),
@@ -259,6 +268,7 @@ impl Daemon {
             published,
             events: Arc::clone(&events),
             looker,
+            history,
             sockets,
             sayings,
             pump: pump.clone(),
@@ -285,6 +295,7 @@ impl Daemon {
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
         tokio::spawn(taken.leave(reports, pump.clone()));
+        memory::give_back_heap();
         if let Err(error) = memory::let_go_of_code() {
             warn!("cannot give back the memory of the start: {error}");
         }

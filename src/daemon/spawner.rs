@@ -12,15 +12,18 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use crate::config::keys::{self, Availability};
 use crate::daemon::cluster::{Newcomer, Sockets};
 use crate::daemon::engine::Report;
 use crate::daemon::failpoint;
+use crate::daemon::inspectors;
 use crate::daemon::journal::Journal;
 use crate::daemon::keep;
 use crate::daemon::launch::{self, LaunchError, Resolved, Ways};
 use crate::daemon::link::Link;
 use crate::daemon::node::{self, Channel, Kin, Preload};
 use crate::daemon::pid_file::{self, Draft};
+use crate::daemon::privileges;
 use crate::daemon::pump::Source;
 use crate::daemon::shell::Place;
 use crate::daemon::talk::Ends;
@@ -31,7 +34,7 @@ use crate::sys::fds;
 use crate::sys::limits::{self, RLimit};
 use crate::sys::moment::Moment;
 use crate::sys::process::Process;
-use crate::sys::spawn::{self, Launch, SpawnError};
+use crate::sys::spawn::{self, Launch, SpawnError, Step};
 
 /// How many descriptors are left for clients and the daemon itself when programs have taken the rest.
 const RESERVED: u64 = 64;
@@ -106,6 +109,9 @@ enum Failed {
     Pipe(#[source] io::Error),
     #[error("{0}")]
     Spawn(SpawnError),
+    #[error("cluster mode needs seccomp(2) to see `bind` and `listen`, and here {}; `exec_mode = \"fork\"` or \
+             `capture = \"off\"` goes without{}", no_capture(.0), with_listen())]
+    Capture(SpawnError),
 }
 
 impl Failed {
@@ -115,7 +121,7 @@ impl Failed {
             Failed::Log { source, .. } | Failed::PidFile { source, .. } | Failed::Pipe(source) => {
                 matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
             }
-            Failed::Spawn(error) => error.is_transient(),
+            Failed::Spawn(error) | Failed::Capture(error) => error.is_transient(),
         };
         if transient { Lasting::Transient } else { Lasting::Permanent }
     }
@@ -193,7 +199,13 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         channel: channel_theirs.as_ref().map(AsRawFd::as_raw_fd),
         agent: agent.as_ref().map(|(preload, _, path)| (preload.as_path(), path.as_path())),
     };
-    let env = launch::environment(&definition, slot, instance, &ways);
+    let env = launch::environment(&definition, slot, instance, &ways).and_then(|env| {
+        if capture.is_some() {
+            let path_var = env.iter().find(|(name, _)| name == "PATH").and_then(|(_, value)| value.to_str());
+            privileges::check(&resolved.program, &resolved.argv, path_var, &resolved.cwd)?;
+        }
+        Ok(env)
+    });
     let agent = agent.map(|(_, socket, path)| (socket, path));
     let treekill = definition.spec.stop.treekill;
     let error_began =
@@ -238,6 +250,10 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         page.launch(Record::Launch(Box::new(keep::launch(&place))));
         failpoint::here("before-clone");
         launch.birth = page.birth().ok();
+        let capture = capture.map(|mut newcomer| {
+            newcomer.wants.inspectors = inspectors::ports(&launch.program, &launch.argv, &launch.env);
+            newcomer
+        });
         let process = clone(ground, &launch, run, capture)?;
         failpoint::here("after-clone");
         let born = Moment::now();
@@ -275,7 +291,27 @@ fn clone(ground: &Ground, launch: &Launch, run: RunId, capture: Option<Newcomer>
     if is_captured && process.is_err() {
         ground.sockets.ended(run);
     }
-    process.map_err(Failed::Spawn)
+    process.map_err(
+        |error| if is_captured && is_no_capture(&error) { Failed::Capture(error) } else { Failed::Spawn(error) },
+    )
+}
+
+/// Whether it is the filter that cannot be had, and not this launch that went wrong.
+fn is_no_capture(error: &SpawnError) -> bool {
+    let refusals = [libc::EPERM, libc::EACCES, libc::EBUSY, libc::EINVAL, libc::ENOSYS, libc::EOPNOTSUPP];
+    error.step == Step::Capture && error.source.raw_os_error().is_some_and(|errno| refusals.contains(&errno))
+}
+
+fn no_capture(error: &SpawnError) -> String {
+    match error.source.raw_os_error() {
+        Some(libc::EBUSY) => "another program has that in its hand (an rsx around this one, or a container)".to_owned(),
+        _ => format!("it is refused: {}", launch::reason(&error.source)),
+    }
+}
+
+fn with_listen() -> &'static str {
+    let is_there = keys::find("listen").is_some_and(|key| key.availability == Availability::Now);
+    if is_there { ", and `listen` passes sockets" } else { "" }
 }
 
 /// The pid file of a run that is to be made, if its owner wants one. As with log files, a request is told what is wrong

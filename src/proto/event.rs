@@ -67,6 +67,13 @@ pub enum EventKind {
         /// Its run.
         run: u64,
     },
+    /// Something about its ports that its owner should know.
+    Remark {
+        /// Its run.
+        run: u64,
+        /// What.
+        text: String,
+    },
     /// A reload has ended before its switch: what ran goes on.
     ReloadAborted {
         /// The run that was not ready.

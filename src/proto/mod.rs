@@ -10,6 +10,7 @@ mod call;
 mod care;
 mod event;
 mod frame;
+mod history;
 mod journal;
 mod kept;
 mod key;
@@ -30,6 +31,7 @@ pub use care::{
 };
 pub use event::{Event, EventKind};
 pub use frame::{FrameError, LineCodec};
+pub use history::{History, HistoryCall, InstanceHistory, MAX_VALUES, SeriesHistory, StepName};
 pub use journal::{
     AnswerRecord, AppRecord, AskedRecord, BatchRecord, BornRecord, ExitRecord, FailedRecord, GoalRecord, Head,
     JOURNAL_VERSION, LaunchRecord, Next, PhaseRecord, Record, ResultRecord, RunRecord, SlotRecord, StageRecord,
@@ -40,9 +42,11 @@ pub use key::{Key, KeyError};
 pub use refusal::Refusal;
 pub use rollout::RolloutRecord;
 pub use said::{MetricView, NodeView, SaidView};
-pub use sockets::{CapturedRecord, GroupRecord, MemberRecord, SOCKETS_VERSION, SocketRecord, StandingRecord};
+pub use sockets::{
+    CapturedRecord, GroupRecord, MemberRecord, PlaceRecord, SOCKETS_VERSION, SocketRecord, StandingRecord,
+};
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
-pub use view::{AppView, DaemonView, ExitView, PortView, SlotView, State, UPDATE_FAILED, View};
+pub use view::{AppView, DaemonView, DrainView, ExitView, PortView, Remaining, SlotView, State, UPDATE_FAILED, View};
 
 mod message;
 pub use message::{

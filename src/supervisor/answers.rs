@@ -247,6 +247,8 @@ pub enum State {
     Online,
     /// Runs, not ready yet.
     Launching,
+    /// Gets no new connections and finishes those it has, before it is asked to end.
+    Draining,
     /// Was asked to end.
     Stopping,
     /// Does not run and is not meant to.

@@ -49,8 +49,8 @@ pub use answers::{Change, ChangeKind, Exit, PlanAction, PlanStep, Refusal, Reply
 pub use asks::{Act, Apply, Ask, Count, Scale, Target, Unchanged, Wait};
 pub use targets::{Candidate, resolve};
 pub use vocabulary::{
-    Definition, Effect, Event, Lasting, Left, ReadyBy, RequestId, Resolve, RunId, SlotId, Standing, Time, Wanted, Who,
-    Whom,
+    Definition, Effect, Event, Lasting, Left, ReadyBy, Remaining, RequestId, Resolve, RunId, SlotId, Standing, Time,
+    Wanted, Who, Whom,
 };
 
 /// An app's place in the core; never shown.
@@ -104,6 +104,8 @@ pub struct SlotFacts<'a> {
     pub restarts: u32,
     /// How many unstable lives count at the moment.
     pub unstable: usize,
+    /// The run whose connections are being ended: that one, or the one that it has replaced.
+    pub draining: Option<RunId>,
     /// When it is tried again.
     pub next_attempt: Option<Time>,
     /// Why it waits or was given up.
@@ -147,6 +149,10 @@ impl Supervisor {
                 self.on_run(now, run, effects, |slot, turn| slot.on_exited(run, status, left, turn))
             }
             Event::Drained { run } => self.on_run(now, run, effects, |slot, turn| slot.on_drained(run, turn)),
+            Event::Remaining { run, remaining } => {
+                self.on_remaining(run, remaining, effects);
+                Vec::new()
+            }
             Event::Gone { run } => self.on_run(now, run, effects, |slot, turn| slot.on_gone(run, turn)),
             Event::Tick => Vec::new(),
         };
@@ -202,6 +208,13 @@ impl Supervisor {
     /// Counts changes of [`Supervisor::wanted`].
     pub fn wanted_version(&self) -> u64 {
         self.wanted_version
+    }
+
+    /// Tells those who wait for the end of a run what it still has to do.
+    fn on_remaining(&self, run: RunId, remaining: Remaining, effects: &mut Vec<Effect>) {
+        for slot in self.slots.values().filter(|slot| slot.draining() == Some(run)) {
+            self.waiters.iter().for_each(|waiter| waiter.tell(slot, remaining, effects));
+        }
     }
 
     fn on_run(
@@ -328,6 +341,7 @@ fn facts(slot: &Slot, now: Time) -> SlotFacts<'_> {
         created: slot.created,
         restarts: slot.restarts,
         unstable: slot.lives.unstable(now),
+        draining: slot.draining(),
         next_attempt,
         reason,
         history: slot.history.iter().collect(),

@@ -218,6 +218,7 @@ impl Slot {
             Phase::Stopped | Phase::Completed { .. } => State::Stopped,
             Phase::Launching { .. } | Phase::Starting { .. } => State::Launching,
             Phase::Online { .. } => State::Online,
+            Phase::Stopping { stage: Stage::Draining, .. } => State::Draining,
             Phase::Stopping { .. } => State::Stopping,
             Phase::Waiting { .. } => State::Waiting,
             Phase::Errored { .. } => State::Errored,

@@ -133,6 +133,13 @@ pub enum Event {
         /// Which.
         run: RunId,
     },
+    /// Meanwhile: this is left of what [`Effect::Drain`] has to end.
+    Remaining {
+        /// Of which.
+        run: RunId,
+        /// What.
+        remaining: Remaining,
+    },
     /// After [`Left::Survivors`]: nothing of the tree lives any more.
     Gone {
         /// Which.
@@ -160,6 +167,15 @@ pub enum ReadyBy {
     Notified,
     /// It has lived for `min_uptime`, and in cluster mode for 3 s without listening.
     Alive,
+}
+
+/// What a run that gets no new connections is still doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remaining {
+    /// How many connections it has; none while that is not known.
+    pub connections: Option<u32>,
+    /// How long the oldest of them has been waited for.
+    pub oldest: Duration,
 }
 
 /// What a main process left behind.
@@ -260,6 +276,8 @@ pub enum Effect {
         done: u32,
         /// Of how many.
         of: u32,
+        /// What the run that it ends is still doing.
+        remaining: Option<Remaining>,
     },
     /// Tell whoever listens.
     Announce(Change),

@@ -236,7 +236,10 @@ fn random_report(dice: &mut Dice, world: &mut World) -> Option<Event> {
             Event::Spawned { run }
         }
         Process::Lives { asked: false, .. } if world.draining.contains(&run) && dice.roll(2) == 0 => {
-            Event::Drained { run }
+            match dice.roll(3) {
+                0 => Event::Remaining { run, remaining: Remaining::default() },
+                _ => Event::Drained { run },
+            }
         }
         Process::Lives { asked: false, .. } if dice.roll(8) == 0 => match dice.roll(2) {
             0 => Event::Closing { run },

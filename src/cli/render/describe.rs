@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::cli::render::clock::moment;
 use crate::cli::render::table::Sheet;
-use crate::cli::render::units::{cpu, fine_span, memory, printable, redacted, span};
+use crate::cli::render::units::{cpu, fine_span, memory, printable, redacted, remaining, span};
 use crate::cli::style::{Style, Tint};
 use crate::cli::targets::Picked;
 use crate::proto::{AppView, ExitView, MetricView, NodeView, PortView, SaidView, SlotView, State};
@@ -136,17 +136,30 @@ fn asked_by(spec: &AppSpec) -> String {
 }
 
 fn mode(spec: &AppSpec) -> String {
-    match (spec.exec_mode, spec.cluster.capture) {
+    match (spec.exec_mode, &spec.cluster.capture) {
         (ExecMode::Fork, _) => "fork".to_owned(),
         (ExecMode::Cluster, Capture::Auto) => "cluster".to_owned(),
         (ExecMode::Cluster, Capture::Off) => "cluster, no port is shared".to_owned(),
+        (ExecMode::Cluster, Capture::Ports(ports)) => {
+            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+            format!("cluster, of port {}", ports.join(", "))
+        }
     }
 }
 
 fn port(port: &PortView) -> String {
-    let PortView { address, members, serving, queued } = port;
+    let PortView { address, members, serving, queued, sharing, connections } = port;
+    let connections = match connections {
+        None => String::new(),
+        Some(1) => ", 1 connection".to_owned(),
+        Some(count) => format!(", {count} connections"),
+    };
+    if *sharing > 0 {
+        let instances = if *sharing == 1 { "instance" } else { "instances" };
+        return format!("{address}, one queue for {sharing} {instances}, {queued} waiting{connections}");
+    }
     let sockets = if *members == 1 { "socket" } else { "sockets" };
-    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here")
+    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here{connections}")
 }
 
 /// What its program says of itself.
@@ -190,12 +203,17 @@ fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, Stri
     ];
     rows.extend(slot.ports.iter().map(|shared| ("shared port", port(shared))));
     rows.extend(said(&slot.said));
+    if let Some(drain) = &slot.draining {
+        let who = if slot.run == drain.run { String::new() } else { format!("pid {}, replaced, ", drain.pid) };
+        rows.push(("connections", format!("{who}{}", remaining(&drain.remaining))));
+    }
     if slot.pid_file.is_some() {
         rows.push(("pid file", file(&slot.pid_file)));
     }
     if slot.unstable > 0 {
         rows.push(("quick exits", format!("{} in the last ten minutes", slot.unstable)));
     }
+    rows.extend(slot.remarks.iter().map(|remark| ("note", remark.clone())));
     if let Some(reason) = &slot.reason {
         rows.push(("reason", reason.clone()));
     }

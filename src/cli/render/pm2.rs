@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::cli::render::units::redacted;
-use crate::proto::{AppView, MetricView, SlotView, View};
+use crate::proto::{AppView, MetricView, SlotView, State, View};
 use crate::spec::{AppSpec, ExecMode, LogTarget, Program, RestartDelay, RestartPolicy};
 
 /// One object an instance, sorted as `ls` is. Needs a full view; environments arrive redacted.
@@ -105,7 +105,7 @@ fn state(app: &AppView, slot: &SlotView) -> Value {
         "username": app.user,
         "pm_id": slot.id,
         "NODE_APP_INSTANCE": slot.instance,
-        "status": slot.state,
+        "status": status(slot.state),
         // PM2 keeps the last start of what is stopped; the last one by request is what is known here.
         "pm_uptime": slot.started.unwrap_or(slot.created),
         "prev_restart_delay": 0,
@@ -134,6 +134,14 @@ fn metrics(slot: &SlotView) -> Map<String, Value> {
         all.insert(name.clone(), json!({ "value": value, "unit": unit, "type": kind }));
     }
     all
+}
+
+/// In PM2's words alone: scripts compare them.
+fn status(state: State) -> State {
+    match state {
+        State::Draining => State::Stopping,
+        State::Online | State::Launching | State::Stopping | State::Stopped | State::Errored | State::Waiting => state,
+    }
 }
 
 fn extend(all: &mut Map<String, Value>, more: Value) {
@@ -186,6 +194,13 @@ mod tests {
             let numbers = ["restart_time", "unstable_restarts", "pm_uptime", "created_at", "pm_id", "max_restarts"];
             assert!(numbers.iter().all(|key| entry["pm2_env"][key].is_number()), "{entry}");
         }
+    }
+
+    #[test]
+    fn what_drains_is_stopping_to_scripts() {
+        let mut view = sample::full_view();
+        view.apps[0].slots[0].state = State::Draining;
+        assert_eq!(list(&view)[0]["pm2_env"]["status"], "stopping");
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub(in crate::cli) const NOW: u64 = 1_780_000_000_000;
 
 /// One instance that runs since five hours.
 pub(in crate::cli) fn slot(id: u32, instance: u16, state: State) -> SlotView {
-    let runs = matches!(state, State::Online | State::Launching | State::Stopping);
+    let runs = matches!(state, State::Online | State::Launching | State::Draining | State::Stopping);
     SlotView {
         id,
         instance,
@@ -27,7 +27,9 @@ pub(in crate::cli) fn slot(id: u32, instance: u16, state: State) -> SlotView {
         error_file: Some(format!("/h/logs/{id}-error.log").into()),
         pid_file: None,
         ports: vec![],
+        remarks: Vec::new(),
         said: SaidView::default(),
+        draining: None,
         last_exit: None,
         history: vec![],
     }

@@ -185,11 +185,11 @@ pub const GROUPS: &[Group] = &[
         title: "Cluster and reload",
         keys: keys! {
             /// How connections are spread over the instances.
-            balance: Kind::Words(&["random", "source-ip", "weighted", "shared"]), "random", r#""source-ip""#, later_unless("another balance than `random`", &["random"]);
+            balance: Kind::Words(&["random", "source-ip", "weighted", "shared"]), "random", r#""source-ip""#, later_unless("this balance", &["random", "shared"]);
             /// The share of each instance under `balance = "weighted"`.
-            weights: Kind::Integers { min: 0, max: 1000 }, "none", "[3, 1]", later("another balance than `random`");
-            /// Which ports are shared.
-            capture: Kind::OneOf(&[Kind::Words(&["auto", "off"]), SWITCH, Kind::Integers { min: 1, max: 65_535 }]), "auto", "[3000]", later_unless("a list of ports (`capture`)", &["auto", "off", "false"]);
+            weights: Kind::Integers { min: 0, max: 1000 }, "none", "[3, 1]", later("the balance `weighted`");
+            /// Which ports are shared: all but those of inspectors, a list, or none.
+            capture: Kind::OneOf(&[Kind::Words(&["auto", "off"]), SWITCH, Kind::Integers { min: 1, max: 65_535 }]), "auto", "[3000]", NOW;
             /// Sockets that rsx opens and passes.
             listen: Kind::List, "none", r#"["tcp://0.0.0.0:3000"]"#, later("passing sockets (`listen`)");
             /// A preload for Node: no request lost in a reload, no line at exit; a stand-in for `cluster`.

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::daemon::cluster::Sockets;
 use crate::daemon::engine::Report;
+use crate::daemon::history::History;
 use crate::daemon::journal::Journal;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
@@ -33,6 +34,7 @@ pub(in crate::daemon) struct Shared {
     pub(in crate::daemon) published: watch::Receiver<Arc<Published>>,
     pub(in crate::daemon) events: Arc<Events>,
     pub(in crate::daemon) looker: Looker,
+    pub(in crate::daemon) history: History,
     pub(in crate::daemon) sockets: Sockets,
     pub(in crate::daemon) sayings: Sayings,
     pub(in crate::daemon) pump: Pump,

@@ -17,9 +17,9 @@ use tracing::{debug, info, warn};
 use crate::daemon::adopt::Found;
 use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
-use crate::daemon::convert;
 use crate::daemon::engine::{Answered, Report};
 use crate::daemon::failpoint;
+use crate::daemon::history::History;
 use crate::daemon::keep;
 use crate::daemon::launch::{Resolved, marker};
 use crate::daemon::link::Link;
@@ -36,7 +36,7 @@ use crate::guardian;
 use crate::proto::{self, EventKind, Progress, Record};
 use crate::spec::{ExitStatus, Signal, Stream};
 use crate::supervisor::{
-    Change, ChangeKind, Definition, Event, Left, Reply, RequestId, Resolve, RunId, SlotId, State, Wanted, Whom,
+    Change, ChangeKind, Definition, Event, Left, Reply, RequestId, Resolve, RunId, SlotId, Wanted, Whom,
 };
 use crate::sys::moment::Moment;
 use crate::sys::process::{PidFd, Process};
@@ -48,6 +48,9 @@ const LOST: ExitStatus = ExitStatus::Signal { signal: Signal::KILL, core: false 
 /// How long the last words of a run that ended are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long an answer waits until a port refuses.
+const REFUSED: Duration = Duration::from_secs(1);
+
 /// What the shell works with.
 pub(super) struct Tools {
     pub(super) clock: Clock,
@@ -55,6 +58,7 @@ pub(super) struct Tools {
     pub(super) spawner: mpsc::Sender<Task>,
     pub(super) pump: Pump,
     pub(super) looker: Looker,
+    pub(super) history: History,
     pub(super) events: Arc<Events>,
     pub(super) link: Option<Link>,
     pub(super) store: Store,
@@ -82,6 +86,8 @@ pub(super) struct Shell {
     unworded: HashSet<RunId>,
     /// Runs whose first signal has been announced and not been sent.
     asking: HashSet<RunId>,
+    /// Whether slots were given up since the last answer.
+    is_giving_up: bool,
     /// Ended runs that the journal is to know of before they are forgotten.
     ended: Vec<Live>,
 }
@@ -125,6 +131,8 @@ impl Live {
 struct Past {
     pid: u32,
     stderr: Vec<String>,
+    /// What was told of its sockets.
+    remarks: Vec<String>,
 }
 
 /// One launch: what was found for it, and where its output goes.
@@ -165,6 +173,7 @@ impl Shell {
             generation: 0,
             unworded: HashSet::new(),
             asking: HashSet::new(),
+            is_giving_up: false,
             ended: Vec::new(),
         }
     }
@@ -233,7 +242,7 @@ impl Shell {
                 self.places.insert(place.slot, Arc::clone(&place));
             }
         }
-        self.past.extend(ended.map(|(run, pid, stderr)| (run, Past { pid, stderr })));
+        self.past.extend(ended.map(|(run, pid, stderr)| (run, Past { pid, stderr, remarks: Vec::new() })));
     }
 
     /// Reads a pipe that an earlier daemon has left.
@@ -258,7 +267,7 @@ impl Shell {
     ) {
         let talk = Talk::open(run, ends, &self.tools.sayings, &self.tools.reports);
         let slot = place.slot;
-        self.tools.looker.watch(run, Arc::clone(&process));
+        self.tools.looker.watch(run, slot, Arc::clone(&process));
         if place.captured {
             // Who is asked has no need to look.
             self.tools.looker.settled(run);
@@ -374,6 +383,20 @@ impl Shell {
         }
     }
 
+    /// What its owner should know; the event that tells it, unless it was told before.
+    pub(super) fn on_remark(
+        &mut self,
+        run: RunId,
+        of: (String, SlotId, u16),
+        text: String,
+        is_new: bool,
+    ) -> Option<Arc<proto::Event>> {
+        self.past.entry(run).or_default().remarks.push(text.clone());
+        let time = self.tools.clock.epoch_millis(self.tools.clock.now());
+        let event = EventKind::Remark { run: run.0, text };
+        is_new.then(|| self.tools.events.hold_remark(of, event, time))
+    }
+
     pub(super) fn on_last_words(&mut self, run: RunId, stderr: Vec<String>) {
         self.unworded.remove(&run);
         if let Some(past) = self.past.get_mut(&run) {
@@ -395,7 +418,7 @@ impl Shell {
             Resolve::Fresh => None,
             Resolve::Keep => self.places.get(&slot).map(|place| Arc::clone(&place.resolved)),
         };
-        let capture = cluster::newcomer(run, slot, &definition, replaces);
+        let capture = cluster::newcomer(run, (slot, instance), &definition, replaces);
         let job = Job { run, slot, instance, definition, resolved, capture };
         if self.tools.spawner.send(Task::Make(job)).is_err() {
             let why = "the spawner thread has ended".to_owned();
@@ -452,27 +475,29 @@ impl Shell {
     /// The answer that was given before, for a client that has not got it.
     pub(super) fn answer_again(&self, answer: oneshot::Sender<Answered>, reply: Reply) {
         // The client may have gone once more.
-        let _ = answer.send(Answered { reply, epoch: self.tools.clock, written: oneshot::channel().0 });
+        let remarks = self.remarks(&reply);
+        let _ = answer.send(Answered { reply, remarks, epoch: self.tools.clock, written: oneshot::channel().0 });
     }
 
     /// Sends an answer on its way; what is returned resolves when it has been written.
     pub(super) fn reply(&mut self, to: RequestId, reply: Reply) -> Option<oneshot::Receiver<()>> {
         let pending = self.answers.remove(&to)?;
         let (written, done) = oneshot::channel();
-        // The client may have gone; what it asked for happens all the same.
-        let _ = pending.answer.send(Answered { reply, epoch: self.tools.clock, written });
+        let answered = Answered { remarks: self.remarks(&reply), reply, epoch: self.tools.clock, written };
+        match self.until_refused() {
+            // The client may have gone; what it asked for happens all the same.
+            None => drop(pending.answer.send(answered)),
+            // Who is told that something has stopped finds nobody at its port any more.
+            Some(refused) => drop(tokio::spawn(async move {
+                let _ = tokio::time::timeout(REFUSED, refused).await;
+                let _ = pending.answer.send(answered);
+            })),
+        }
         Some(done)
     }
 
-    pub(super) fn progress(
-        &self,
-        to: RequestId,
-        (id, name, instance): (SlotId, String, u16),
-        state: State,
-        (done, of): (u32, u32),
-    ) {
+    pub(super) fn progress(&self, to: RequestId, step: Progress) {
         if let Some(progress) = self.answers.get(&to).and_then(|pending| pending.progress.as_ref()) {
-            let step = Progress { id: id.0, name, instance, state: convert::state(state), done, of };
             // The client may have gone.
             let _ = progress.send(step);
         }
@@ -514,6 +539,7 @@ impl Shell {
 
     pub(super) fn forget(&mut self, slot: SlotId) {
         self.places.remove(&slot);
+        self.tools.history.forget(slot.0);
     }
 
     /// Leaves with the guardian what a successor must know, and on disk what the next daemon must.
