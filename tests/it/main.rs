@@ -20,6 +20,7 @@ mod lifecycle;
 mod log_files;
 mod log_flags;
 mod logs;
+mod majors;
 mod measured;
 mod messages;
 mod node;
