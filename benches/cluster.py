@@ -240,7 +240,7 @@ def throughput(bench, pairs, seconds):
         run([pm2.binary, "start", config], pm2.env)
         environment = {**os.environ, **env, "PORT": str(ports["bare"]), "LD_PRELOAD": str(preload)}
         for _ in range(instances):
-            bare.append(subprocess.Popen(["node", str(app)], env=environment, stdout=subprocess.DEVNULL))
+            bare.append(subprocess.Popen(["node", str(app)], env=environment, stdout=subprocess.DEVNULL, start_new_session=True))
         time.sleep(3)
         rates = {kind: {name: [] for name in ports} for kind in ("new", "kept")}
         for kind in rates:
