@@ -88,6 +88,7 @@ fn width(call: &Call) -> Option<NonZeroU16> {
         | Call::Flush(_)
         | Call::ReloadLogs
         | Call::Past(_)
+        | Call::History(_)
         | Call::View(_)
         | Call::Events(_)
         | Call::Save

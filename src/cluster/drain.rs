@@ -30,6 +30,9 @@ const QUEUE_EVERY: Duration = Duration::from_millis(10);
 const OPEN_EVERY: Duration = Duration::from_millis(25);
 /// How long the counters of a quiet connection have not moved. With 30 ms, 6 of 250 were not quiet.
 const QUIET: Duration = Duration::from_millis(100);
+/// The same where the program itself closes its connections, after their next answer or when they are idle: before that we
+/// do not interfere.
+const QUIET_WITH_AGENT: Duration = Duration::from_millis(1000);
 /// How long ago the last request of a connection came that is ended in the second half of the time: more than the
 /// resolution of time stamps, so that it is clear that it was answered.
 const REST: Duration = Duration::from_millis(10);
@@ -39,6 +42,15 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// A moment, in milliseconds since some beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub u64);
+
+/// Who ends connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// We do: the program knows nothing of it.
+    Ours,
+    /// The program does, and we help it with what it leaves.
+    Programs,
+}
 
 /// What is to be read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,8 +143,8 @@ struct Watched {
 /// How still a connection has to be to be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pace {
-    /// For a while: nobody is about to send.
-    Patient,
+    /// For so long: nobody is about to send.
+    Patient { quiet: Duration },
     /// Between two requests.
     Hurried,
 }
@@ -153,6 +165,8 @@ pub struct Drain {
     /// When connections are not waited for any more that never are quiet.
     hurry_at: Time,
     deadline: Time,
+    /// How long a quiet connection is left alone.
+    quiet: Duration,
     stage: Stage,
 }
 
@@ -171,9 +185,13 @@ impl Time {
 
 impl Drain {
     /// Begins at the switch: no program returns the run's members any more.
-    pub fn new(switched: Time, timeout: Duration) -> Drain {
+    pub fn new(switched: Time, timeout: Duration, ending: Ending) -> Drain {
+        let quiet = match ending {
+            Ending::Ours => QUIET,
+            Ending::Programs => QUIET_WITH_AGENT,
+        };
         let hurry_at = switched.after(timeout / 2);
-        Drain { switched, hurry_at, deadline: switched.after(timeout), stage: Stage::Settling }
+        Drain { switched, hurry_at, deadline: switched.after(timeout), quiet, stage: Stage::Settling }
     }
 
     /// How it ended, once it has.
@@ -258,7 +276,7 @@ impl Drain {
     /// These are all connections of the run now. Returns those that are to be ended.
     pub fn on_connections(&mut self, now: Time, found: &[Traffic]) -> Vec<u64> {
         let mut quiet = Vec::new();
-        let pace = if now < self.hurry_at { Pace::Patient } else { Pace::Hurried };
+        let pace = if now < self.hurry_at { Pace::Patient { quiet: self.quiet } } else { Pace::Hurried };
         if let Stage::Open { connections, look_at } = &mut self.stage {
             let before = std::mem::take(connections);
             for traffic in found {
@@ -291,7 +309,7 @@ impl Watched {
 
     fn is_to_be_ended(&self, now: Time, traffic: &Traffic, pace: Pace) -> bool {
         let is_still = match pace {
-            Pace::Patient => now.since(self.moved_at) >= QUIET,
+            Pace::Patient { quiet } => now.since(self.moved_at) >= quiet,
             Pace::Hurried => traffic.since_received >= REST,
         };
         let has_answered = traffic.since_sent <= traffic.since_received;
@@ -309,7 +327,7 @@ mod tests {
     const NONE: [u64; 0] = [];
 
     fn drain() -> Drain {
-        Drain::new(Time(SWITCH), Duration::from_secs(10))
+        Drain::new(Time(SWITCH), Duration::from_secs(10), Ending::Ours)
     }
 
     /// A drain that has come to its connections, and when.
@@ -400,6 +418,17 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_ends_its_connections_itself_is_given_time_for_it() {
+        let mut drain = Drain::new(Time(SWITCH), Duration::from_secs(10), Ending::Programs);
+        drain.on_half_open(Time(1020), &[]);
+        drain.on_queue(Time(1020), 0);
+        drain.on_queue(Time(1030), 0);
+        assert_eq!(drain.on_connections(Time(1030), &[idle(1)]), NONE);
+        assert_eq!(drain.on_connections(Time(2029), &[idle(1)]), NONE);
+        assert_eq!(drain.on_connections(Time(2030), &[idle(1)]), [1]);
+    }
+
+    #[test]
     fn a_connection_with_work_in_it_is_left_alone() {
         let ms = Duration::from_millis;
         let busy = [
@@ -460,7 +489,7 @@ mod tests {
     #[test]
     fn the_time_limit_holds_in_every_stage() {
         let over = Time(SWITCH + 10_000);
-        let mut short = Drain::new(Time(SWITCH), Duration::from_millis(5));
+        let mut short = Drain::new(Time(SWITCH), Duration::from_millis(5), Ending::Ours);
         assert_eq!(short.next(), Some((Time(1005), Reading::Clock)));
         short.on_time(Time(1005));
         assert_eq!(short.outcome(), Some(Outcome::TimedOut { connections: 0 }));

@@ -34,7 +34,7 @@ mod tests;
 mod walk;
 
 pub use assembler::{Instruction, TooLong};
-pub use drain::{Drain, Outcome, Progress, Reading, Time, Traffic};
+pub use drain::{Drain, Ending, Outcome, Progress, Reading, Time, Traffic};
 pub use group::{Attached, Group, Step};
 pub use member::{GroupKey, Member, MemberId, Owner, Run, SocketId, Standing, free_tag};
 pub use order::Finding;

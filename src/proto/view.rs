@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proto::SaidView;
 use crate::spec::{AppSpec, Env, ExecMode, ExitStatus};
 
 /// The whole state of a daemon at one moment.
@@ -111,6 +112,12 @@ pub struct SlotView {
     /// The ports that it shares.
     #[serde(default)]
     pub ports: Vec<PortView>,
+    /// What its owner should know of its ports: why one is not shared, who else is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+    /// What its program says of itself.
+    #[serde(default, skip_serializing_if = "SaidView::is_empty")]
+    pub said: SaidView,
     /// The process whose connections are being ended: this one, or the one that it has replaced.
     #[serde(default)]
     pub draining: Option<DrainView>,
@@ -133,6 +140,12 @@ pub struct PortView {
     pub serving: usize,
     /// How many connections wait for this instance to accept them.
     pub queued: u32,
+    /// How many instances have this one queue; 0: each has its own.
+    #[serde(default)]
+    pub sharing: usize,
+    /// How many connections this instance has there; none where they cannot be told from those of others.
+    #[serde(default)]
+    pub connections: Option<u32>,
 }
 
 /// A process that gets no new connections and finishes those it has.

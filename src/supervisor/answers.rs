@@ -192,8 +192,8 @@ pub enum ChangeKind {
     SpawnFailed(String),
     /// It gets no new connections, and those it has are being ended.
     Draining(RunId),
-    /// It was asked to end.
-    Stopping(RunId, Signal),
+    /// It was asked to end, by this signal; none: by a message.
+    Stopping(RunId, Option<Signal>),
     /// A request sent it a signal.
     Signalled(RunId, Signal),
     /// A request set its counters back.

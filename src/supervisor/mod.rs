@@ -3,7 +3,7 @@
 //! Pure: [`Supervisor::handle`] takes the moment and one event and pushes effects. It cannot fail, block, sleep, read a
 //! clock or spawn; the same events give the same effects. The shell (`daemon`) feeds it and carries the effects out.
 //!
-//! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end,
+//! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end, `sayings.rs` what runs say of themselves,
 //! `rollout.rs` the second run of a slot during a reload, `memory.rs` what a successor takes over,
 //! `asks.rs` what clients can ask, `requests.rs` what each request wants, `comeback.rs` what an earlier daemon ran, `apply.rs` the plan of `start FILE`, `amend.rs` new values, `resize.rs` the number of slots, `targets.rs` what a target means,
 //! `waiters.rs` who waits for which answer, `batch.rs` who is asked later.
@@ -19,6 +19,7 @@ mod requests;
 mod resize;
 mod restart;
 mod rollout;
+mod sayings;
 mod slot;
 mod steps;
 mod targets;
@@ -40,6 +41,7 @@ pub(crate) use memory::Counters;
 pub(crate) use requests::Renew;
 pub(crate) use restart::Lives;
 pub(crate) use rollout::{Doing, Rollout};
+pub(crate) use sayings::request_to_end;
 pub(crate) use slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage};
 pub(crate) use waiters::{Form, Pending, Waiter, Want};
 
@@ -139,6 +141,10 @@ impl Supervisor {
                 self.on_run(now, run, effects, |slot, turn| slot.on_spawn_failed(run, why, lasting, turn))
             }
             Event::Ready { run, by } => self.on_run(now, run, effects, |slot, turn| slot.on_ready(run, by, turn)),
+            Event::Closing { run } => self.on_run(now, run, effects, |slot, turn| slot.on_closing(run, turn)),
+            Event::Heeds { run, interrupt_only } => {
+                self.on_run(now, run, effects, |slot, _| slot.on_heeds(run, interrupt_only))
+            }
             Event::Exited { run, status, left } => {
                 self.on_run(now, run, effects, |slot, turn| slot.on_exited(run, status, left, turn))
             }

@@ -113,6 +113,7 @@ impl Slot {
     pub(crate) fn standing(&self, id: RunId) -> Option<Standing> {
         let (run, doing) = self.runs().into_iter().find(|(run, _)| run.id == id)?;
         (run.mode == ExecMode::Cluster).then_some(match doing {
+            Doing::Running if run.was_ready && run.closing => Standing::Draining,
             Doing::Running if run.was_ready => Standing::Ready,
             Doing::Launching | Doing::Running => Standing::Starting,
             Doing::Leaving(..) => Standing::Draining,

@@ -107,6 +107,18 @@ pub enum Event {
         /// How that was noticed.
         by: ReadyBy,
     },
+    /// The process says that it is about to end: it is to get nothing new.
+    Closing {
+        /// Which.
+        run: RunId,
+    },
+    /// What the process listens for.
+    Heeds {
+        /// Which.
+        run: RunId,
+        /// Whether that is SIGINT, and not SIGTERM.
+        interrupt_only: bool,
+    },
     /// The main process ended.
     Exited {
         /// Which.
@@ -211,6 +223,15 @@ pub enum Effect {
         /// Which.
         signal: Signal,
         /// To which part of it.
+        whom: Whom,
+    },
+    /// Ask by the message `shutdown`; where nobody can hear one, by a signal.
+    Message {
+        /// Whom.
+        run: RunId,
+        /// The signal.
+        signal: Signal,
+        /// The part of the tree that it is for.
         whom: Whom,
     },
     /// Which of the new connections of its ports a run gets. Of cluster runs only, and before anything that depends on it.

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rsx::cluster::{
-    Balance, Drain, Group, GroupKey, Mark, Member, MemberId, Outcome, Owner, Place, Reading, Run, SocketId, Standing,
-    Step, Time, Traffic, Weight, free_tag,
+    Balance, Drain, Ending, Group, GroupKey, Mark, Member, MemberId, Outcome, Owner, Place, Reading, Run, SocketId,
+    Standing, Step, Time, Traffic, Weight, free_tag,
 };
 use rsx::spec::Signal;
 use rsx::sys::fds::Channel;
@@ -134,7 +134,7 @@ impl Keeper {
     pub(crate) fn drain(&self, run: Run) -> Outcome {
         let start = Instant::now();
         let now = || Time(u64::try_from(start.elapsed().as_millis()).unwrap());
-        let mut drain = Drain::new(now(), Duration::from_secs(10));
+        let mut drain = Drain::new(now(), Duration::from_secs(10), Ending::Ours);
         let (_never, clock) = channel::<()>();
         while let Some((at, reading)) = drain.next() {
             // A clock, not a guess: the drain says when.

@@ -138,9 +138,16 @@ pub(in crate::cli) fn shared(view: &View, names: &[&str]) -> String {
 /// One line for each instance that needs attention, but not for those that were `told` of already (by id).
 pub(in crate::cli) fn troubles(view: &View, sheet: Sheet, told: &[u32]) -> String {
     let slots = view.apps.iter().flat_map(|app| app.slots.iter().map(move |slot| (app, slot)));
+    let notes = |(app, slot): &(&AppView, &SlotView)| {
+        let name = place(app, slot);
+        let note = |remark: &String| format!("{name}: note: {}", units::printable(remark));
+        slot.remarks.iter().map(note).collect::<Vec<_>>()
+    };
     let lines: Vec<String> = slots
-        .filter(|(_, slot)| !told.contains(&slot.id))
-        .filter_map(|(app, slot)| trouble(app, slot, sheet))
+        .flat_map(|it| {
+            let trouble = if told.contains(&it.1.id) { None } else { trouble(it.0, it.1, sheet) };
+            trouble.into_iter().chain(notes(&it)).collect::<Vec<_>>()
+        })
         .collect();
     let mut text: String = lines.iter().take(TROUBLES).flat_map(|line| [line, "\n"]).collect();
     if let Some(more) = lines.len().checked_sub(TROUBLES).filter(|more| *more > 0) {

@@ -228,12 +228,18 @@ impl Ports {
 
     /// Which process of a run has a socket: a child may have inherited it.
     fn search(&self, socket: SocketId, run: RunId, table: &ProcTable) -> io::Result<Option<Holder>> {
-        let process = self.runs.get(&run).and_then(|captured| captured.process.as_ref());
         let kept = self.groups.iter().find_map(|port| port.kept.get(&socket));
-        let (Some(process), Some(kept)) = (process, kept) else { return Err(io::ErrorKind::NotFound.into()) };
+        let kept = kept.ok_or(io::ErrorKind::NotFound)?;
         let inode = tcp::Facts::of(&kept.fd)?.inode;
-        let found = tcp::holder_of(process, table, inode)?;
-        Ok(found.map(|(process, place)| Holder::new(process, place, inode)))
+        // One queue of several runs is served as long as one of them has it.
+        for run in [run].iter().chain(kept.others.keys()) {
+            let process = self.runs.get(run).and_then(|captured| captured.process.as_ref());
+            let process = process.ok_or(io::ErrorKind::NotFound)?;
+            if let Some((process, place)) = tcp::holder_of(process, table, inode)? {
+                return Ok(Some(Holder::new(process, place, inode)));
+            }
+        }
+        Ok(None)
     }
 
     fn holds(&mut self, socket: SocketId, holder: Holder) {

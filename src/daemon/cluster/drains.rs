@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::cluster::{Drain, Progress, Reading, Time, Traffic};
+use crate::cluster::{Drain, Ending, Progress, Reading, Time, Traffic};
 use crate::daemon::cluster::ports::{Port, Ports};
 use crate::daemon::cluster::traffic::Found;
 use crate::daemon::failpoint;
@@ -40,9 +40,9 @@ pub(super) fn now() -> Time {
 
 impl Drains {
     /// The switch was just now.
-    pub(super) fn begin(&mut self, run: RunId, until: Time) {
+    pub(super) fn begin(&mut self, run: RunId, until: Time, ending: Ending) {
         let now = now();
-        let drain = Drain::new(now, until.since(now));
+        let drain = Drain::new(now, until.since(now), ending);
         self.all.insert(run, Going { drain, tell_at: now.after(TELL_EVERY) });
         self.is_changed = true;
     }

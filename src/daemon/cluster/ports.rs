@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,13 +18,14 @@ use crate::cluster::{
 };
 use crate::daemon::cluster::ledger::Ledger;
 use crate::daemon::cluster::records::{captured_record, group_record, records};
-use crate::daemon::cluster::{Newcomer, SENT};
+use crate::daemon::cluster::{Newcomer, SENT, Wants};
+use crate::daemon::engine::Report;
 use crate::daemon::failpoint;
 use crate::daemon::link::Link;
 use crate::proto::SocketRecord;
 use crate::supervisor::{RunId, SlotId};
 use crate::sys::process::Process;
-use crate::sys::seccomp::{Holder, Listener};
+use crate::sys::seccomp::{Asker, Holder, Listener};
 use crate::sys::tcp::diag::Diag;
 use crate::sys::tcp::{self, Instruction, Tag};
 
@@ -40,6 +41,8 @@ pub(super) struct Ports {
     pub(super) diag: Diag,
     pub(super) link: Option<Link>,
     pub(super) ledger: Ledger,
+    /// What is to be told. Bounded by the calls of one turn.
+    pub(super) told: Vec<Report>,
     /// When it was looked in vain for who has a socket.
     pub(super) searched_at: Option<Instant>,
     /// Whether something changed that is shown.
@@ -60,12 +63,17 @@ pub(super) struct Kept {
     pub(super) tag: Tag,
     /// The process that made it listen; not known of those of a predecessor.
     pub(super) holder: Option<Holder>,
+    /// The other runs that have it, where all have one queue, with their processes.
+    pub(super) others: BTreeMap<RunId, Option<Holder>>,
 }
 
 /// A run that is captured.
 pub(super) struct Captured {
     pub(super) slot: SlotId,
+    /// Its index within the app.
+    pub(super) instance: u16,
     pub(super) app: String,
+    pub(super) wants: Wants,
     pub(super) needs: BTreeSet<u16>,
     pub(super) listens: BTreeSet<u16>,
     pub(super) standing: Standing,
@@ -77,6 +85,12 @@ pub(super) struct Captured {
     pub(super) told: bool,
     pub(super) bound: BTreeSet<SocketId>,
     pub(super) sockets: u16,
+    /// The ports of its inspectors.
+    pub(super) inspected: BTreeSet<u16>,
+    /// What was told of it.
+    pub(super) remarks: Vec<String>,
+    /// Where it has sockets of ours that cannot be looked for.
+    pub(super) places: BTreeMap<(Asker, RawFd), SocketId>,
     /// The marks that its connections may have, by port.
     pub(super) tags: BTreeSet<(u16, Tag)>,
 }
@@ -91,13 +105,15 @@ impl Captured {
 impl Ports {
     /// A run is about to be made.
     pub(super) fn expect(&mut self, newcomer: Newcomer) {
-        let Newcomer { run, slot, app, replaces } = newcomer;
+        let Newcomer { run, slot, instance, app, replaces, wants } = newcomer;
         let is_outgoing = |member: &Member| Some(RunId(member.id.run.0)) == replaces;
         let outgoing = self.groups.iter().filter(|port| port.group.members().any(is_outgoing));
         let needs = outgoing.map(|port| port.group.key().address.port()).collect();
         let captured = Captured {
             slot,
+            instance,
             app,
+            wants,
             needs,
             listens: BTreeSet::new(),
             standing: Standing::Starting,
@@ -107,6 +123,9 @@ impl Ports {
             told: false,
             bound: BTreeSet::new(),
             sockets: 0,
+            inspected: BTreeSet::new(),
+            remarks: Vec::new(),
+            places: BTreeMap::new(),
             tags: BTreeSet::new(),
         };
         self.runs.insert(run, captured);
@@ -129,6 +148,7 @@ impl Ports {
                 standing == Standing::Ready && place(slot) == member.place && member.standing == Standing::Dead;
             is_left.then_some(Standing::Leaving)
         });
+        self.stand_together();
     }
 
     /// A run has ended, or could not be made.
@@ -141,6 +161,7 @@ impl Ports {
             self.bound.remove(&socket);
             self.forget(socket);
         }
+        self.leave_queues(run);
         let is_replaced = self.runs.values().any(|other| other.slot == slot && !other.ended);
         let waiting: BTreeSet<SocketId> = self
             .groups
@@ -252,7 +273,8 @@ impl Ports {
         let address = port.group.key().address;
         match finding {
             Finding::StrangerCame(_) => {
-                warn!(%address, "a socket that is not of this app shares the port; it gets nothing")
+                let what = format!("{address} is shared by a socket that is not of this app; it gets no connection");
+                self.remark_in_group(at, &what);
             }
             Finding::StrangerLeft(_) => info!(%address, "a socket that was not of this app has left the port"),
             Finding::MemberGone(_) => {
@@ -284,15 +306,19 @@ impl Ports {
     }
 
     /// Another app that has this address. One that was renamed is known by its slots.
-    pub(super) fn rival(&self, key: &GroupKey, (app, slot): (&str, SlotId)) -> Option<&str> {
+    pub(super) fn rival(
+        &self,
+        (address, namespace): (SocketAddr, Option<u64>),
+        (app, slot): (&str, SlotId),
+    ) -> Option<&str> {
         let covers = |a: IpAddr, b: IpAddr| a == b || a.is_unspecified() || b.is_unspecified();
         let is_rival = |port: &&Port| {
             let its = port.group.key();
             port.app != app
                 && !port.group.members().any(|member| member.place == place(slot))
-                && its.namespace == key.namespace
-                && its.address.port() == key.address.port()
-                && covers(its.address.ip(), key.address.ip())
+                && namespace.is_none_or(|namespace| its.namespace == namespace)
+                && its.address.port() == address.port()
+                && covers(its.address.ip(), address.ip())
         };
         self.groups.iter().find(is_rival).map(|port| port.app.as_str())
     }

@@ -79,6 +79,8 @@ impl Thread {
             self.answer(RunId(question.mark), &question);
             self.slots.clear(index);
         }
+        self.ports.remarks_of_before();
+        self.tell_remarks();
         for (run, captured) in &self.ports.runs {
             if let Some(filter) = &captured.filter {
                 self.poller.add(filter, of_filter(*run), Interest::Read)?;
@@ -110,6 +112,7 @@ impl Thread {
                 failpoint::here("drained");
                 self.report(Report::Drained { run });
             }
+            self.tell_remarks();
             for (run, remaining) in self.drains.due_to_be_told() {
                 self.report(Report::Remaining { run, remaining });
             }
@@ -134,12 +137,17 @@ impl Thread {
                 }
                 self.tell_ready(run);
             }
-            Command::Steer(run, standing) => self.ports.steer(run, standing),
-            Command::Drain(run, until) => {
+            Command::Steer(run, standing) => {
+                self.ports.steer(run, standing);
+                if standing == Standing::Draining {
+                    self.ports.hold_back(run);
+                }
+            }
+            Command::Drain(run, until, ending) => {
                 if self.ports.runs.get(&run).is_some_and(|captured| !captured.ended && !captured.listens.is_empty()) {
                     self.ports.steer(run, Standing::Draining);
                     self.ports.hold_back(run);
-                    self.drains.begin(run, Time(until.as_millis()));
+                    self.drains.begin(run, Time(until.as_millis()), ending);
                 } else {
                     // It has no connections that anybody could wait for.
                     self.report(Report::Drained { run });
@@ -156,6 +164,8 @@ impl Thread {
                 // Whoever asked may wait no longer.
                 let _ = seen.send(());
             }
+            // Whoever waited may have gone.
+            Command::Settle(done) => drop(done.send(())),
             // Taken where it is read.
             Command::Leave(_) => {}
         }
@@ -251,6 +261,8 @@ impl Thread {
         // Taken out for as long as it is used: what is decided changes the rest.
         let Some(filter) = self.ports.runs.get_mut(&run).and_then(|captured| captured.filter.take()) else { return };
         let answer = self.ports.decide(run, &filter, question);
+        // Whoever hears how the run ends finds the reason.
+        self.tell_remarks();
         failpoint::here("call-decided");
         match filter.answer(question, answer) {
             Ok(delivery) => debug!(run = run.0, call = ?question.call, ?answer, ?delivery, "answered"),
@@ -276,6 +288,12 @@ impl Thread {
         if captured.is_ready() && !captured.told {
             captured.told = true;
             self.report(Report::Ready { run, by: ReadyBy::Listening });
+        }
+    }
+
+    fn tell_remarks(&mut self) {
+        for report in std::mem::take(&mut self.ports.told) {
+            self.report(report);
         }
     }
 

@@ -4,6 +4,7 @@
 //! for its slot: newcomers wait in its queue for the next run, which gets it in the place of its own, and the run that
 //! goes can come to an end.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use tracing::{debug, warn};
@@ -58,7 +59,7 @@ impl Ports {
         tcp::join(&fd, BACKLOG)?;
         if let Some(port) = self.groups.get_mut(at) {
             port.group.joined(member);
-            port.kept.insert(id, Kept { fd, tag, holder: None });
+            port.kept.insert(id, Kept { fd, tag, holder: None, others: BTreeMap::new() });
         }
         debug!(slot = slot.0, address = %key.address, "newcomers wait for the next run");
         self.save_group(at);

@@ -74,13 +74,15 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
 }
 
 fn run(run: &Run) -> RunRecord {
-    let Run { id, started, was_ready, asked, mode, listens, notified } = *run;
-    RunRecord { id: id.0, started: started.as_millis(), was_ready, asked, mode, listens, notified }
+    let Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only } = *run;
+    let (id, started) = (id.0, started.as_millis());
+    RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only }
 }
 
 fn recalled_run(record: RunRecord) -> Run {
-    let RunRecord { id, started, was_ready, asked, mode, listens, notified } = record;
-    Run { id: RunId(id), started: Time::from_millis(started), was_ready, asked, mode, listens, notified }
+    let RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only } = record;
+    let (id, started) = (RunId(id), Time::from_millis(started));
+    Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only }
 }
 
 fn stage(stage: Stage) -> StageRecord {
