@@ -326,9 +326,13 @@ def tables(results):
     parts = {}
     if "throughput" in results:
         parts["throughput"] = f"{results['throughput']['machine']}\n\n{throughput_table(results['throughput'])}"
+    proofs = []
     if "reloads" in results:
-        text = f"{results['reloads']['machine']}\n\n{proof_table(results['reloads'])}"
-        parts["proof"] = text + (f"\n\n{kills_line(results['kills'])}" if "kills" in results else "")
+        proofs.append(f"{results['reloads']['machine']}\n\n{proof_table(results['reloads'])}")
+    if "kills" in results:
+        proofs.append(f"{results['kills']['machine']}\n\n{kills_line(results['kills'])}")
+    if proofs:
+        parts["proof"] = "\n\n".join(proofs)
     return parts
 
 
@@ -341,6 +345,11 @@ def write(parts):
             raise Failed(f"{PAGE}: the markers of `{name}` are gone")
         page = f"{before}{found}\n{text}\n{end}{after}"
     PAGE.write_text(page)
+
+
+def keep(options, results):
+    results[options.what]["machine"] = machine()
+    options.results.write_text(json.dumps(results, indent=1))
 
 
 def main():
@@ -372,8 +381,8 @@ def main():
                 else:
                     for server in (options.only or ",".join(SERVERS)).split(","):
                         results.setdefault("reloads", {})[server] = reloads(bench, server, options.count or 20)
-                results[options.what]["machine"] = machine()
-                options.results.write_text(json.dumps(results, indent=1))
+                        keep(options, results)
+                keep(options, results)
             finally:
                 pids = bench.rsx.pids()
                 run([binary, "kill"], bench.rsx.env, 60)
