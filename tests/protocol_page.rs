@@ -64,7 +64,7 @@ fn every_call_of_the_page_is_understood() {
             Call::Ping => "ping",
             Call::Apply(_) => "apply",
             Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Reload(_) | Call::Delete(_) => "act",
-            Call::Reset(_) => "act",
+            Call::Reset(_) | Call::AbortReload(_) => "act",
             Call::Scale(_) => "scale",
             Call::Signal(_) => "signal",
             Call::Send(_) => "send",

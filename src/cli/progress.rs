@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::session::{Session, view};
 use crate::client::{Client, ClientError, Interrupt};
-use crate::proto::{Call, Progress, View, ViewDetail};
-use crate::spec::AppSpec;
+use crate::proto::{AppView, Call, Progress, View, ViewDetail};
+use crate::spec::{AppSpec, ExecMode};
 
 /// What is added to the configured limits, for the daemon's own work.
 const SLACK: Duration = Duration::from_secs(5);
@@ -18,7 +18,16 @@ pub(super) const FIRST_LIMIT: Duration = Duration::from_secs(15);
 
 /// The time that starting, changing or stopping any of these may take; apps do so side by side.
 pub(super) fn limit_of<'a>(specs: impl Iterator<Item = &'a AppSpec>) -> Duration {
-    specs.map(|spec| spec.listen_timeout + spec.stop.kill_timeout).max().unwrap_or_default() + SLACK
+    specs.map(limit_of_one).max().unwrap_or_default() + SLACK
+}
+
+/// The time that one instance may take, one round of a reload included.
+fn limit_of_one(spec: &AppSpec) -> Duration {
+    let shares = match spec.exec_mode {
+        ExecMode::Cluster => spec.cluster.drain_timeout + spec.cluster.bake,
+        ExecMode::Fork => Duration::ZERO,
+    };
+    spec.listen_timeout + spec.stop.kill_timeout + shares
 }
 
 /// Asks, and waits in sight of the user. When the first limit has passed, the daemon is asked, over another connection,
@@ -53,10 +62,18 @@ pub(super) fn ask<T: DeserializeOwned>(
 fn configured_limit(session: &Session, width: Option<NonZeroU16>) -> Option<Duration> {
     let mut client = session.daemon().ok()??;
     let view: View = view(&mut client, ViewDetail::Full).ok()?;
-    let limit = limit_of(view.apps.iter().filter_map(|app| app.spec.as_ref()));
     let slots = view.apps.iter().map(|app| app.slots.len()).sum::<usize>();
-    let rounds = width.map_or(1, |width| slots.div_ceil(usize::from(width.get())).max(1));
-    Some(limit.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX)))
+    let limit_of_app = |app: &AppView| {
+        let spec = app.spec.as_ref()?;
+        let rounds = match (width, spec.exec_mode) {
+            (Some(width), _) => slots.div_ceil(usize::from(width.get())),
+            // A reload goes in batches, and its first instance goes alone.
+            (None, ExecMode::Cluster) => app.slots.len().div_ceil(spec.cluster.max_surge.of(app.slots.len())) + 1,
+            (None, ExecMode::Fork) => 1,
+        };
+        Some(limit_of_one(spec).saturating_mul(u32::try_from(rounds.max(1)).unwrap_or(u32::MAX)))
+    };
+    Some(view.apps.iter().filter_map(limit_of_app).max().unwrap_or_default() + SLACK)
 }
 
 /// How many instances the call has asked at a time.
@@ -66,6 +83,7 @@ fn width(call: &Call) -> Option<NonZeroU16> {
         Call::Start(act) | Call::Stop(act) | Call::Restart(act) | Call::Reload(act) | Call::Delete(act) => act.parallel,
         Call::Hello(_)
         | Call::Ping
+        | Call::AbortReload(_)
         | Call::Reset(_)
         | Call::Scale(_)
         | Call::Signal(_)

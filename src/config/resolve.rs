@@ -220,7 +220,11 @@ fn cluster(settings: &Settings) -> ClusterSpec {
         capture: if is_off { Capture::Off } else { Capture::Auto },
         max_surge,
         drain_timeout: settings.time("drain_timeout").unwrap_or(usual.drain_timeout),
-        strategy: Strategy::Rolling,
+        strategy: match settings.text("strategy") {
+            Some("blue-green") => Strategy::BlueGreen,
+            Some(_) | None => Strategy::Rolling,
+        },
+        bake: settings.time("bake").unwrap_or(usual.bake),
     }
 }
 

@@ -37,10 +37,12 @@ pub use journal::{
 pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
 pub use key::{Key, KeyError};
 pub use refusal::Refusal;
-pub use rollout::RolloutRecord;
+pub use rollout::{MannerRecord, RolloutRecord};
 pub use sockets::{CapturedRecord, GroupRecord, MemberRecord, SOCKETS_VERSION, SocketRecord, StandingRecord};
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
-pub use view::{AppView, DaemonView, ExitView, PortView, SlotView, State, UPDATE_FAILED, View};
+pub use view::{
+    AppView, DaemonView, ExitView, PortView, SecondState, SecondView, SlotView, State, UPDATE_FAILED, View,
+};
 
 mod message;
 pub use message::{

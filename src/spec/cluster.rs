@@ -28,6 +28,9 @@ pub struct ClusterSpec {
     pub drain_timeout: Duration,
     /// In which order a reload replaces them.
     pub strategy: Strategy,
+    /// How long the old run of a reload's first slot waits, to take over again should the new one fail.
+    #[serde(with = "crate::spec::millis")]
+    pub bake: Duration,
 }
 
 /// Which ports are shared.
@@ -58,6 +61,8 @@ pub enum Strategy {
     /// Batch by batch.
     #[default]
     Rolling,
+    /// All new ones beside the old ones, then all at once.
+    BlueGreen,
 }
 
 impl Default for ClusterSpec {
@@ -67,6 +72,7 @@ impl Default for ClusterSpec {
             max_surge: Surge::Percent(25),
             drain_timeout: Duration::from_secs(10),
             strategy: Strategy::Rolling,
+            bake: Duration::from_secs(3),
         }
     }
 }

@@ -154,6 +154,7 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
         ("drain_timeout", old.cluster.drain_timeout != new.cluster.drain_timeout),
         ("max_surge", old.cluster.max_surge != new.cluster.max_surge),
         ("strategy", old.cluster.strategy != new.cluster.strategy),
+        ("bake", old.cluster.bake != new.cluster.bake),
         ("listen_timeout", old.listen_timeout != new.listen_timeout),
         ("owner", old.origin != new.origin),
     ];

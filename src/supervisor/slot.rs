@@ -56,11 +56,13 @@ pub(crate) struct Run {
     pub(crate) listens: bool,
     /// Whether it said READY=1.
     pub(crate) notified: bool,
+    /// The edition of its app that it belongs to.
+    pub(crate) edition: u32,
 }
 
 impl Run {
     pub(super) fn new(id: RunId, started: Time, mode: ExecMode, asked: bool) -> Run {
-        Run { id, started, was_ready: false, asked, mode, listens: false, notified: false }
+        Run { id, started, was_ready: false, asked, mode, listens: false, notified: false, edition: 0 }
     }
 
     /// The run with one more sign of being ready.
@@ -137,6 +139,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) next_run: &'a mut u64,
     pub(crate) dice: u64,
+    /// Apps of which runs that are replaced together have failed, and which.
+    pub(crate) spoiled: &'a mut Vec<(AppId, String)>,
 }
 
 /// One place of an app.
@@ -154,6 +158,8 @@ pub(crate) struct Slot {
     pub(crate) generation: u32,
     /// The generation of the last launch.
     pub(crate) launched: u32,
+    /// The edition of its app that its next launch belongs to: counts what requests have put in place for the whole app.
+    pub(crate) edition: u32,
     /// How often requests have wanted something of it.
     pub(crate) wishes: u32,
     /// Who asked last.
@@ -183,6 +189,7 @@ impl Slot {
             parked: false,
             generation: 0,
             launched: 0,
+            edition: 0,
             wishes: 0,
             asked_by: None,
             phase: Phase::Stopped,

@@ -9,8 +9,8 @@ use crate::cli::render::table::Sheet;
 use crate::cli::render::units::{cpu, fine_span, memory, printable, redacted, span};
 use crate::cli::style::{Style, Tint};
 use crate::cli::targets::Picked;
-use crate::proto::{AppView, ExitView, PortView, SlotView, State};
-use crate::spec::{AppSpec, Capture, Env, ExecMode, Origin, Program, RestartDelay, RestartPolicy};
+use crate::proto::{AppView, ExitView, PortView, SecondView, SlotView, State};
+use crate::spec::{AppSpec, Capture, Env, ExecMode, Origin, Program, RestartDelay, RestartPolicy, Strategy};
 
 /// Details of the app, of each instance, and how its last runs ended.
 pub(in crate::cli) fn describe(picked: &Picked<'_>, sheet: Sheet) -> String {
@@ -108,6 +108,14 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
         ("stopped by", format!("{}, SIGKILL after {}, {tree}", spec.stop.signal, time(spec.stop.kill_timeout))),
         ("ready within", time(spec.listen_timeout)),
     ]);
+    if spec.exec_mode == ExecMode::Cluster {
+        let strategy = match spec.cluster.strategy {
+            Strategy::Rolling => "in batches",
+            Strategy::BlueGreen => "all at once (blue-green)",
+        };
+        let bake = if spec.cluster.bake.is_zero() { "at once".to_owned() } else { time(spec.cluster.bake) };
+        rows.push(("reloaded", format!("{strategy}, sure after {bake}")));
+    }
     if !spec.restart.stop_exit_codes.is_empty() {
         let codes: Vec<String> = spec.restart.stop_exit_codes.iter().map(u8::to_string).collect();
         rows.push(("finished by exit codes", codes.join(", ")));
@@ -148,6 +156,14 @@ fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, Stri
         ("error log", file(&slot.error_file)),
         ("created", age(slot.created)),
     ];
+    if slot.generation > 0 {
+        rows.push(("generation", slot.generation.to_string()));
+    }
+    if let Some(SecondView { pid, generation, state, until, .. }) = &slot.second {
+        let pid = pid.map_or_else(|| "no pid yet".to_owned(), |pid| format!("pid {pid}"));
+        let until = until.map(|at| format!(", {} at most", fine_span(at.saturating_sub(now)))).unwrap_or_default();
+        rows.push(("beside it", format!("{}, {pid}, generation {generation}{until}", state.as_str())));
+    }
     rows.extend(slot.ports.iter().map(|shared| ("shared port", port(shared))));
     if slot.pid_file.is_some() {
         rows.push(("pid file", file(&slot.pid_file)));

@@ -197,10 +197,10 @@ pub const GROUPS: &[Group] = &[
             drain_timeout: Kind::Time, "10s", r#""10s""#, NOW;
             /// How many instances a reload replaces at a time.
             max_surge: Kind::OneOf(&[Kind::Integer { min: 1, max: 10_000 }, Kind::Percent]), "25%", r#""25%""#, NOW;
-            /// In batches, or all at once.
-            strategy: Kind::Words(&["rolling", "blue-green"]), "rolling", r#""blue-green""#, later_unless("the strategy `blue-green`", &["rolling"]);
-            /// How long the first instance of a reload must hold.
-            bake: Kind::Time, "3s", r#""3s""#, later("a canary (`bake`)");
+            /// `rolling`: in batches; `blue-green`: all new ones beside the old ones, then all at once.
+            strategy: Kind::Words(&["rolling", "blue-green"]), "rolling", r#""blue-green""#, NOW;
+            /// How long the first new instance of a reload has to hold before the old one goes; 0: not at all.
+            bake: Kind::Time, "3s", r#""3s""#, NOW;
             /// The number of instances follows the load.
             autoscale: Kind::OneOf(&[SWITCH, Kind::Map(&Kind::Any)]), "off", "{ max = 8 }", later_unless("autoscaling", OFF);
         },
