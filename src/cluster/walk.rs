@@ -61,6 +61,7 @@ fn member(number: u64, standing: Standing) -> Member {
         id: id(number),
         place: Place(u32::try_from(number).unwrap()),
         weight: Weight::MIN,
+        share: Share::Whole,
         mark: Some(Mark::new(u16::try_from(number).unwrap())),
         standing,
     }

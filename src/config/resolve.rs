@@ -10,7 +10,7 @@ use crate::config::program::{Found, Places, absolute, program, warn_unused};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
 use crate::spec::{
-    AppSpec, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogSpec, LogTarget, Origin,
+    AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogSpec, LogTarget, Origin,
     RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy, Surge,
 };
 
@@ -91,7 +91,7 @@ pub(crate) fn app(
         increment_var: increment_var(settings, &env_for_count, problems),
         instances: instances(settings, source.options.cores),
         exec_mode: exec_mode(settings),
-        cluster: cluster(settings),
+        cluster: cluster(settings, problems),
         instance_var: settings.text("instance_var").unwrap_or("NODE_APP_INSTANCE").to_owned(),
         autostart: settings.bool("autostart").unwrap_or(true),
         restart,
@@ -207,7 +207,7 @@ fn exec_mode(settings: &Settings) -> ExecMode {
     }
 }
 
-fn cluster(settings: &Settings) -> ClusterSpec {
+fn cluster(settings: &Settings, problems: &mut Vec<Problem>) -> ClusterSpec {
     let usual = ClusterSpec::default();
     let is_off = settings.text("capture") == Some("off") || settings.bool("capture") == Some(false);
     let small = |number: i64| u16::try_from(number).unwrap_or(u16::MAX);
@@ -218,6 +218,8 @@ fn cluster(settings: &Settings) -> ClusterSpec {
     };
     ClusterSpec {
         capture: if is_off { Capture::Off } else { Capture::Auto },
+        balance: balance(settings, problems),
+        weights: settings.integers("weights").unwrap_or_default().iter().copied().map(small).collect(),
         max_surge,
         drain_timeout: settings.time("drain_timeout").unwrap_or(usual.drain_timeout),
         strategy: match settings.text("strategy") {
@@ -226,6 +228,28 @@ fn cluster(settings: &Settings) -> ClusterSpec {
         },
         bake: settings.time("bake").unwrap_or(usual.bake),
     }
+}
+
+fn balance(settings: &Settings, problems: &mut Vec<Problem>) -> Balance {
+    let balance = match settings.text("balance") {
+        Some("weighted") => Balance::Weighted,
+        Some("source-ip") => Balance::SourceIp,
+        Some("least") => Balance::Least,
+        Some(_) | None => Balance::Random,
+    };
+    match (balance, settings.get("balance"), settings.get("weights")) {
+        (Balance::Weighted, Some(setting), None) if !settings.has_failed("weights") => {
+            let problem = Problem::error(setting.span, "`weighted` without `weights`").label("by which weights?");
+            problems.push(problem.help("add `weights = [3, 1]`: the part of each instance"));
+        }
+        (Balance::Random | Balance::SourceIp | Balance::Least, _, Some(setting)) => {
+            let message = format!("`{}` has no effect here", setting.written);
+            let problem = Problem::warning(setting.span, message).label("not used");
+            problems.push(problem.help("weights count under `balance = \"weighted\"`"));
+        }
+        (_, _, _) => {}
+    }
+    balance
 }
 
 fn restart(settings: &Settings, problems: &mut Vec<Problem>) -> RestartSpec {

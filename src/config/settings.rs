@@ -89,8 +89,10 @@ impl Settings {
                 problems.extend(found);
             }
             (Ok(value), Availability::Now) => insert(self, Some(value)),
-            (Ok(_), Availability::Later { feature, unless, hint }) => {
-                if !node.scalar().is_some_and(|text| unless.contains(&text.as_str())) {
+            (Ok(value), Availability::Later { feature, unless, hint }) => {
+                if node.scalar().is_some_and(|text| unless.contains(&text.as_str())) {
+                    insert(self, Some(value));
+                } else {
                     self.failed.insert(spec.name);
                     problems.push(not_yet(&written, node.span, feature, unless, hint));
                 }
@@ -164,6 +166,10 @@ impl Settings {
 
     pub(crate) fn codes(&self, name: &str) -> Option<&[u8]> {
         if let Checked::Codes(value) = self.value(name)? { Some(value) } else { None }
+    }
+
+    pub(crate) fn integers(&self, name: &str) -> Option<&[i64]> {
+        if let Checked::Integers(value) = self.value(name)? { Some(value) } else { None }
     }
 
     pub(crate) fn signal(&self, name: &str) -> Option<crate::spec::Signal> {

@@ -38,7 +38,9 @@ pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
 pub use key::{Key, KeyError};
 pub use refusal::Refusal;
 pub use rollout::{MannerRecord, RolloutRecord};
-pub use sockets::{CapturedRecord, GroupRecord, MemberRecord, SOCKETS_VERSION, SocketRecord, StandingRecord};
+pub use sockets::{
+    BalanceRecord, CapturedRecord, GroupRecord, MemberRecord, SOCKETS_VERSION, SocketRecord, StandingRecord,
+};
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
 pub use view::{
     AppView, DaemonView, ExitView, PortView, SecondState, SecondView, SlotView, State, UPDATE_FAILED, View,

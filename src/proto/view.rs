@@ -185,6 +185,12 @@ pub struct PortView {
     pub serving: usize,
     /// How many connections wait for this instance to accept them.
     pub queued: u32,
+    /// How many connections this instance has; counted in a full view.
+    #[serde(default)]
+    pub connections: u32,
+    /// How many connections it could not take, because its queue was full, since it began to listen.
+    #[serde(default)]
+    pub overflows: u32,
 }
 
 /// How one run ended.

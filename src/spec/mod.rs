@@ -15,7 +15,7 @@ mod ends;
 mod millis;
 
 pub use changes::Changes;
-pub use cluster::{Capture, ClusterSpec, ExecMode, Strategy, Surge};
+pub use cluster::{Balance, Capture, ClusterSpec, ExecMode, Strategy, Surge};
 pub use ends::{ExitStatus, NotASignal, Signal};
 use millis::optional as optional_millis;
 

@@ -10,7 +10,7 @@ use crate::cli::render::units::{cpu, fine_span, memory, printable, redacted, spa
 use crate::cli::style::{Style, Tint};
 use crate::cli::targets::Picked;
 use crate::proto::{AppView, ExitView, PortView, SecondView, SlotView, State};
-use crate::spec::{AppSpec, Capture, Env, ExecMode, Origin, Program, RestartDelay, RestartPolicy, Strategy};
+use crate::spec::{AppSpec, Balance, Capture, Env, ExecMode, Origin, Program, RestartDelay, RestartPolicy, Strategy};
 
 /// Details of the app, of each instance, and how its last runs ended.
 pub(in crate::cli) fn describe(picked: &Picked<'_>, sheet: Sheet) -> String {
@@ -129,15 +129,21 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
 fn mode(spec: &AppSpec) -> String {
     match (spec.exec_mode, spec.cluster.capture) {
         (ExecMode::Fork, _) => "fork".to_owned(),
-        (ExecMode::Cluster, Capture::Auto) => "cluster".to_owned(),
+        (ExecMode::Cluster, Capture::Auto) => match spec.cluster.balance {
+            Balance::Random => "cluster".to_owned(),
+            Balance::Weighted => format!("cluster, by weight {:?}", spec.cluster.weights),
+            Balance::SourceIp => "cluster, each client to its own instance".to_owned(),
+            Balance::Least => "cluster, to whom has least to do".to_owned(),
+        },
         (ExecMode::Cluster, Capture::Off) => "cluster, no port is shared".to_owned(),
     }
 }
 
 fn port(port: &PortView) -> String {
-    let PortView { address, members, serving, queued } = port;
+    let PortView { address, members, serving, queued, connections, overflows } = port;
+    let lost = if *overflows == 0 { String::new() } else { format!(", {overflows} did not fit into its queue") };
     let sockets = if *members == 1 { "socket" } else { "sockets" };
-    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here")
+    format!("{address}, {members} {sockets}, {serving} serving, {connections} open and {queued} waiting here{lost}")
 }
 
 fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, String)> {

@@ -183,10 +183,10 @@ pub const GROUPS: &[Group] = &[
     Group {
         title: "Cluster and reload",
         keys: keys! {
-            /// How connections are spread over the instances.
-            balance: Kind::Words(&["random", "source-ip", "weighted", "shared"]), "random", r#""source-ip""#, later_unless("another balance than `random`", &["random"]);
-            /// The share of each instance under `balance = "weighted"`.
-            weights: Kind::Integers { min: 0, max: 1000 }, "none", "[3, 1]", later("another balance than `random`");
+            /// Who gets a new connection: anyone, by `weights`, always the same for a client, or who has least to do.
+            balance: Kind::Words(&["random", "weighted", "source-ip", "least", "shared"]), "random", r#""source-ip""#, later_unless("the balance `shared`", &["random", "weighted", "source-ip", "least"]);
+            /// The part of each instance under `balance = "weighted"`; those behind the last begin anew.
+            weights: Kind::Integers { min: 1, max: 1000 }, "none", "[3, 1]", NOW;
             /// Which ports are shared.
             capture: Kind::OneOf(&[Kind::Words(&["auto", "off"]), SWITCH, Kind::Integers { min: 1, max: 65_535 }]), "auto", "[3000]", later_unless("a list of ports (`capture`)", &["auto", "off", "false"]);
             /// Sockets that rsx opens and passes.

@@ -14,6 +14,7 @@
 //! | `waiting_room` | where connections wait while the last run goes |
 //! | `drains` | from the switch to a run without connections |
 //! | `closed` | sockets that their programs have closed |
+//! | `loads` | what members have to do, and weights that follow it |
 //! | `views` | what is shown |
 //! | `records` | what is known, as records |
 //! | `ledger` | what a successor has to know, in memory that the guardian keeps |
@@ -28,6 +29,7 @@ mod calls;
 mod closed;
 mod drains;
 mod ledger;
+mod loads;
 mod ports;
 mod records;
 mod restore;
@@ -47,7 +49,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::cluster::Standing;
+use crate::cluster::{Balance, Mark, Standing, Weight};
 use crate::daemon::engine::Report;
 use crate::daemon::link::Link;
 use crate::proto::PortView;
@@ -79,6 +81,23 @@ pub(super) struct Newcomer {
     pub(super) app: String,
     /// The run of its slot that it is to take over from.
     pub(super) replaces: Option<RunId>,
+    pub(super) terms: Terms,
+}
+
+/// On which terms a run takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// How those are chosen who get new connections. Of the runs that share a port the last one decides.
+    pub(super) balance: Balance,
+    pub(super) weight: Weight,
+    /// What its probes are recognised by, where there are any.
+    pub(super) mark: Option<Mark>,
+}
+
+impl Default for Terms {
+    fn default() -> Terms {
+        Terms { balance: Balance::Random, weight: Weight::MIN, mark: None }
+    }
 }
 
 /// What the thread is asked to do.

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use tracing::{debug, info, warn};
 
 use crate::cluster::{
-    Balance, Finding, Group, GroupKey, Member, MemberId, Owner, Place, Run, SocketId, Standing, Step, Tags, Weight,
+    Balance, Finding, Group, GroupKey, Member, MemberId, Owner, Place, Run, Share, SocketId, Standing, Step, Tags,
 };
 use crate::daemon::cluster::ledger::Ledger;
 use crate::daemon::cluster::records::{captured_record, group_record, records};
-use crate::daemon::cluster::{Newcomer, SENT};
+use crate::daemon::cluster::{Newcomer, SENT, Terms};
 use crate::daemon::failpoint;
 use crate::daemon::link::Link;
 use crate::proto::SocketRecord;
@@ -67,6 +67,7 @@ pub(super) struct Captured {
     pub(super) needs: BTreeSet<u16>,
     pub(super) listens: BTreeSet<u16>,
     pub(super) standing: Standing,
+    pub(super) terms: Terms,
     /// Until the last process under it has ended.
     pub(super) filter: Option<Listener>,
     pub(super) process: Option<Arc<Process>>,
@@ -87,7 +88,7 @@ impl Captured {
 impl Ports {
     /// A run is about to be made.
     pub(super) fn expect(&mut self, newcomer: Newcomer) {
-        let Newcomer { run, slot, app, replaces } = newcomer;
+        let Newcomer { run, slot, app, replaces, terms } = newcomer;
         let is_outgoing = |member: &Member| Some(RunId(member.id.run.0)) == replaces;
         let outgoing = self.groups.iter().filter(|port| port.group.members().any(is_outgoing));
         let needs = outgoing.map(|port| port.group.key().address.port()).collect();
@@ -97,6 +98,7 @@ impl Ports {
             needs,
             listens: BTreeSet::new(),
             standing: Standing::Starting,
+            terms,
             filter: None,
             process: None,
             ended: false,
@@ -270,9 +272,9 @@ impl Ports {
     }
 
     /// Which group a key is, made if there is none.
-    pub(super) fn group(&mut self, key: GroupKey, app: &str) -> usize {
+    pub(super) fn group(&mut self, key: GroupKey, app: &str, balance: Balance) -> usize {
         self.groups.iter().position(|port| *port.group.key() == key).unwrap_or_else(|| {
-            let group = Group::new(key, Balance::Random);
+            let group = Group::new(key, balance);
             self.groups.push(Port { group, app: app.to_owned(), kept: HashMap::new(), tags: Tags::default() });
             self.groups.len() - 1
         })
@@ -312,7 +314,8 @@ impl Ports {
         let id = self.next_id(run);
         let captured = self.runs.get(&run)?;
         let (place, standing) = (place(captured.slot), captured.standing);
-        Some(Member { socket, id, place, weight: Weight::MIN, mark: None, standing })
+        let Terms { weight, mark, .. } = captured.terms;
+        Some(Member { socket, id, place, weight, share: Share::Whole, mark, standing })
     }
 
     /// Leaves a socket with the guardian, before its program goes on.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::{GroupKey, Member, Standing};
+use crate::cluster::{Balance, GroupKey, Mark, Member, Share, Standing};
 use crate::daemon::cluster::ports::{Captured, Port};
-use crate::proto::{CapturedRecord, GroupRecord, MemberRecord, SocketRecord, StandingRecord};
+use crate::proto::{BalanceRecord, CapturedRecord, GroupRecord, MemberRecord, SocketRecord, StandingRecord};
 use crate::supervisor::RunId;
 use crate::sys::tcp::Tag;
 
@@ -15,7 +15,7 @@ pub(super) fn records(groups: &[Port], runs: &BTreeMap<RunId, Captured>) -> Vec<
 }
 
 pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord {
-    let Captured { slot, app, needs, listens, standing: good_for, ended, bound, sockets, .. } = captured;
+    let Captured { slot, app, needs, listens, standing: good_for, terms, ended, bound, sockets, .. } = captured;
     CapturedRecord {
         run: run.0,
         slot: slot.0,
@@ -26,6 +26,9 @@ pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord
         ended: *ended,
         bound: bound.iter().map(|socket| socket.0).collect(),
         sockets: *sockets,
+        balance: balance(terms.balance),
+        weight: terms.weight.get(),
+        mark: terms.mark.map(Mark::number),
     }
 }
 
@@ -40,6 +43,9 @@ pub(super) fn group_record(port: &Port, joining: Option<(&Member, Tag)>) -> Grou
         slot: member.place.0,
         tag: tag.number(),
         standing: standing(member.standing),
+        weight: member.weight.get(),
+        mark: member.mark.map(Mark::number),
+        is_small: member.share == Share::Small,
     };
     GroupRecord {
         namespace,
@@ -48,7 +54,26 @@ pub(super) fn group_record(port: &Port, joining: Option<(&Member, Tag)>) -> Grou
         device,
         uid,
         app: port.app.clone(),
+        balance: balance(port.group.balance()),
         members: members.map(member).collect(),
+    }
+}
+
+fn balance(balance: Balance) -> BalanceRecord {
+    match balance {
+        Balance::Random => BalanceRecord::Random,
+        Balance::Weighted => BalanceRecord::Weighted,
+        Balance::SourceIp => BalanceRecord::SourceIp,
+        Balance::Least => BalanceRecord::Least,
+    }
+}
+
+pub(super) fn recalled_balance(record: BalanceRecord) -> Balance {
+    match record {
+        BalanceRecord::Random => Balance::Random,
+        BalanceRecord::Weighted => Balance::Weighted,
+        BalanceRecord::SourceIp => Balance::SourceIp,
+        BalanceRecord::Least => Balance::Least,
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::cluster::Standing;
-use crate::daemon::cluster::{Newcomer, Sockets, drains};
+use crate::daemon::cluster::{Newcomer, Sockets, Terms, drains};
 use crate::daemon::engine::Report;
 use crate::spec::Signal;
 use crate::supervisor::{RunId, SlotId, Time};
@@ -58,8 +58,13 @@ impl World {
     }
 
     fn start(&mut self, run: u64, slot: u32, replaces: Option<u64>, ports: &[u16], app: &str) -> Arc<Process> {
-        let newcomer =
-            Newcomer { run: RunId(run), slot: SlotId(slot), app: app.to_owned(), replaces: replaces.map(RunId) };
+        let newcomer = Newcomer {
+            run: RunId(run),
+            slot: SlotId(slot),
+            app: app.to_owned(),
+            replaces: replaces.map(RunId),
+            terms: Terms::default(),
+        };
         let gate = self.sockets.gate(newcomer).unwrap();
         let process = Arc::new(spawn_captured(&launch(run, ports), &gate).unwrap());
         self.sockets.add(RunId(run), Arc::clone(&process));

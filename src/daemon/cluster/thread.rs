@@ -11,6 +11,7 @@ use tracing::{debug, error, warn};
 use crate::cluster::{Standing, Time};
 use crate::daemon::cluster::drains::{self, Drains};
 use crate::daemon::cluster::ports::{Ports, filter_name};
+use crate::daemon::cluster::views::Depth;
 use crate::daemon::cluster::{Command, Newcomer, Shown, lock, restore};
 use crate::daemon::engine::Report;
 use crate::daemon::failpoint;
@@ -114,6 +115,7 @@ impl Thread {
             if self.looked_at.elapsed() >= LOOK_EVERY {
                 self.looked_at = Instant::now();
                 self.ports.look();
+                self.ports.weigh();
             }
         }
     }
@@ -122,7 +124,8 @@ impl Thread {
     fn pause(&self) -> Option<Duration> {
         let now = drains::now();
         let drain = self.drains.next().map(|at: Time| at.since(now));
-        let look = self.ports.has_holders().then(|| LOOK_EVERY.saturating_sub(self.looked_at.elapsed()));
+        let look = (self.ports.has_holders() || self.ports.has_loads())
+            .then(|| LOOK_EVERY.saturating_sub(self.looked_at.elapsed()));
         drain.into_iter().chain(look).min()
     }
 
@@ -154,7 +157,7 @@ impl Thread {
             }
             Command::GiveUp(slot) => self.ports.give_up(slot),
             Command::Show(seen) => {
-                *lock(&self.shown) = self.ports.views();
+                *lock(&self.shown) = self.ports.views(Depth::Counted);
                 // Whoever asked may wait no longer.
                 let _ = seen.send(());
             }
@@ -285,7 +288,7 @@ impl Thread {
 
     fn show(&mut self) {
         if std::mem::take(&mut self.ports.is_changed) {
-            *lock(&self.shown) = self.ports.views();
+            *lock(&self.shown) = self.ports.views(Depth::Quick);
         }
     }
 }

@@ -1,17 +1,41 @@
 //! What the core wants of the sockets that runs share.
 
 use crate::cluster;
-use crate::daemon::cluster::Newcomer;
+use crate::daemon::cluster::{Newcomer, Terms};
 use crate::daemon::shell::Shell;
-use crate::spec::{Capture, ExecMode};
+use crate::spec::{Balance, Capture, ClusterSpec, ExecMode};
 use crate::supervisor::{Definition, RunId, SlotId, Standing, Time};
 
 /// The run as the owner of the sockets is told of it; none if it shares nothing.
-pub(super) fn newcomer(run: RunId, slot: SlotId, definition: &Definition, replaces: Option<RunId>) -> Option<Newcomer> {
+pub(super) fn newcomer(
+    run: RunId,
+    (slot, instance): (SlotId, u16),
+    definition: &Definition,
+    replaces: Option<RunId>,
+) -> Option<Newcomer> {
     let spec = &definition.spec;
     match (spec.exec_mode, spec.cluster.capture) {
-        (ExecMode::Cluster, Capture::Auto) => Some(Newcomer { run, slot, app: spec.name.clone(), replaces }),
+        (ExecMode::Cluster, Capture::Auto) => {
+            let terms = terms(&spec.cluster, instance);
+            Some(Newcomer { run, slot, app: spec.name.clone(), replaces, terms })
+        }
         (ExecMode::Cluster, Capture::Off) | (ExecMode::Fork, _) => None,
+    }
+}
+
+fn terms(spec: &ClusterSpec, instance: u16) -> Terms {
+    Terms {
+        balance: match spec.balance {
+            Balance::Random => cluster::Balance::Random,
+            Balance::Weighted => cluster::Balance::Weighted,
+            Balance::SourceIp => cluster::Balance::SourceIp,
+            Balance::Least => cluster::Balance::Least,
+        },
+        weight: match spec.balance {
+            Balance::Weighted => cluster::Weight::new(spec.weight(instance)).unwrap_or(cluster::Weight::MIN),
+            Balance::Random | Balance::SourceIp | Balance::Least => cluster::Weight::MIN,
+        },
+        mark: None,
     }
 }
 

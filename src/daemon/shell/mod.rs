@@ -390,7 +390,7 @@ impl Shell {
             Resolve::Fresh => None,
             Resolve::Keep => self.places.get(&slot).map(|place| Arc::clone(&place.resolved)),
         };
-        let capture = cluster::newcomer(run, slot, &definition, replaces);
+        let capture = cluster::newcomer(run, (slot, instance), &definition, replaces);
         let job = Job { run, slot, instance, definition, resolved, capture };
         if self.tools.spawner.send(Task::Make(job)).is_err() {
             let why = "the spawner thread has ended".to_owned();

@@ -47,6 +47,20 @@ pub fn leave(socket: &impl AsFd) -> io::Result<()> {
     }
 }
 
+/// How many connections a listening socket could not take since it began to, because its queue was full.
+///
+/// # Errors
+///
+/// `InvalidData`, if the kernel tells less than it should.
+pub fn overflows(socket: &impl AsFd) -> io::Result<u32> {
+    /// linux/sock_diag.h: the word SK_MEMINFO_DROPS of what SO_MEMINFO gives.
+    const DROPS: std::ops::Range<usize> = 32..36;
+    let mut bytes = [0; DROPS.end];
+    option::read(socket.as_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, &mut bytes)?;
+    let drops = bytes.get(DROPS).and_then(|drops| drops.try_into().ok());
+    drops.map(u32::from_ne_bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// How many connections wait in a listening socket's queue, ready to be accepted. Half-open ones are not among them.
 ///
 /// # Errors
