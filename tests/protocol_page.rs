@@ -123,6 +123,7 @@ fn every_answer_of_the_page_is_as_the_daemon_writes_it() {
                     | Call::Stop(_)
                     | Call::Restart(_)
                     | Call::Reload(_)
+                    | Call::AbortReload(_)
                     | Call::Delete(_)
                     | Call::Reset(_)
                     | Call::Signal(_)

@@ -235,6 +235,7 @@ fn balance(settings: &Settings, problems: &mut Vec<Problem>) -> Balance {
         Some("weighted") => Balance::Weighted,
         Some("source-ip") => Balance::SourceIp,
         Some("least") => Balance::Least,
+        None if settings.get("weights").is_some() => Balance::Weighted,
         Some(_) | None => Balance::Random,
     };
     match (balance, settings.get("balance"), settings.get("weights")) {

@@ -1,5 +1,6 @@
 //! The engine: one event in, the core decides, effects out, readers get the new view. It never awaits an effect.
 
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::daemon::failpoint;
 use crate::daemon::journal::{Turn, Whole, Writer};
 use crate::daemon::keys::{Keys, Known};
 use crate::daemon::publish::Published;
+use crate::daemon::relay;
 use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
 use crate::guardian;
@@ -46,6 +48,8 @@ pub(super) enum Report {
     Ready { run: RunId, by: ReadyBy },
     /// The connections of a run have ended, or their time is over.
     Drained { run: RunId },
+    /// A connection that waited for a run which is gone, for whoever serves that address.
+    Rescued { stream: TcpStream, address: SocketAddr },
     /// A main process is a zombie.
     Ended { run: RunId },
     /// The guardian tells how a process ended that an earlier daemon has started.
@@ -222,6 +226,10 @@ impl Engine {
             }
             Report::Ready { run, by } => Some(Event::Ready { run, by }),
             Report::Drained { run } => Some(Event::Drained { run }),
+            Report::Rescued { stream, address } => {
+                relay::pass_on(stream, address);
+                None
+            }
             Report::Ended { run } => self.shell.on_ended(run),
             Report::HandOver(guardian) => {
                 self.leaving = Leaving::HandOver(guardian);

@@ -33,6 +33,7 @@ mod predecessor;
 mod publish;
 mod pump;
 mod redact;
+mod relay;
 mod server;
 mod shell;
 mod sight;

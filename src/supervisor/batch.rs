@@ -66,15 +66,21 @@ impl Batch {
 
     /// Takes out whoever is where it should be, or cannot get there in time.
     fn count(&mut self, slots: &BTreeMap<SlotId, Slot>, now: Time) {
-        let failed = &mut self.failed;
+        let (failed, canary) = (&mut self.failed, self.canary);
+        let mut is_taken = false;
         self.asked.retain(|id, (pending, deadline)| {
             let slot = slots.get(id);
             let answer = pending.judge(slot, now);
             if let (Some(SlotAnswer::Failed { .. }), Some(slot)) = (&answer, slot) {
                 failed.insert(slot.app, format!("{}:{}", slot.definition.spec.name, slot.instance));
             }
+            is_taken |= answer == Some(SlotAnswer::Superseded) && canary == Some(*id);
             answer.is_none() && now < *deadline
         });
+        if let Some((next, _)) = self.queue.front_mut().filter(|_| is_taken) {
+            // Somebody has to be the first.
+            next.renew = Renew::Reload(Manner::Canary);
+        }
         self.canary = self.canary.filter(|canary| self.asked.contains_key(canary));
     }
 
@@ -234,13 +240,8 @@ impl Supervisor {
             {
                 let passed_over = self.passed_over(batch, wish, wishes);
                 let is_canary = wish.renew == Renew::Reload(Manner::Canary);
-                match (&passed_over, batch.queue.front_mut()) {
-                    (None, _) => batch.canary = is_canary.then_some(wish.slot).or(batch.canary),
-                    // Somebody has to be the first.
-                    (Some(_), Some((next, _))) if is_canary && matches!(next.renew, Renew::Reload(_)) => {
-                        next.renew = Renew::Reload(Manner::Canary);
-                    }
-                    (Some(_), _) => {}
+                if is_canary && passed_over.is_none() {
+                    batch.canary = Some(wish.slot);
                 }
                 if passed_over.is_none() {
                     self.ask_slot(now, wish.slot, &batch.who, wish.want, wish.renew);

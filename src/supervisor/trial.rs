@@ -227,7 +227,7 @@ impl Supervisor {
         self.touched.extend(&begun);
         let waited = begun.iter().chain(&queued).map(|id| (*id, Want::Ready)).collect();
         self.wait(now, id, Form::Outcome, act.wait, waited);
-        Ok(begun)
+        Ok(begun.into_iter().chain(queued).collect())
     }
 
     /// Takes reloads that wait for their turn out of their requests.

@@ -176,7 +176,7 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
         spec.exec_mode = ExecMode::Cluster;
         spec.cluster.drain_timeout = Duration::from_millis(dice.roll(2_000));
         spec.cluster.max_surge = Surge::Count(u16::try_from(dice.roll(3)).unwrap());
-        spec.cluster.bake = Duration::from_millis([0, 1, 500, 3_000][usize::try_from(dice.roll(4)).unwrap()]);
+        spec.cluster.bake = Duration::from_millis([0, 500, 3_000, 9_000][usize::try_from(dice.roll(4)).unwrap()]);
         spec.cluster.strategy = if dice.roll(3) == 0 { Strategy::BlueGreen } else { Strategy::Rolling };
     }
     spec.wait_ready = dice.roll(5) == 0;
@@ -357,7 +357,7 @@ fn a_random_walk_never_breaks_an_invariant() {
         }
     }
     let went = format!("{switched} drains, {aborted} aborts, {taken_back} taken back");
-    assert!(switched > 500 && aborted > 100 && taken_back > 50, "it goes everywhere: {went}");
+    assert!(switched > 500 && aborted > 100 && taken_back > 20, "it goes everywhere: {went}");
 }
 
 /// Everything does at once what it is asked for, until the request has its answer.

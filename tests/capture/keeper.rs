@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rsx::cluster::{
-    Balance, Drain, Group, GroupKey, Mark, Member, MemberId, Outcome, Owner, Place, Reading, Run, SocketId, Standing,
-    Step, Tags, Time, Traffic, Weight,
+    Balance, Drain, Group, GroupKey, Mark, Member, MemberId, Outcome, Owner, Place, Reading, Run, Share, SocketId,
+    Standing, Step, Tags, Time, Traffic, Weight,
 };
 use rsx::spec::Signal;
 use rsx::sys::fds::Channel;
@@ -310,6 +310,7 @@ impl Answerer {
             id: self.id(),
             place: Place(self.place),
             weight: Weight::MIN,
+            share: Share::Whole,
             mark: Some(Mark::new(u16::try_from(self.run.0).unwrap())),
             standing: Standing::Starting,
         };

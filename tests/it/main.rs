@@ -22,6 +22,7 @@ mod logs;
 mod messages;
 mod output;
 mod pid_files;
+mod policy;
 mod programs;
 mod ready;
 mod shapes;

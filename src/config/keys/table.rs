@@ -184,7 +184,7 @@ pub const GROUPS: &[Group] = &[
         title: "Cluster and reload",
         keys: keys! {
             /// Who gets a new connection: anyone, by `weights`, always the same for a client, or who has least to do.
-            balance: Kind::Words(&["random", "weighted", "source-ip", "least", "shared"]), "random", r#""source-ip""#, later_unless("the balance `shared`", &["random", "weighted", "source-ip", "least"]);
+            balance: Kind::Words(&["random", "weighted", "source-ip", "least"]), "random; `weighted` with `weights`", r#""source-ip""#, NOW;
             /// The part of each instance under `balance = "weighted"`; those behind the last begin anew.
             weights: Kind::Integers { min: 1, max: 1000 }, "none", "[3, 1]", NOW;
             /// Which ports are shared.

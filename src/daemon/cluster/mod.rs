@@ -13,6 +13,7 @@
 //! | `calls` | the answers to `bind` and `listen` |
 //! | `waiting_room` | where connections wait while the last run goes |
 //! | `drains` | from the switch to a run without connections |
+//! | `rescue` | who waits for a run that is gone, while its slot has another |
 //! | `closed` | sockets that their programs have closed |
 //! | `loads` | what members have to do, and weights that follow it |
 //! | `views` | what is shown |
@@ -32,6 +33,7 @@ mod ledger;
 mod loads;
 mod ports;
 mod records;
+mod rescue;
 mod restore;
 #[cfg(test)]
 mod tests;

@@ -150,8 +150,9 @@ impl Ports {
             if RunId(member.id.run.0) != run || member.standing == Standing::Leaving {
                 return None;
             }
-            // What waits is served by the next run of the slot.
-            let is_kept = !is_replaced || waiting.contains(&member.socket);
+            // What waits, or is on its way to it, is served by the next run of the slot, or passed on.
+            let is_fed = member.standing == Standing::Ready;
+            let is_kept = !is_replaced || is_fed || waiting.contains(&member.socket);
             Some(if is_kept { Standing::Dead } else { Standing::Leaving })
         });
         self.drop_if_over(run);

@@ -11,6 +11,7 @@ use tracing::{debug, error, warn};
 use crate::cluster::{Standing, Time};
 use crate::daemon::cluster::drains::{self, Drains};
 use crate::daemon::cluster::ports::{Ports, filter_name};
+use crate::daemon::cluster::rescue::Rescues;
 use crate::daemon::cluster::views::Depth;
 use crate::daemon::cluster::{Command, Newcomer, Shown, lock, restore};
 use crate::daemon::engine::Report;
@@ -34,6 +35,7 @@ const TURN: usize = 16;
 pub(super) struct Thread {
     ports: Ports,
     drains: Drains,
+    rescues: Rescues,
     slots: Slots,
     poller: Poller,
     /// Where listeners arrive.
@@ -56,6 +58,7 @@ impl Thread {
         let mut thread = Thread {
             ports,
             drains: Drains::default(),
+            rescues: Rescues::default(),
             slots,
             poller: Poller::new()?,
             gates: HashMap::new(),
@@ -112,6 +115,9 @@ impl Thread {
             for run in self.drains.go_on(&mut self.ports) {
                 self.report(Report::Drained { run });
             }
+            let reports = self.reports.clone();
+            // The engine may have ended.
+            self.rescues.go_on(&mut self.ports, |report| drop(reports.send(report)));
             if self.looked_at.elapsed() >= LOOK_EVERY {
                 self.looked_at = Instant::now();
                 self.ports.look();
@@ -126,7 +132,7 @@ impl Thread {
         let drain = self.drains.next().map(|at: Time| at.since(now));
         let look = (self.ports.has_holders() || self.ports.has_loads())
             .then(|| LOOK_EVERY.saturating_sub(self.looked_at.elapsed()));
-        drain.into_iter().chain(look).min()
+        drain.into_iter().chain(look).chain(self.rescues.pause()).min()
     }
 
     fn on_command(&mut self, command: Command) {
@@ -154,6 +160,7 @@ impl Thread {
                 self.drains.end(run);
                 self.close_gate(run);
                 self.ports.ended(run);
+                self.rescue(run);
             }
             Command::GiveUp(slot) => self.ports.give_up(slot),
             Command::Show(seen) => {
@@ -271,6 +278,12 @@ impl Thread {
         }
         self.drains.end(run);
         self.ports.over(run);
+        self.rescue(run);
+    }
+
+    /// Who waits for a run that is gone may have to be passed on.
+    fn rescue(&mut self, run: RunId) {
+        self.ports.orphans(run).into_iter().for_each(|socket| self.rescues.begin(socket));
     }
 
     fn tell_ready(&mut self, run: RunId) {

@@ -1,10 +1,12 @@
 //! Joining a group, leaving it, and what waits in a member's queue.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{Shutdown, SockFlag, accept4, shutdown};
 
 use crate::sys::tcp::option;
 
@@ -44,6 +46,28 @@ pub fn leave(socket: &impl AsFd) -> io::Result<()> {
     match shutdown(socket.as_fd().as_raw_fd(), Shutdown::Read) {
         Ok(()) | Err(Errno::ENOTCONN) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes out what waits in the queue of a listening socket that no program accepts from any more.
+///
+/// # Errors
+///
+/// EINVAL, if it does not listen; EMFILE.
+pub fn accept_waiting(socket: &impl AsFd) -> io::Result<Vec<TcpStream>> {
+    let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
+    fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    let mut waiting = Vec::new();
+    loop {
+        match accept4(socket.as_fd().as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
+            // SAFETY: accept4(2) has just made it, and nobody else knows of it.
+            Ok(fd) => waiting.push(TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) })),
+            Err(Errno::EAGAIN) => return Ok(waiting),
+            // One that was given up by its client; the next one may be alive.
+            Err(Errno::ECONNABORTED | Errno::EINTR) => {}
+            Err(error) if waiting.is_empty() => return Err(error.into()),
+            Err(_) => return Ok(waiting),
+        }
     }
 }
 

@@ -29,7 +29,7 @@ mod tests;
 
 pub use ending::{end_reading, held_by};
 pub use facts::{Cookie, Facts, Kind, is_listening, kind};
-pub use listening::{join, leave, overflows, queue_depth, share};
+pub use listening::{accept_waiting, join, leave, overflows, queue_depth, share};
 pub use open::{Target, open};
 pub(in crate::sys) use options::{copy_flags, copy_options};
 pub use steering::{Instruction, attach, detach};

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{Error, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 
 use super::LIMIT;
 
@@ -84,7 +87,18 @@ impl Load {
 
 /// Who answers a new connection.
 pub(crate) fn ask(port: u16) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    answer(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?)
+}
+
+/// Who answers a new connection of a client that has this address.
+pub(crate) fn ask_from(client: Ipv4Addr, port: u16) -> std::io::Result<String> {
+    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(client, 0)))?;
+    connect(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)))?;
+    answer(TcpStream::from(fd))
+}
+
+fn answer(mut stream: TcpStream) -> std::io::Result<String> {
     stream.set_read_timeout(Some(LIMIT))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut text = String::new();
