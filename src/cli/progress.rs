@@ -6,9 +6,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::de::DeserializeOwned;
 
+use crate::cli::render::units;
 use crate::cli::session::{Session, view};
 use crate::client::{Client, ClientError, Interrupt};
-use crate::proto::{AppView, Call, Progress, View, ViewDetail};
+use crate::proto::{Call, Progress, View, ViewDetail};
 use crate::spec::{AppSpec, ExecMode};
 
 /// What is added to the configured limits, for the daemon's own work.
@@ -16,18 +17,23 @@ const SLACK: Duration = Duration::from_secs(5);
 /// The first limit where the limits of the apps concerned are not known yet: that of the defaults.
 pub(super) const FIRST_LIMIT: Duration = Duration::from_secs(15);
 
-/// The time that starting, changing or stopping any of these may take; apps do so side by side.
+/// The time that starting, changing or stopping any of these may take; apps do so side by side, and those that share ports
+/// replace some of their instances at a time.
 pub(super) fn limit_of<'a>(specs: impl Iterator<Item = &'a AppSpec>) -> Duration {
-    specs.map(limit_of_one).max().unwrap_or_default() + SLACK
-}
-
-/// The time that one instance may take, one round of a reload included.
-fn limit_of_one(spec: &AppSpec) -> Duration {
-    let shares = match spec.exec_mode {
-        ExecMode::Cluster => spec.cluster.drain_timeout + spec.cluster.bake,
-        ExecMode::Fork => Duration::ZERO,
+    let limit = |spec: &AppSpec| {
+        let (ready, down) = (spec.listen_timeout, spec.stop.kill_timeout);
+        match spec.exec_mode {
+            ExecMode::Fork => ready + down,
+            ExecMode::Cluster => {
+                let instances = usize::from(spec.instances).max(1);
+                // A reload goes in batches, and its first instance goes alone.
+                let rounds = instances.div_ceil(spec.cluster.max_surge.of(instances)) + 1;
+                let one = ready + spec.cluster.bake + spec.cluster.drain_timeout + down;
+                one.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
+            }
+        }
     };
-    spec.listen_timeout + spec.stop.kill_timeout + shares
+    specs.map(limit).max().unwrap_or_default().saturating_add(SLACK)
 }
 
 /// Asks, and waits in sight of the user. When the first limit has passed, the daemon is asked, over another connection,
@@ -92,6 +98,7 @@ fn width(call: &Call) -> Option<NonZeroU16> {
         | Call::Flush(_)
         | Call::ReloadLogs
         | Call::Past(_)
+        | Call::History(_)
         | Call::View(_)
         | Call::Events(_)
         | Call::Save
@@ -126,8 +133,9 @@ impl Bar {
             bar
         });
         bar.set_position(u64::from(progress.done));
-        let name = crate::cli::render::units::printable(&progress.name);
-        bar.set_message(format!("{name}:{} {}", progress.instance, progress.state));
+        let name = units::printable(&progress.name);
+        let what = progress.remaining.as_ref().map_or_else(|| progress.state.to_string(), units::remaining);
+        bar.set_message(format!("{name}:{} {what}", progress.instance));
     }
 
     fn clear(&mut self) {

@@ -10,8 +10,8 @@ use crate::config::program::{Found, Places, absolute, program, warn_unused};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
 use crate::spec::{
-    AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogSpec, LogTarget, Origin,
-    RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy, Surge,
+    Agent, AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogSpec, LogTarget,
+    Origin, RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy, Surge,
 };
 
 /// What the apps of one source have in common.
@@ -97,11 +97,18 @@ pub(crate) fn app(
         restart,
         stop: StopSpec {
             signal: settings.signal("stop_signal").unwrap_or(Signal::TERM),
+            auto: settings.signal("stop_signal").is_none(),
+            message: settings.bool("shutdown_with_message").unwrap_or(false),
             kill_timeout: settings.time("kill_timeout").unwrap_or(Duration::from_secs(10)),
             treekill: settings.bool("treekill").unwrap_or(true),
         },
         listen_timeout: settings.time("listen_timeout").unwrap_or(Duration::from_secs(60)),
         wait_ready: settings.bool("wait_ready").unwrap_or(false),
+        agent: match settings.bool("agent") {
+            None => Agent::Auto,
+            Some(true) => Agent::On,
+            Some(false) => Agent::Off,
+        },
         logs: LogSpec {
             out: log("out_file"),
             error: log("error_file"),
@@ -209,7 +216,6 @@ fn exec_mode(settings: &Settings) -> ExecMode {
 
 fn cluster(settings: &Settings, problems: &mut Vec<Problem>) -> ClusterSpec {
     let usual = ClusterSpec::default();
-    let is_off = settings.text("capture") == Some("off") || settings.bool("capture") == Some(false);
     let small = |number: i64| u16::try_from(number).unwrap_or(u16::MAX);
     let max_surge = match (settings.integer("max_surge"), settings.percent("max_surge")) {
         (Some(count), _) => Surge::Count(small(count)),
@@ -217,7 +223,7 @@ fn cluster(settings: &Settings, problems: &mut Vec<Problem>) -> ClusterSpec {
         (None, None) => usual.max_surge,
     };
     ClusterSpec {
-        capture: if is_off { Capture::Off } else { Capture::Auto },
+        capture: capture(settings),
         balance: balance(settings, problems),
         weights: settings.integers("weights").unwrap_or_default().iter().copied().map(small).collect(),
         max_surge,
@@ -235,6 +241,7 @@ fn balance(settings: &Settings, problems: &mut Vec<Problem>) -> Balance {
         Some("weighted") => Balance::Weighted,
         Some("source-ip") => Balance::SourceIp,
         Some("least") => Balance::Least,
+        Some("shared") => Balance::Shared,
         None if settings.get("weights").is_some() => Balance::Weighted,
         Some(_) | None => Balance::Random,
     };
@@ -243,7 +250,7 @@ fn balance(settings: &Settings, problems: &mut Vec<Problem>) -> Balance {
             let problem = Problem::error(setting.span, "`weighted` without `weights`").label("by which weights?");
             problems.push(problem.help("add `weights = [3, 1]`: the part of each instance"));
         }
-        (Balance::Random | Balance::SourceIp | Balance::Least, _, Some(setting)) => {
+        (Balance::Random | Balance::SourceIp | Balance::Least | Balance::Shared, _, Some(setting)) => {
             let message = format!("`{}` has no effect here", setting.written);
             let problem = Problem::warning(setting.span, message).label("not used");
             problems.push(problem.help("weights count under `balance = \"weighted\"`"));
@@ -251,6 +258,17 @@ fn balance(settings: &Settings, problems: &mut Vec<Problem>) -> Balance {
         (_, _, _) => {}
     }
     balance
+}
+
+fn capture(settings: &Settings) -> Capture {
+    if settings.text("capture") == Some("off") || settings.bool("capture") == Some(false) {
+        return Capture::Off;
+    }
+    match settings.integers("capture") {
+        Some([]) => Capture::Off,
+        Some(ports) => Capture::Ports(ports.iter().filter_map(|port| u16::try_from(*port).ok()).collect()),
+        None => Capture::Auto,
+    }
 }
 
 fn restart(settings: &Settings, problems: &mut Vec<Problem>) -> RestartSpec {

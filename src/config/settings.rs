@@ -148,6 +148,11 @@ impl Settings {
         if let Checked::Integer(value) = self.value(name)? { Some(*value) } else { None }
     }
 
+    /// Whole numbers, one or several.
+    pub(crate) fn integers(&self, name: &str) -> Option<&[i64]> {
+        if let Checked::Integers(values) = self.value(name)? { Some(values) } else { None }
+    }
+
     pub(crate) fn percent(&self, name: &str) -> Option<u16> {
         if let Checked::Percent(value) = self.value(name)? { Some(*value) } else { None }
     }

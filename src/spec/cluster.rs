@@ -1,5 +1,6 @@
 //! What an app declares about its instances as one server: whether they share ports, and how they are replaced.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -39,12 +40,14 @@ pub struct ClusterSpec {
 }
 
 /// Which ports are shared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Capture {
-    /// Every TCP port that a run binds.
+    /// Every TCP port that a run binds, but those of inspectors.
     #[default]
     Auto,
+    /// These alone.
+    Ports(BTreeSet<u16>),
     /// None: queue workers, which are reloaded like servers.
     Off,
 }
@@ -53,7 +56,7 @@ pub enum Capture {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
-    /// Each as likely as any other.
+    /// Each instance is as likely as any other, and has a queue of its own.
     #[default]
     Random,
     /// As likely as its weight.
@@ -62,6 +65,8 @@ pub enum Balance {
     SourceIp,
     /// Who has least to do is the most likely.
     Least,
+    /// All have one queue: whoever accepts first has the connection.
+    Shared,
 }
 
 /// A part of the instances.

@@ -1,11 +1,16 @@
 //! What is known of runs and sockets, as the records that a successor reads.
 
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
 
-use crate::cluster::{Balance, GroupKey, Mark, Member, Share, Standing};
+use crate::cluster::{Balance, GroupKey, Mark, Member, Share, SocketId, Standing};
+use crate::daemon::cluster::Wants;
 use crate::daemon::cluster::ports::{Captured, Port};
-use crate::proto::{BalanceRecord, CapturedRecord, GroupRecord, MemberRecord, SocketRecord, StandingRecord};
+use crate::proto::{
+    BalanceRecord, CapturedRecord, GroupRecord, MemberRecord, PlaceRecord, SocketRecord, StandingRecord,
+};
 use crate::supervisor::RunId;
+use crate::sys::seccomp::Asker;
 use crate::sys::tcp::Tag;
 
 /// Everything, for a ledger that is written anew.
@@ -15,7 +20,15 @@ pub(super) fn records(groups: &[Port], runs: &BTreeMap<RunId, Captured>) -> Vec<
 }
 
 pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord {
-    let Captured { slot, app, needs, listens, standing: good_for, terms, ended, bound, sockets, .. } = captured;
+    let Captured { slot, instance, app, wants, needs, listens, standing: good_for, ended, bound, sockets, .. } =
+        captured;
+    let Captured { inspected, remarks, places, tags, terms, .. } = captured;
+    let Wants { only, inspectors, has_one_queue } = wants;
+    let place = |((process, number), socket): (&(Asker, RawFd), &SocketId)| PlaceRecord {
+        process: process.0,
+        number: *number,
+        socket: socket.0,
+    };
     CapturedRecord {
         run: run.0,
         slot: slot.0,
@@ -29,6 +42,14 @@ pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord
         balance: balance(terms.balance),
         weight: terms.weight.get(),
         mark: terms.mark.map(Mark::number),
+        instance: *instance,
+        only: only.clone(),
+        inspectors: inspectors.clone(),
+        inspected: inspected.clone(),
+        has_one_queue: *has_one_queue,
+        remarks: remarks.clone(),
+        places: places.iter().map(place).collect(),
+        tags: tags.iter().map(|(port, tag)| (*port, tag.number())).collect(),
     }
 }
 
@@ -46,6 +67,11 @@ pub(super) fn group_record(port: &Port, joining: Option<(&Member, Tag)>) -> Grou
         weight: member.weight.get(),
         mark: member.mark.map(Mark::number),
         is_small: member.share == Share::Small,
+        others: port
+            .kept
+            .get(&member.socket)
+            .map(|kept| kept.others.keys().map(|run| run.0).collect())
+            .unwrap_or_default(),
     };
     GroupRecord {
         namespace,

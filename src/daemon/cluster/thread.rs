@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{debug, error, warn};
 
 use crate::cluster::{Standing, Time};
+use crate::daemon::cluster::closed::{SOMEBODY_CAME, Watchman};
 use crate::daemon::cluster::drains::{self, Drains};
 use crate::daemon::cluster::ports::{Ports, filter_name};
 use crate::daemon::cluster::rescue::Rescues;
-use crate::daemon::cluster::views::Depth;
 use crate::daemon::cluster::{Command, Newcomer, Shown, lock, restore};
 use crate::daemon::engine::Report;
 use crate::daemon::failpoint;
@@ -25,17 +25,18 @@ use crate::sys::seccomp::{Asked, Listener, Question, Slots};
 /// The name of the page that questions lie in.
 pub(super) const CALLS: &str = "sock/calls";
 
-/// How often it is looked whether programs still have their sockets: nobody tells when one closes its own.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// How many questions of one run are taken before others have their turn.
 const TURN: usize = 16;
+
+/// How often weights follow what members have to do.
+const WEIGH_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Thread {
     ports: Ports,
     drains: Drains,
     rescues: Rescues,
+    weighed_at: Instant,
     slots: Slots,
     poller: Poller,
     /// Where listeners arrive.
@@ -43,7 +44,7 @@ pub(super) struct Thread {
     commands: mpsc::Receiver<Command>,
     reports: tokio::sync::mpsc::UnboundedSender<Report>,
     shown: Shown,
-    looked_at: Instant,
+    watchman: Watchman,
 }
 
 type Ends = (mpsc::Receiver<Command>, tokio::sync::mpsc::UnboundedSender<Report>, Shown);
@@ -59,13 +60,14 @@ impl Thread {
             ports,
             drains: Drains::default(),
             rescues: Rescues::default(),
+            weighed_at: Instant::now(),
             slots,
             poller: Poller::new()?,
             gates: HashMap::new(),
             commands,
             reports,
             shown,
-            looked_at: Instant::now(),
+            watchman: Watchman::new(),
         };
         thread.go_on()?;
         Ok(thread)
@@ -85,6 +87,8 @@ impl Thread {
             self.answer(RunId(question.mark), &question);
             self.slots.clear(index);
         }
+        self.ports.remarks_of_before();
+        self.tell_remarks();
         for (run, captured) in &self.ports.runs {
             if let Some(filter) = &captured.filter {
                 self.poller.add(filter, of_filter(*run), Interest::Read)?;
@@ -113,16 +117,21 @@ impl Thread {
                 self.on_ready(token);
             }
             for run in self.drains.go_on(&mut self.ports) {
+                failpoint::here("drained");
                 self.report(Report::Drained { run });
             }
             let reports = self.reports.clone();
             // The engine may have ended.
             self.rescues.go_on(&mut self.ports, |report| drop(reports.send(report)));
-            if self.looked_at.elapsed() >= LOOK_EVERY {
-                self.looked_at = Instant::now();
-                self.ports.look();
+            if self.weighed_at.elapsed() >= WEIGH_EVERY {
+                self.weighed_at = Instant::now();
                 self.ports.weigh();
             }
+            self.tell_remarks();
+            for (run, remaining) in self.drains.due_to_be_told() {
+                self.report(Report::Remaining { run, remaining });
+            }
+            self.watchman.go_on(&mut self.ports, &self.poller);
         }
     }
 
@@ -130,9 +139,9 @@ impl Thread {
     fn pause(&self) -> Option<Duration> {
         let now = drains::now();
         let drain = self.drains.next().map(|at: Time| at.since(now));
-        let look = (self.ports.has_holders() || self.ports.has_loads())
-            .then(|| LOOK_EVERY.saturating_sub(self.looked_at.elapsed()));
-        drain.into_iter().chain(look).chain(self.rescues.pause()).min()
+        let weigh = self.ports.has_loads().then(|| WEIGH_EVERY.saturating_sub(self.weighed_at.elapsed()));
+        let pauses = drain.into_iter().chain(self.watchman.pause(&self.ports));
+        pauses.chain(self.rescues.pause()).chain(weigh).min()
     }
 
     fn on_command(&mut self, command: Command) {
@@ -145,12 +154,17 @@ impl Thread {
                 }
                 self.tell_ready(run);
             }
-            Command::Steer(run, standing) => self.ports.steer(run, standing),
-            Command::Drain(run, until) => {
+            Command::Steer(run, standing) => {
+                self.ports.steer(run, standing);
+                if standing == Standing::Draining {
+                    self.ports.hold_back(run);
+                }
+            }
+            Command::Drain(run, until, ending) => {
                 if self.ports.runs.get(&run).is_some_and(|captured| !captured.ended && !captured.listens.is_empty()) {
                     self.ports.steer(run, Standing::Draining);
                     self.ports.hold_back(run);
-                    self.drains.begin(run, Time(until.as_millis()));
+                    self.drains.begin(run, Time(until.as_millis()), ending);
                 } else {
                     // It has no connections that anybody could wait for.
                     self.report(Report::Drained { run });
@@ -164,10 +178,12 @@ impl Thread {
             }
             Command::GiveUp(slot) => self.ports.give_up(slot),
             Command::Show(seen) => {
-                *lock(&self.shown) = self.ports.views(Depth::Counted);
+                lock(&self.shown).ports = self.ports.views();
                 // Whoever asked may wait no longer.
                 let _ = seen.send(());
             }
+            // Whoever waited may have gone.
+            Command::Settle(done) => drop(done.send(())),
             // Taken where it is read.
             Command::Leave(_) => {}
         }
@@ -198,6 +214,9 @@ impl Thread {
     }
 
     fn on_ready(&mut self, token: u64) {
+        if token == SOMEBODY_CAME {
+            return self.watchman.on_arrival(&self.ports, &self.poller);
+        }
         let run = RunId(token >> 1);
         if token == of_gate(run) {
             self.on_gate(run);
@@ -260,6 +279,8 @@ impl Thread {
         // Taken out for as long as it is used: what is decided changes the rest.
         let Some(filter) = self.ports.runs.get_mut(&run).and_then(|captured| captured.filter.take()) else { return };
         let answer = self.ports.decide(run, &filter, question);
+        // Whoever hears how the run ends finds the reason.
+        self.tell_remarks();
         failpoint::here("call-decided");
         match filter.answer(question, answer) {
             Ok(delivery) => debug!(run = run.0, call = ?question.call, ?answer, ?delivery, "answered"),
@@ -294,6 +315,12 @@ impl Thread {
         }
     }
 
+    fn tell_remarks(&mut self) {
+        for report in std::mem::take(&mut self.ports.told) {
+            self.report(report);
+        }
+    }
+
     fn report(&self, report: Report) {
         // The engine may have ended.
         let _ = self.reports.send(report);
@@ -301,7 +328,11 @@ impl Thread {
 
     fn show(&mut self) {
         if std::mem::take(&mut self.ports.is_changed) {
-            *lock(&self.shown) = self.ports.views(Depth::Quick);
+            self.watchman.on_change(&self.ports, &self.poller);
+            lock(&self.shown).ports = self.ports.views();
+        }
+        if let Some(drains) = self.drains.remaining_if_changed() {
+            lock(&self.shown).drains = drains;
         }
     }
 }
