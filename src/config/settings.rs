@@ -173,10 +173,6 @@ impl Settings {
         if let Checked::Codes(value) = self.value(name)? { Some(value) } else { None }
     }
 
-    pub(crate) fn integers(&self, name: &str) -> Option<&[i64]> {
-        if let Checked::Integers(value) = self.value(name)? { Some(value) } else { None }
-    }
-
     pub(crate) fn signal(&self, name: &str) -> Option<crate::spec::Signal> {
         if let Checked::Signal(value) = self.value(name)? { Some(*value) } else { None }
     }

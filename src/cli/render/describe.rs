@@ -148,6 +148,7 @@ fn mode(spec: &AppSpec) -> String {
         (ExecMode::Fork, _) => "fork".to_owned(),
         (ExecMode::Cluster, Capture::Auto) => match spec.cluster.balance {
             Balance::Random => "cluster".to_owned(),
+            Balance::Shared => "cluster, one queue for all".to_owned(),
             Balance::Weighted => format!("cluster, by weight {:?}", spec.cluster.weights),
             Balance::SourceIp => "cluster, each client to its own instance".to_owned(),
             Balance::Least => "cluster, to whom has least to do".to_owned(),
@@ -161,7 +162,8 @@ fn mode(spec: &AppSpec) -> String {
 }
 
 fn port(port: &PortView) -> String {
-    let PortView { address, members, serving, queued, sharing, connections } = port;
+    let PortView { address, members, serving, queued, sharing, connections, overflows } = port;
+    let lost = if *overflows == 0 { String::new() } else { format!(", {overflows} did not fit into its queue") };
     let connections = match connections {
         None => String::new(),
         Some(1) => ", 1 connection".to_owned(),
@@ -169,10 +171,10 @@ fn port(port: &PortView) -> String {
     };
     if *sharing > 0 {
         let instances = if *sharing == 1 { "instance" } else { "instances" };
-        return format!("{address}, one queue for {sharing} {instances}, {queued} waiting{connections}");
+        return format!("{address}, one queue for {sharing} {instances}, {queued} waiting{connections}{lost}");
     }
     let sockets = if *members == 1 { "socket" } else { "sockets" };
-    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here{connections}")
+    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here{connections}{lost}")
 }
 
 /// What its program says of itself.

@@ -33,14 +33,15 @@ pub(super) fn newcomer(
 fn terms(spec: &ClusterSpec, instance: u16) -> Terms {
     Terms {
         balance: match spec.balance {
-            Balance::Random => cluster::Balance::Random,
+            // One queue needs no choice.
+            Balance::Random | Balance::Shared => cluster::Balance::Random,
             Balance::Weighted => cluster::Balance::Weighted,
             Balance::SourceIp => cluster::Balance::SourceIp,
             Balance::Least => cluster::Balance::Least,
         },
         weight: match spec.balance {
             Balance::Weighted => cluster::Weight::new(spec.weight(instance)).unwrap_or(cluster::Weight::MIN),
-            Balance::Random | Balance::SourceIp | Balance::Least => cluster::Weight::MIN,
+            Balance::Random | Balance::SourceIp | Balance::Least | Balance::Shared => cluster::Weight::MIN,
         },
         mark: None,
     }
