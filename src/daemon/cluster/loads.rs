@@ -57,8 +57,8 @@ pub(super) fn queued(port: &Port, member: &Member) -> u32 {
     port.kept.get(&member.socket).and_then(|kept| tcp::queue_depth(&kept.fd).ok()).unwrap_or_default()
 }
 
-/// How many connections each member of a group has, by the mark that they have inherited. Of those that share no mark of
-/// their own, beyond the fifteenth, nothing is known.
+/// How many connections each member of a group has, by the mark that they have inherited. Of those that
+/// share a mark, beyond the fifteenth, each is given an equal part.
 pub(super) fn connections_of(port: &Port, diag: &mut tcp::diag::Diag) -> HashMap<SocketId, u32> {
     let number = port.group.key().address.port();
     let listed = match diag.connections(number) {
@@ -72,6 +72,11 @@ pub(super) fn connections_of(port: &Port, diag: &mut tcp::diag::Diag) -> HashMap
     for connection in listed.iter().filter(|connection| connection.inode != 0) {
         *by_tag.entry(connection.tag.number()).or_default() += 1;
     }
+    let tags: Vec<Tag> = port.kept.values().map(|kept| kept.tag).collect();
+    let of = |tag: Tag| {
+        let sharers = tags.iter().filter(|other| **other == tag).count().max(1);
+        by_tag.get(&tag.number()).copied().unwrap_or_default() / u32::try_from(sharers).unwrap_or(u32::MAX)
+    };
     let marked = port.kept.iter().filter(|(_, kept)| kept.tag != Tag::NONE);
-    marked.map(|(socket, kept)| (*socket, by_tag.get(&kept.tag.number()).copied().unwrap_or_default())).collect()
+    marked.map(|(socket, kept)| (*socket, of(kept.tag))).collect()
 }
