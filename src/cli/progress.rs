@@ -68,18 +68,10 @@ pub(super) fn ask<T: DeserializeOwned>(
 fn configured_limit(session: &Session, width: Option<NonZeroU16>) -> Option<Duration> {
     let mut client = session.daemon().ok()??;
     let view: View = view(&mut client, ViewDetail::Full).ok()?;
+    let limit = limit_of(view.apps.iter().filter_map(|app| app.spec.as_ref()));
     let slots = view.apps.iter().map(|app| app.slots.len()).sum::<usize>();
-    let limit_of_app = |app: &AppView| {
-        let spec = app.spec.as_ref()?;
-        let rounds = match (width, spec.exec_mode) {
-            (Some(width), _) => slots.div_ceil(usize::from(width.get())),
-            // A reload goes in batches, and its first instance goes alone.
-            (None, ExecMode::Cluster) => app.slots.len().div_ceil(spec.cluster.max_surge.of(app.slots.len())) + 1,
-            (None, ExecMode::Fork) => 1,
-        };
-        Some(limit_of_one(spec).saturating_mul(u32::try_from(rounds.max(1)).unwrap_or(u32::MAX)))
-    };
-    Some(view.apps.iter().filter_map(limit_of_app).max().unwrap_or_default() + SLACK)
+    let rounds = width.map_or(1, |width| slots.div_ceil(usize::from(width.get())).max(1));
+    Some(limit.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX)))
 }
 
 /// How many instances the call has asked at a time.
