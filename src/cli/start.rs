@@ -60,6 +60,7 @@ fn carry_out(
         update_env,
         changes: None,
         parallel: args.apply.parallel,
+        strategy: None,
         no_wait: args.apply.no_wait,
     };
     let started = act::start(session, wish, extent)?;

@@ -91,7 +91,7 @@ pub(crate) fn app(
         increment_var: increment_var(settings, &env_for_count, problems),
         instances: instances(settings, source.options.cores),
         exec_mode: exec_mode(settings),
-        cluster: cluster(settings),
+        cluster: cluster(settings, problems),
         instance_var: settings.text("instance_var").unwrap_or("NODE_APP_INSTANCE").to_owned(),
         autostart: settings.bool("autostart").unwrap_or(true),
         restart,
@@ -214,7 +214,7 @@ fn exec_mode(settings: &Settings) -> ExecMode {
     }
 }
 
-fn cluster(settings: &Settings) -> ClusterSpec {
+fn cluster(settings: &Settings, problems: &mut Vec<Problem>) -> ClusterSpec {
     let usual = ClusterSpec::default();
     let small = |number: i64| u16::try_from(number).unwrap_or(u16::MAX);
     let max_surge = match (settings.integer("max_surge"), settings.percent("max_surge")) {
@@ -224,14 +224,40 @@ fn cluster(settings: &Settings) -> ClusterSpec {
     };
     ClusterSpec {
         capture: capture(settings),
-        balance: match settings.text("balance") {
-            Some("shared") => Balance::Shared,
-            _ => usual.balance,
-        },
+        balance: balance(settings, problems),
+        weights: settings.integers("weights").unwrap_or_default().iter().copied().map(small).collect(),
         max_surge,
         drain_timeout: settings.time("drain_timeout").unwrap_or(usual.drain_timeout),
-        strategy: Strategy::Rolling,
+        strategy: match settings.text("strategy") {
+            Some("blue-green") => Strategy::BlueGreen,
+            Some(_) | None => Strategy::Rolling,
+        },
+        bake: settings.time("bake").unwrap_or(usual.bake),
     }
+}
+
+fn balance(settings: &Settings, problems: &mut Vec<Problem>) -> Balance {
+    let balance = match settings.text("balance") {
+        Some("weighted") => Balance::Weighted,
+        Some("source-ip") => Balance::SourceIp,
+        Some("least") => Balance::Least,
+        Some("shared") => Balance::Shared,
+        None if settings.get("weights").is_some() => Balance::Weighted,
+        Some(_) | None => Balance::Random,
+    };
+    match (balance, settings.get("balance"), settings.get("weights")) {
+        (Balance::Weighted, Some(setting), None) if !settings.has_failed("weights") => {
+            let problem = Problem::error(setting.span, "`weighted` without `weights`").label("by which weights?");
+            problems.push(problem.help("add `weights = [3, 1]`: the part of each instance"));
+        }
+        (Balance::Random | Balance::SourceIp | Balance::Least | Balance::Shared, _, Some(setting)) => {
+            let message = format!("`{}` has no effect here", setting.written);
+            let problem = Problem::warning(setting.span, message).label("not used");
+            problems.push(problem.help("weights count under `balance = \"weighted\"`"));
+        }
+        (_, _, _) => {}
+    }
+    balance
 }
 
 fn capture(settings: &Settings) -> Capture {

@@ -162,6 +162,7 @@ fn one(
         Doing::Leaving(Stage::Survivors(_) | Stage::KilledSurvivors(_), _) => End::Told,
         Doing::Launching
         | Doing::Running
+        | Doing::Parked
         | Doing::Leaving(Stage::Unspawned | Stage::Draining | Stage::Asked | Stage::Killed, _) => End::NotYet,
     };
     let found = match find(place, born, kept, (end, sent), dirs) {
@@ -191,7 +192,7 @@ fn one(
             Some(Adopted::Effect(Effect::Signal { run, signal: Signal::KILL, whom: main }))
         }
         Doing::Leaving(Stage::Killed | Stage::KilledSurvivors(_), _) => Some(to_tree(Signal::KILL)),
-        Doing::Leaving(Stage::Asked | Stage::Survivors(_), _) | Doing::Running => None,
+        Doing::Leaving(Stage::Asked | Stage::Survivors(_), _) | Doing::Running | Doing::Parked => None,
     });
     adopted
 }
@@ -206,7 +207,7 @@ fn unborn(slot: &Slot, launch: Run, doing: Doing) -> Adopted {
             let (slot, instance, definition) = (slot.id, slot.instance, Arc::clone(&slot.definition));
             Adopted::Effect(Effect::Spawn { run, slot, instance, definition, resolve, replaces })
         }
-        Doing::Running | Doing::Leaving(..) => {
+        Doing::Running | Doing::Parked | Doing::Leaving(..) => {
             let why = "the daemon ended before the process was made".to_owned();
             Adopted::Event(Event::SpawnFailed { run, why, lasting: Lasting::Transient })
         }

@@ -1,6 +1,7 @@
 //! The engine: one event in, the core decides, effects out, readers get the new view. It never awaits an effect.
 
 use std::collections::HashMap;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::daemon::failpoint;
 use crate::daemon::journal::{Turn, Whole, Writer};
 use crate::daemon::keys::{Keys, Known};
 use crate::daemon::publish::Published;
+use crate::daemon::relay;
 use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
 use crate::guardian;
@@ -57,6 +59,8 @@ pub(super) enum Report {
     },
     /// The connections of a run have ended, or their time is over.
     Drained { run: RunId },
+    /// A connection that waited for a run which is gone, for whoever serves that address.
+    Rescued { stream: TcpStream, address: SocketAddr },
     /// What the run that is drained is still doing.
     Remaining { run: RunId, remaining: Remaining },
     /// A main process is a zombie.
@@ -262,6 +266,10 @@ impl Engine {
                 None
             }
             Report::Drained { run } => Some(Event::Drained { run }),
+            Report::Rescued { stream, address } => {
+                relay::pass_on(stream, address);
+                None
+            }
             Report::Remaining { run, remaining } => Some(Event::Remaining { run, remaining }),
             Report::Ended { run } => self.shell.on_ended(run),
             Report::HandOver(guardian) => {

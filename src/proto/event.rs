@@ -81,6 +81,27 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// It is ready, and waits for those that are to take over with it.
+    Held {
+        /// Its run.
+        run: u64,
+    },
+    /// It was replaced, and could take over again for so long.
+    Parked {
+        /// Its run.
+        run: u64,
+        /// Milliseconds that its successor has to hold.
+        bake: u64,
+    },
+    /// It has taken over again, because its successor did not hold.
+    RolledBack {
+        /// Its run.
+        run: u64,
+        /// The successor.
+        failed: u64,
+        /// Why.
+        reason: String,
+    },
     /// It was asked to end.
     Stopping {
         /// Its run.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::proto::{Event, PlanStep, RolloutRecord, State};
+use crate::proto::{Event, MannerRecord, PlanStep, RolloutRecord, State};
 use crate::spec::{AppSpec, Env, ExecMode, ExitStatus, Stamp};
 
 /// The version of [`Record`]. A daemon reads journals of its own version and of the one before it.
@@ -141,6 +141,12 @@ pub struct SlotRecord {
     /// The second run that a reload brings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRecord>,
+    /// How that replaces the other one.
+    #[serde(default, skip_serializing_if = "MannerRecord::is_plain")]
+    pub manner: MannerRecord,
+    /// The edition of its app that its next launch belongs to.
+    #[serde(default)]
+    pub edition: u32,
     /// Whether sockets may be kept for it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub holds_sockets: bool,
@@ -243,6 +249,9 @@ pub struct RunRecord {
     /// Whether it said that it is ready.
     #[serde(default, skip_serializing_if = "is_false")]
     pub notified: bool,
+    /// The edition of its app that it belongs to.
+    #[serde(default)]
+    pub edition: u32,
     /// Whether it said that it is about to end.
     #[serde(default, skip_serializing_if = "is_false")]
     pub closing: bool,
@@ -385,6 +394,9 @@ pub struct BatchRecord {
     pub asked: Vec<(WaitRecord, u64)>,
     /// Apps of which an instance failed, and which.
     pub failed: Vec<(u32, String)>,
+    /// The first one of a reload, while the others wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<u32>,
 }
 
 /// What is to be asked of one slot.
@@ -399,6 +411,9 @@ pub struct WishRecord {
     /// Whether what runs goes on until the new launch is ready.
     #[serde(default, skip_serializing_if = "is_false")]
     pub reload: bool,
+    /// In which manner.
+    #[serde(default, skip_serializing_if = "MannerRecord::is_plain")]
+    pub manner: MannerRecord,
 }
 
 /// One slot that a request waits for.

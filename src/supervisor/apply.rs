@@ -128,6 +128,8 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
         ("cwd", old.cwd != new.cwd),
         ("exec_mode", old.exec_mode != new.exec_mode),
         ("capture", old.cluster.capture != new.cluster.capture),
+        ("balance", old.cluster.balance != new.cluster.balance),
+        ("weights", old.cluster.weights != new.cluster.weights),
         ("env", old.env != new.env),
         ("env_file", old.env_files != new.env_files),
         ("filter_env", old.filter_env != new.filter_env),
@@ -156,6 +158,7 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
         ("drain_timeout", old.cluster.drain_timeout != new.cluster.drain_timeout),
         ("max_surge", old.cluster.max_surge != new.cluster.max_surge),
         ("strategy", old.cluster.strategy != new.cluster.strategy),
+        ("bake", old.cluster.bake != new.cluster.bake),
         ("listen_timeout", old.listen_timeout != new.listen_timeout),
         ("owner", old.origin != new.origin),
     ];

@@ -26,6 +26,7 @@ mod messages;
 mod node;
 mod output;
 mod pid_files;
+mod policy;
 mod programs;
 mod ready;
 mod sayings;

@@ -221,12 +221,15 @@ impl Follower {
             | EventKind::Waiting { .. }
             | EventKind::Errored { .. }
             | EventKind::ReloadAborted { .. }
+            | EventKind::RolledBack { .. }
             | EventKind::Signalled { .. }
             | EventKind::Started { .. } => true,
             EventKind::Created
             | EventKind::Changed { .. }
             | EventKind::Online { .. }
             | EventKind::Draining { .. }
+            | EventKind::Held { .. }
+            | EventKind::Parked { .. }
             | EventKind::Stopping { .. }
             | EventKind::Reset
             | EventKind::Stopped { .. }

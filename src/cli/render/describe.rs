@@ -9,8 +9,8 @@ use crate::cli::render::table::Sheet;
 use crate::cli::render::units::{cpu, fine_span, memory, printable, redacted, remaining, span};
 use crate::cli::style::{Style, Tint};
 use crate::cli::targets::Picked;
-use crate::proto::{AppView, ExitView, MetricView, NodeView, PortView, SaidView, SlotView, State};
-use crate::spec::{AppSpec, Capture, Env, ExecMode, Origin, Program, RestartDelay, RestartPolicy};
+use crate::proto::{AppView, ExitView, MetricView, NodeView, PortView, SaidView, SecondView, SlotView, State};
+use crate::spec::{AppSpec, Balance, Capture, Env, ExecMode, Origin, Program, RestartDelay, RestartPolicy, Strategy};
 
 /// Details of the app, of each instance, and how its last runs ended.
 pub(in crate::cli) fn describe(picked: &Picked<'_>, sheet: Sheet) -> String {
@@ -115,6 +115,14 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
             },
         ),
     ]);
+    if spec.exec_mode == ExecMode::Cluster {
+        let strategy = match spec.cluster.strategy {
+            Strategy::Rolling => "in batches",
+            Strategy::BlueGreen => "all at once (blue-green)",
+        };
+        let bake = if spec.cluster.bake.is_zero() { "at once".to_owned() } else { time(spec.cluster.bake) };
+        rows.push(("reloaded", format!("{strategy}, sure after {bake}")));
+    }
     if !spec.restart.stop_exit_codes.is_empty() {
         let codes: Vec<String> = spec.restart.stop_exit_codes.iter().map(u8::to_string).collect();
         rows.push(("finished by exit codes", codes.join(", ")));
@@ -138,7 +146,13 @@ fn asked_by(spec: &AppSpec) -> String {
 fn mode(spec: &AppSpec) -> String {
     match (spec.exec_mode, &spec.cluster.capture) {
         (ExecMode::Fork, _) => "fork".to_owned(),
-        (ExecMode::Cluster, Capture::Auto) => "cluster".to_owned(),
+        (ExecMode::Cluster, Capture::Auto) => match spec.cluster.balance {
+            Balance::Random => "cluster".to_owned(),
+            Balance::Shared => "cluster, one queue for all".to_owned(),
+            Balance::Weighted => format!("cluster, by weight {:?}", spec.cluster.weights),
+            Balance::SourceIp => "cluster, each client to its own instance".to_owned(),
+            Balance::Least => "cluster, to whom has least to do".to_owned(),
+        },
         (ExecMode::Cluster, Capture::Off) => "cluster, no port is shared".to_owned(),
         (ExecMode::Cluster, Capture::Ports(ports)) => {
             let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
@@ -148,7 +162,8 @@ fn mode(spec: &AppSpec) -> String {
 }
 
 fn port(port: &PortView) -> String {
-    let PortView { address, members, serving, queued, sharing, connections } = port;
+    let PortView { address, members, serving, queued, sharing, connections, overflows } = port;
+    let lost = if *overflows == 0 { String::new() } else { format!(", {overflows} did not fit into its queue") };
     let connections = match connections {
         None => String::new(),
         Some(1) => ", 1 connection".to_owned(),
@@ -156,10 +171,10 @@ fn port(port: &PortView) -> String {
     };
     if *sharing > 0 {
         let instances = if *sharing == 1 { "instance" } else { "instances" };
-        return format!("{address}, one queue for {sharing} {instances}, {queued} waiting{connections}");
+        return format!("{address}, one queue for {sharing} {instances}, {queued} waiting{connections}{lost}");
     }
     let sockets = if *members == 1 { "socket" } else { "sockets" };
-    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here{connections}")
+    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here{connections}{lost}")
 }
 
 /// What its program says of itself.
@@ -201,6 +216,14 @@ fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, Stri
         ("error log", file(&slot.error_file)),
         ("created", age(slot.created)),
     ];
+    if slot.generation > 0 {
+        rows.push(("generation", slot.generation.to_string()));
+    }
+    if let Some(SecondView { pid, generation, state, until, .. }) = &slot.second {
+        let pid = pid.map_or_else(|| "no pid yet".to_owned(), |pid| format!("pid {pid}"));
+        let until = until.map(|at| format!(", {} at most", fine_span(at.saturating_sub(now)))).unwrap_or_default();
+        rows.push(("beside it", format!("{}, {pid}, generation {generation}{until}", state.as_str())));
+    }
     rows.extend(slot.ports.iter().map(|shared| ("shared port", port(shared))));
     rows.extend(said(&slot.said));
     if let Some(drain) = &slot.draining {

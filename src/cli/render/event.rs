@@ -34,6 +34,13 @@ pub(in crate::cli) fn what(event: &EventKind) -> String {
         EventKind::Draining { .. } => "draining: its connections are being ended".to_owned(),
         EventKind::Remark { text, .. } => format!("note: {}", printable(text)),
         EventKind::ReloadAborted { reason, .. } => format!("reload ended, nothing was replaced: {}", printable(reason)),
+        EventKind::Held { .. } => "ready, and waits for the others".to_owned(),
+        EventKind::Parked { bake, .. } => {
+            format!("replaced, and kept for {} in case its successor fails", fine_span(*bake))
+        }
+        EventKind::RolledBack { reason, .. } => {
+            format!("has taken over again, its successor failed: {}", printable(reason))
+        }
         EventKind::Stopping { signal, .. } => format!("stopping with {}", printable(signal)),
         EventKind::Signalled { signal, .. } => format!("{} sent", printable(signal)),
         EventKind::Reset => "counters set back".to_owned(),

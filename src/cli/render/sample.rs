@@ -16,6 +16,8 @@ pub(in crate::cli) fn slot(id: u32, instance: u16, state: State) -> SlotView {
         run: u64::from(id) + 1,
         pid: runs.then_some(4000 + id),
         started: runs.then_some(NOW - 5 * 3_600_000),
+        generation: 1,
+        second: None,
         created: NOW - 6 * 3_600_000,
         restarts: 3 * id,
         unstable: 0,

@@ -135,10 +135,13 @@ fn told(event: &Event, history: &[ExitView]) -> Entry {
         | EventKind::SpawnFailed { .. }
         | EventKind::Killed { .. }
         | EventKind::ReloadAborted { .. }
+        | EventKind::RolledBack { .. }
         | EventKind::Errored { .. } => Some(Tint::Red),
         EventKind::Created
         | EventKind::Started { .. }
         | EventKind::Draining { .. }
+        | EventKind::Held { .. }
+        | EventKind::Parked { .. }
         | EventKind::Stopping { .. }
         | EventKind::Reset
         | EventKind::Stopped { .. }

@@ -184,10 +184,10 @@ pub const GROUPS: &[Group] = &[
     Group {
         title: "Cluster and reload",
         keys: keys! {
-            /// How connections are spread over the instances.
-            balance: Kind::Words(&["random", "source-ip", "weighted", "shared"]), "random", r#""source-ip""#, later_unless("this balance", &["random", "shared"]);
-            /// The share of each instance under `balance = "weighted"`.
-            weights: Kind::Integers { min: 0, max: 1000 }, "none", "[3, 1]", later("the balance `weighted`");
+            /// Who gets a new connection: anyone, by `weights`, the same for a client, who has least to do, or all have one queue.
+            balance: Kind::Words(&["random", "weighted", "source-ip", "least", "shared"]), "random; `weighted` with `weights`", r#""source-ip""#, NOW;
+            /// The part of each instance under `balance = "weighted"`; those behind the last begin anew.
+            weights: Kind::Integers { min: 1, max: 1000 }, "none", "[3, 1]", NOW;
             /// Which ports are shared: all but those of inspectors, a list, or none.
             capture: Kind::OneOf(&[Kind::Words(&["auto", "off"]), SWITCH, Kind::Integers { min: 1, max: 65_535 }]), "auto", "[3000]", NOW;
             /// Sockets that rsx opens and passes.
@@ -198,10 +198,10 @@ pub const GROUPS: &[Group] = &[
             drain_timeout: Kind::Time, "10s", r#""10s""#, NOW;
             /// How many instances a reload replaces at a time.
             max_surge: Kind::OneOf(&[Kind::Integer { min: 1, max: 10_000 }, Kind::Percent]), "25%", r#""25%""#, NOW;
-            /// In batches, or all at once.
-            strategy: Kind::Words(&["rolling", "blue-green"]), "rolling", r#""blue-green""#, later_unless("the strategy `blue-green`", &["rolling"]);
-            /// How long the first instance of a reload must hold.
-            bake: Kind::Time, "3s", r#""3s""#, later("a canary (`bake`)");
+            /// `rolling`: in batches; `blue-green`: all new ones beside the old ones, then all at once.
+            strategy: Kind::Words(&["rolling", "blue-green"]), "rolling", r#""blue-green""#, NOW;
+            /// How long the first new instance of a reload has to hold before the old one goes; 0: not at all.
+            bake: Kind::Time, "3s", r#""3s""#, NOW;
             /// The number of instances follows the load.
             autoscale: Kind::OneOf(&[SWITCH, Kind::Map(&Kind::Any)]), "off", "{ max = 8 }", later_unless("autoscaling", OFF);
         },

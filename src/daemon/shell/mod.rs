@@ -519,6 +519,9 @@ impl Shell {
             | ChangeKind::Waiting { .. }
             | ChangeKind::Draining(_)
             | ChangeKind::ReloadAborted { .. }
+            | ChangeKind::Held(_)
+            | ChangeKind::Parked { .. }
+            | ChangeKind::RolledBack { .. }
             | ChangeKind::Errored { .. }
             | ChangeKind::Stopped(_)
             | ChangeKind::Deleted => {}

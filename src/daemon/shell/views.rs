@@ -56,6 +56,11 @@ impl Shell {
             run: slot.last_run.map_or(0, |run| run.0),
             pid: live.map(|run| self.pid(run)),
             started: live.and(slot.started).map(|time| clock.epoch_millis(time)),
+            generation: slot.edition,
+            second: slot.second.map(|second| {
+                let pid = self.runs.contains_key(&second.run).then(|| self.pid(second.run));
+                convert::second(second, pid, |time| clock.epoch_millis(time))
+            }),
             created: clock.epoch_millis(slot.created),
             restarts: slot.restarts,
             unstable: u32::try_from(slot.unstable).unwrap_or(u32::MAX),
