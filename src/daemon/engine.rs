@@ -14,6 +14,7 @@ use crate::daemon::failpoint;
 use crate::daemon::journal::{Turn, Whole, Writer};
 use crate::daemon::keys::{Keys, Known};
 use crate::daemon::publish::Published;
+use crate::daemon::pump::Health;
 use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
 use crate::guardian;
@@ -60,6 +61,8 @@ pub(super) enum Report {
     Closed { run: RunId },
     /// Bytes for the standard input of runs, few enough for a pipe to take whole.
     Input { key: Option<Key>, runs: Vec<RunId>, bytes: Vec<u8>, written: oneshot::Sender<Vec<Result<(), String>>> },
+    /// A log file cannot be written, or can be written again.
+    LogFile { path: PathBuf, health: Health },
     /// The last words of a run.
     LastWords { run: RunId, stderr: Vec<String> },
 }
@@ -240,6 +243,11 @@ impl Engine {
                 let write = |run| if is_new { self.shell.write_input(run, &bytes) } else { Ok(()) };
                 // The client may have gone.
                 let _ = written.send(runs.into_iter().map(write).collect());
+                None
+            }
+            Report::LogFile { path, health } => {
+                self.shell.on_log_file(path, health);
+                self.dirty = true;
                 None
             }
             Report::LastWords { run, stderr } => {

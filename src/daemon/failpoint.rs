@@ -19,6 +19,10 @@ pub const PLACES: &[&str] = &[
     "adopting",
 ];
 
+/// Those that log bytes come by.
+#[cfg(feature = "failpoints")]
+pub const LOG_PLACES: &[&str] = &["log-taken", "log-appended"];
+
 /// Those that runs come by which share ports.
 #[cfg(feature = "failpoints")]
 pub const CLUSTER_PLACES: &[&str] = &["gate", "call-taken", "call-decided", "call-answered", "group-step"];
@@ -26,7 +30,10 @@ pub const CLUSTER_PLACES: &[&str] = &["gate", "call-taken", "call-decided", "cal
 /// Dies here if a test wants it.
 #[cfg(feature = "failpoints")]
 pub(crate) fn here(name: &str) {
-    debug_assert!(PLACES.contains(&name) || CLUSTER_PLACES.contains(&name), "a place that is not on the list: {name}");
+    debug_assert!(
+        PLACES.contains(&name) || CLUSTER_PLACES.contains(&name) || LOG_PLACES.contains(&name),
+        "a place that is not on the list: {name}"
+    );
     let Some(path) = std::env::var_os("RSX_FAILPOINT") else { return };
     if std::fs::read_to_string(&path).is_ok_and(|wanted| wanted.trim() == name) && std::fs::remove_file(&path).is_ok() {
         // It cannot fail, and nothing comes after it.

@@ -116,6 +116,8 @@ fn sampled(
         history: if full { slot.history.clone() } else { Vec::new() },
         out_file: slot.out_file.clone(),
         error_file: slot.error_file.clone(),
+        combined_file: slot.combined_file.clone(),
+        log_problem: slot.log_problem.clone(),
         pid_file: slot.pid_file.clone(),
         reason: slot.reason.clone(),
         ..*slot
@@ -227,6 +229,19 @@ impl Events {
         let event = self.lock().hold(event);
         self.release();
         event
+    }
+
+    /// Tells of a change of an app that is none of the core's, and of all that was held.
+    pub(super) fn tell_of(
+        &self,
+        app: Option<String>,
+        (id, instance): (Option<u32>, Option<u16>),
+        event: EventKind,
+        time: u64,
+    ) {
+        let event = Event { seq: 0, time, app, id, instance, uid: None, verb: None, event };
+        self.lock().hold(event);
+        self.release();
     }
 
     /// The last `history` events, and everything that comes after them.

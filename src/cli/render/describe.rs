@@ -148,6 +148,8 @@ fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, Stri
         ("error log", file(&slot.error_file)),
         ("created", age(slot.created)),
     ];
+    rows.extend(slot.combined_file.iter().map(|path| ("log of both", path.display().to_string())));
+    rows.extend(slot.log_problem.iter().map(|problem| ("log problem", problem.clone())));
     rows.extend(slot.ports.iter().map(|shared| ("shared port", port(shared))));
     if slot.pid_file.is_some() {
         rows.push(("pid file", file(&slot.pid_file)));

@@ -132,6 +132,7 @@ fn told(event: &Event, history: &[ExitView]) -> Entry {
         | EventKind::SpawnFailed { .. }
         | EventKind::Killed { .. }
         | EventKind::ReloadAborted { .. }
+        | EventKind::LogFailing { .. }
         | EventKind::Errored { .. } => Some(Tint::Red),
         EventKind::Created
         | EventKind::Started { .. }
@@ -140,6 +141,7 @@ fn told(event: &Event, history: &[ExitView]) -> Entry {
         | EventKind::Reset
         | EventKind::Stopped { .. }
         | EventKind::Deleted
+        | EventKind::LogWritten { .. }
         | EventKind::DaemonReady { .. }
         | EventKind::DaemonLeaving
         | EventKind::Missed { .. } => None,
