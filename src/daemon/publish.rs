@@ -231,17 +231,15 @@ impl Events {
         event
     }
 
-    /// Tells of a change of an app that is none of the core's, and of all that was held.
-    pub(super) fn tell_of(
+    /// Holds a change of an app that is none of the core's until [`Events::release`].
+    pub(super) fn hold_of(
         &self,
         app: Option<String>,
         (id, instance): (Option<u32>, Option<u16>),
         event: EventKind,
         time: u64,
     ) {
-        let event = Event { seq: 0, time, app, id, instance, uid: None, verb: None, event };
-        self.lock().hold(event);
-        self.release();
+        self.lock().hold(Event { seq: 0, time, app, id, instance, uid: None, verb: None, event });
     }
 
     /// The last `history` events, and everything that comes after them.

@@ -399,7 +399,7 @@ impl Shell {
             Some(place) => (Some(place.style.app.clone()), (Some(place.slot.0), Some(place.style.instance))),
             None => (None, (None, None)),
         };
-        self.tools.events.tell_of(app, slot, event, time);
+        self.tools.events.hold_of(app, slot, event, time);
     }
 
     pub(super) fn on_last_words(&mut self, run: RunId, stderr: Vec<String>) {
