@@ -250,7 +250,7 @@ mod tests {
             1 << 40,
             0x676f_6c2e_612f,
         ];
-        assert_eq!(Record::decode(&words, 0x1), Ok(record("/a.log")));
+        assert_eq!(Record::decode(&words, 0xb707_4d78_a4e1_70da), Ok(record("/a.log")));
     }
 
     #[test]
