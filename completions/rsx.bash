@@ -499,7 +499,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__reload)
-            opts="-f -a -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
+            opts="-f -a -n -N -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -577,22 +577,6 @@ _rsx() {
                     return 0
                     ;;
                 -e)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --log)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -l)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --log-date-format)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --log-type)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -684,7 +668,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__restart)
-            opts="-f -a -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
+            opts="-f -a -n -N -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -762,22 +746,6 @@ _rsx() {
                     return 0
                     ;;
                 -e)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --log)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -l)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --log-date-format)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --log-type)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -941,7 +909,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__start)
-            opts="-f -a -i -x -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --instances --fork --cluster --no-autostart --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
+            opts="-f -a -i -x -n -N -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --instances --fork --cluster --no-autostart --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1027,22 +995,6 @@ _rsx() {
                     return 0
                     ;;
                 -e)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --log)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -l)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --log-date-format)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --log-type)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1252,9 +1204,9 @@ _rsx_live() {
         else
             verb=$word
             case $verb in
-                start) first=0 files=1 values=' --env --only --parallel -i --instances -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
-                restart) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
-                reload) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
+                start) first=0 files=1 values=' --env --only --parallel -i --instances -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
+                restart) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
+                reload) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
                 scale) first=0 values='  ' ;;
                 stop) first=0 values=' --only ' ;;
                 delete | del) first=0 values=' --only ' ;;

@@ -41,7 +41,8 @@ pub(super) fn stream(stream: Stream) -> &'static str {
 
 /// One launch, for the journal.
 pub(super) fn launch(place: &Place) -> LaunchRecord {
-    let Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill, captured, .. } = place;
+    let Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill, captured, agent, .. } =
+        place;
     let Place { combined_file, style, .. } = place;
     let Style { app, instance, form, is_shared } = &**style;
     let Resolved { program, argv, cwd, wraps, version } = &**resolved;
@@ -61,13 +62,14 @@ pub(super) fn launch(place: &Place) -> LaunchRecord {
         combined_file: combined_file.clone(),
         log: Some(LogRecord { app: app.clone(), instance: *instance, form: form.clone(), shared: *is_shared }),
         captured: *captured,
+        agent: *agent,
     }
 }
 
 /// One launch, from the journal.
 pub(super) fn recalled_launch(record: LaunchRecord) -> Place {
     let LaunchRecord { run, slot, program, argv, cwd, wraps, version, treekill, .. } = record;
-    let LaunchRecord { out_file, error_file, pid_file, error_began, captured, combined_file, log, .. } = record;
+    let LaunchRecord { out_file, error_file, pid_file, error_began, captured, combined_file, log, agent, .. } = record;
     let LogRecord { app, instance, form, shared: is_shared } = log.unwrap_or_else(|| LogRecord {
         // As everything was written before there were other ways.
         app: String::new(),
@@ -78,7 +80,20 @@ pub(super) fn recalled_launch(record: LaunchRecord) -> Place {
     let style = Arc::new(Style { app, instance, form, is_shared });
     let resolved = Arc::new(Resolved { program: program.into(), argv, cwd: cwd.into(), wraps, version });
     let (run, slot) = (RunId(run), SlotId(slot));
-    Place { run, slot, resolved, out_file, error_file, combined_file, style, pid_file, error_began, treekill, captured }
+    Place {
+        run,
+        slot,
+        resolved,
+        out_file,
+        error_file,
+        combined_file,
+        style,
+        pid_file,
+        error_began,
+        treekill,
+        captured,
+        agent,
+    }
 }
 
 /// What is wanted, as text.
