@@ -10,8 +10,8 @@ use crate::config::program::{Found, Places, absolute, program, warn_unused};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
 use crate::spec::{
-    Agent, AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogSpec, LogTarget,
-    Origin, RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy, Surge,
+    Agent, AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogForm, LogSpec,
+    LogStyle, LogTarget, Origin, RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy, Surge,
 };
 
 /// What the apps of one source have in common.
@@ -66,7 +66,12 @@ pub(crate) fn app(
     let (name, span) = name(settings, &found, key, source, problems)?;
     let restart = restart(settings, problems);
     if settings.bool("disable_logs") == Some(true) {
-        warn_unused(settings, &["out_file", "error_file", "merge_logs"], "`disable_logs` keeps no output", problems);
+        warn_unused(
+            settings,
+            &["out_file", "error_file", "log_file", "merge_logs", "time", "log_date_format", "log_type"],
+            "`disable_logs` keeps no output",
+            problems,
+        );
     }
     let log = |key: &str| log_target(settings, key, source.base, home);
     let spec = AppSpec {
@@ -113,6 +118,8 @@ pub(crate) fn app(
             out: log("out_file"),
             error: log("error_file"),
             merge: settings.bool("merge_logs").unwrap_or(false),
+            combined: combined_log(settings, source.base, home),
+            style: LogStyle { form: log_form(settings), ..LogStyle::default() },
         },
         pid_file: settings.text("pid_file").map(|text| absolute(text, source.base, home)),
     };
@@ -328,5 +335,23 @@ fn log_target(settings: &Settings, key: &str, base: &Path, home: Option<&Path>) 
         // PM2 takes these words for "nowhere".
         Some("/dev/null" | "NULL" | "null") => LogTarget::Null,
         Some(text) => LogTarget::Path(absolute(text, base, home)),
+    }
+}
+
+/// The file of both streams; none unless it is asked for.
+fn combined_log(settings: &Settings, base: &Path, home: Option<&Path>) -> LogTarget {
+    match settings.bool("log_file") {
+        Some(true) if settings.bool("disable_logs") != Some(true) => LogTarget::Default,
+        None if settings.text("log_file").is_some() => log_target(settings, "log_file", base, home),
+        Some(_) | None => LogTarget::Null,
+    }
+}
+
+fn log_form(settings: &Settings) -> LogForm {
+    let date = settings.date("log_date_format").cloned();
+    match settings.text("log_type") {
+        Some("json") => LogForm::Json { date },
+        _ if date.is_some() || settings.bool("time") == Some(true) => LogForm::Stamped { date },
+        _ => LogForm::Raw,
     }
 }

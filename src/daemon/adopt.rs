@@ -26,7 +26,7 @@ use crate::daemon::keep;
 use crate::daemon::link::Link;
 use crate::daemon::node;
 use crate::daemon::pid_file::Draft;
-use crate::daemon::pump::Source;
+use crate::daemon::pump::{LogOut, Source};
 use crate::daemon::shell::{End, Place, Shell};
 use crate::daemon::spawner::open_log;
 use crate::daemon::talk::Ends;
@@ -249,14 +249,15 @@ fn source(place: &Place, stream: Stream, pipe: OwnedFd) -> Source {
         Stream::Out => place.out_file.clone(),
         Stream::Error => place.error_file.clone(),
     };
-    let sink = path.as_ref().and_then(|path| match open_log(path) {
-        Ok(file) => Some(file),
+    let open = |path: PathBuf| match open_log(&path) {
+        Ok(file) => LogOut { path, file: Some(file) },
         Err(error) => {
             warn!("cannot open {}: {error}", path.display());
-            None
+            LogOut { path, file: None }
         }
-    });
-    Source { run: place.run, stream, pipe: File::from(pipe), sink, path }
+    };
+    let files = path.into_iter().chain(place.combined_file.clone()).map(open).collect();
+    Source { run: place.run, stream, pipe: File::from(pipe), files, style: Arc::clone(&place.style) }
 }
 
 /// By run. What has no meaning for this version is let go.

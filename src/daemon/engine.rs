@@ -17,6 +17,7 @@ use crate::daemon::failpoint;
 use crate::daemon::journal::{Turn, Whole, Writer};
 use crate::daemon::keys::{Keys, Known};
 use crate::daemon::publish::Published;
+use crate::daemon::pump::Health;
 use crate::daemon::relay;
 use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
@@ -77,6 +78,8 @@ pub(super) enum Report {
     Closed { run: RunId },
     /// Bytes for the standard input of runs, few enough for a pipe to take whole.
     Input { key: Option<Key>, runs: Vec<RunId>, bytes: Vec<u8>, written: oneshot::Sender<Vec<Result<(), String>>> },
+    /// A log file cannot be written, or can be written again.
+    LogFile { path: PathBuf, health: Health },
     /// What the owner of a run should know of its sockets: which run, its app, id and index, and whether it is told for the
     /// first time.
     Remark { run: RunId, of: (String, SlotId, u16), text: String, is_new: bool },
@@ -289,6 +292,11 @@ impl Engine {
                 let write = |run| if is_new { self.shell.write_input(run, &bytes) } else { Ok(()) };
                 // The client may have gone.
                 let _ = written.send(runs.into_iter().map(write).collect());
+                None
+            }
+            Report::LogFile { path, health } => {
+                self.shell.on_log_file(path, health);
+                self.dirty = true;
                 None
             }
             Report::Remark { run, of, text, is_new } => {

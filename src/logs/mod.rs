@@ -9,6 +9,8 @@ mod last_words;
 mod lines;
 mod names;
 mod record;
+mod shape;
+mod stamp;
 mod tail;
 pub mod times;
 
@@ -16,5 +18,7 @@ pub use archive::{Archive, Packing, times_name};
 pub use last_words::LastWords;
 pub use lines::{LineCutter, MAX_LINE};
 pub use names::{LogName, log_name};
-pub use record::{FileMark, Missing, RECORD_WORDS, Record, SENTINEL, Torn, missing};
+pub use record::{Area, FileMark, MAX_TARGETS, Missing, RECORD_WORDS, Record, SENTINEL, Span, Target, Torn, missing};
+pub use shape::{Coming, Heading, LEAST_ROOM, Shaped, Shaper, WHOLE_LINE};
+pub use stamp::Stamp;
 pub use tail::TailSearch;

@@ -1,5 +1,7 @@
 //! The stream of changes (`rsx events`).
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::spec::ExitStatus;
@@ -159,6 +161,20 @@ pub enum EventKind {
     },
     /// The app or instance was deleted.
     Deleted,
+    /// A log file cannot be written: what comes for it is lost until it can.
+    LogFailing {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A log file is written again.
+    LogWritten {
+        /// Which.
+        path: PathBuf,
+        /// How many bytes were lost.
+        lost: u64,
+    },
     /// The daemon is up.
     DaemonReady {
         /// Its pid.

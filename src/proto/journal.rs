@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::proto::{Event, MannerRecord, PlanStep, RolloutRecord, State};
-use crate::spec::{AppSpec, Env, ExecMode, ExitStatus, Stamp};
+use crate::spec::{AppSpec, Env, ExecMode, ExitStatus, LogForm, Stamp};
 
 /// The version of [`Record`]. A daemon reads journals of its own version and of the one before it.
 pub const JOURNAL_VERSION: u32 = 1;
@@ -334,6 +334,12 @@ pub struct LaunchRecord {
     /// How long that file was when it began.
     #[serde(default)]
     pub error_began: u64,
+    /// Where both go besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combined_file: Option<PathBuf>,
+    /// How they are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRecord>,
     /// Where its number is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_file: Option<PathBuf>,
@@ -343,6 +349,20 @@ pub struct LaunchRecord {
     /// Whether there is a socket for agents in its programs.
     #[serde(default, skip_serializing_if = "is_false")]
     pub agent: bool,
+}
+
+/// How the output of a launch is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// The app, as lines name it.
+    pub app: String,
+    /// The instance.
+    pub instance: u16,
+    /// What a line looks like.
+    pub form: LogForm,
+    /// Others write into the same files.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shared: bool,
 }
 
 /// A process that executes its program.

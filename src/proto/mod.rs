@@ -34,8 +34,8 @@ pub use frame::{FrameError, LineCodec};
 pub use history::{History, HistoryCall, InstanceHistory, MAX_VALUES, SeriesHistory, StepName};
 pub use journal::{
     AnswerRecord, AppRecord, AskedRecord, BatchRecord, BornRecord, ExitRecord, FailedRecord, GoalRecord, Head,
-    JOURNAL_VERSION, LaunchRecord, Next, PhaseRecord, Record, ResultRecord, RunRecord, SlotRecord, StageRecord,
-    WaitRecord, WantRecord, WishRecord,
+    JOURNAL_VERSION, LaunchRecord, LogRecord, Next, PhaseRecord, Record, ResultRecord, RunRecord, SlotRecord,
+    StageRecord, WaitRecord, WantRecord, WishRecord,
 };
 pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
 pub use key::{Key, KeyError};

@@ -112,6 +112,12 @@ pub struct SlotView {
     /// Where its standard error is written.
     #[serde(default)]
     pub error_file: Option<PathBuf>,
+    /// Where both are written besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combined_file: Option<PathBuf>,
+    /// Why one of these files is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_problem: Option<String>,
     /// The file that holds its pid while it runs, where one is declared.
     #[serde(default)]
     pub pid_file: Option<PathBuf>,

@@ -19,6 +19,7 @@ mod kept;
 mod lifecycle;
 mod log_files;
 mod log_flags;
+mod log_forms;
 mod logs;
 mod majors;
 mod measured;

@@ -234,6 +234,8 @@ impl Follower {
             | EventKind::Reset
             | EventKind::Stopped { .. }
             | EventKind::Deleted
+            | EventKind::LogFailing { .. }
+            | EventKind::LogWritten { .. }
             | EventKind::DaemonReady { .. }
             | EventKind::DaemonLeaving
             | EventKind::Missed { .. } => false,

@@ -224,6 +224,8 @@ fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, Stri
         let until = until.map(|at| format!(", {} at most", fine_span(at.saturating_sub(now)))).unwrap_or_default();
         rows.push(("beside it", format!("{}, {pid}, generation {generation}{until}", state.as_str())));
     }
+    rows.extend(slot.combined_file.iter().map(|path| ("log of both", path.display().to_string())));
+    rows.extend(slot.log_problem.iter().map(|problem| ("log problem", problem.clone())));
     rows.extend(slot.ports.iter().map(|shared| ("shared port", port(shared))));
     rows.extend(said(&slot.said));
     if let Some(drain) = &slot.draining {

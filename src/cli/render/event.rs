@@ -61,6 +61,12 @@ pub(in crate::cli) fn what(event: &EventKind) -> String {
         EventKind::Stopped { reason } if reason.starts_with("stopped") => printable(reason).into_owned(),
         EventKind::Stopped { reason } => format!("stopped: {}", printable(reason)),
         EventKind::Deleted => "deleted".to_owned(),
+        EventKind::LogFailing { path, reason } => {
+            format!("cannot write {}: {}", printable(&path.to_string_lossy()), printable(reason))
+        }
+        EventKind::LogWritten { path, lost } => {
+            format!("writes {} again; {lost} bytes were lost", printable(&path.to_string_lossy()))
+        }
         EventKind::DaemonReady { pid, restarts: 0 } => format!("daemon ready, pid {pid}"),
         EventKind::DaemonReady { pid, restarts } => format!("daemon ready again, pid {pid}, restart {restarts}"),
         EventKind::DaemonLeaving => "daemon leaves, all apps are stopped".to_owned(),

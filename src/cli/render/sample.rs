@@ -27,6 +27,8 @@ pub(in crate::cli) fn slot(id: u32, instance: u16, state: State) -> SlotView {
         memory: if runs { 53_582_233 } else { 0 },
         out_file: Some(format!("/h/logs/{id}-out.log").into()),
         error_file: Some(format!("/h/logs/{id}-error.log").into()),
+        combined_file: None,
+        log_problem: None,
         pid_file: None,
         ports: vec![],
         remarks: Vec::new(),

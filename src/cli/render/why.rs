@@ -136,6 +136,7 @@ fn told(event: &Event, history: &[ExitView]) -> Entry {
         | EventKind::Killed { .. }
         | EventKind::ReloadAborted { .. }
         | EventKind::RolledBack { .. }
+        | EventKind::LogFailing { .. }
         | EventKind::Errored { .. } => Some(Tint::Red),
         EventKind::Created
         | EventKind::Started { .. }
@@ -146,6 +147,7 @@ fn told(event: &Event, history: &[ExitView]) -> Entry {
         | EventKind::Reset
         | EventKind::Stopped { .. }
         | EventKind::Deleted
+        | EventKind::LogWritten { .. }
         | EventKind::DaemonReady { .. }
         | EventKind::DaemonLeaving
         | EventKind::Missed { .. } => None,

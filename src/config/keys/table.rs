@@ -236,16 +236,16 @@ pub const GROUPS: &[Group] = &[
             disable_logs: SWITCH, "false", "false", NOW;
             /// Rotation of log files.
             rotate: Kind::OneOf(&[SWITCH, Kind::Table(ROTATE)]), "none in this version", r#"{ size = "10M", keep = 10 }"#, later_unless("rotation", OFF);
-            /// One file for both streams.
-            log_file | log: Kind::OneOf(&[SWITCH, Kind::Path]), "none", r#""logs/all.log""#, later_unless("a combined log file", OFF);
+            /// One more file for both streams; `true`: `logs/NAME.log` in the home.
+            log_file | log: Kind::OneOf(&[SWITCH, Kind::Path]), "none", r#""logs/all.log""#, NOW;
             /// Who writes the log files.
             log_driver: Kind::Words(&["pipe", "file"]), "pipe", r#""file""#, later_unless("the log driver `file`", &["pipe"]);
-            /// Time stamps before each line.
-            time: SWITCH, "false", "true", later_unless("time stamps in logs", OFF);
-            /// The form of these time stamps.
-            log_date_format: Kind::Text, "none", r#""YYYY-MM-DD HH:mm:ss""#, later("time stamps in logs");
-            /// One JSON object a line.
-            log_type: Kind::Words(&["raw", "json"]), "raw", r#""json""#, later_unless("JSON logs", &["raw"]);
+            /// Each line begins with the time, in ISO 8601 unless `log_date_format` is given.
+            time: SWITCH, "false", "true", NOW;
+            /// Each line begins with the time, in this form.
+            log_date_format: Kind::Date, "none", r#""YYYY-MM-DD HH:mm:ss""#, NOW;
+            /// `json`: each line becomes an object with time, app, instance, stream and message.
+            log_type: Kind::Words(&["raw", "json"]), "raw", r#""json""#, NOW;
             /// What happens when the disk is slower than the program.
             log_full: Kind::Words(&["block", "drop"]), "block", r#""drop""#, later_unless("`log_full`", &["block"]);
             /// Holds the pid while the app runs; of several instances each has its own: `api-0.pid`.
