@@ -8,13 +8,15 @@ mod archive;
 mod last_words;
 mod lines;
 mod names;
+mod pattern;
 mod record;
 mod tail;
 pub mod times;
 
 pub use archive::{Archive, Packing, times_name};
 pub use last_words::LastWords;
-pub use lines::{LineCutter, MAX_LINE};
+pub use lines::{Lines, MAX_LINE};
 pub use names::{LogName, log_name};
+pub use pattern::{Pattern, PatternError};
 pub use record::{FileMark, Missing, RECORD_WORDS, Record, SENTINEL, Torn, missing};
 pub use tail::TailSearch;

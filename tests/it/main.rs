@@ -18,6 +18,7 @@ mod kept;
 mod lifecycle;
 mod log_files;
 mod log_flags;
+mod log_rotation;
 mod logs;
 mod messages;
 mod output;
