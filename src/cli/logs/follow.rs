@@ -236,6 +236,7 @@ impl Follower {
             EventKind::SpawnFailed { .. }
             | EventKind::Killed { .. }
             | EventKind::Exited { .. }
+            | EventKind::Remark { .. }
             | EventKind::Waiting { .. }
             | EventKind::Errored { .. }
             | EventKind::ReloadAborted { .. }
