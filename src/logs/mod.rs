@@ -8,6 +8,7 @@ mod archive;
 mod last_words;
 mod lines;
 mod names;
+mod pattern;
 mod record;
 mod shape;
 mod stamp;
@@ -16,8 +17,9 @@ pub mod times;
 
 pub use archive::{Archive, Packing, times_name};
 pub use last_words::LastWords;
-pub use lines::{LineCutter, MAX_LINE};
+pub use lines::{Lines, MAX_LINE};
 pub use names::{LogName, log_name};
+pub use pattern::{Pattern, PatternError};
 pub use record::{Area, FileMark, MAX_TARGETS, Missing, RECORD_WORDS, Record, SENTINEL, Span, Target, Torn, missing};
 pub use shape::{Coming, Heading, LEAST_ROOM, Shaped, Shaper, WHOLE_LINE};
 pub use stamp::Stamp;

@@ -20,6 +20,7 @@ mod lifecycle;
 mod log_files;
 mod log_flags;
 mod log_forms;
+mod log_rotation;
 mod logs;
 mod majors;
 mod measured;
