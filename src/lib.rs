@@ -16,6 +16,7 @@
 //! | [`guardian`] | the parent that outlives the daemon and keeps its descriptors | `sys`, `paths` |
 //! | [`sys`] | Linux calls behind safe functions and owned types | `spec` |
 //! | [`client`] | connect, handshake, typed calls, streams; starts the daemon when a verb needs one | `proto`, `paths`, `error`, `sys` |
+//! | [`words`] | pure: units, moments, changes and troubles in the words that all readers share | `proto`, `spec` |
 //! | [`serve`] | the static file server behind `script = "rsx:serve"` | `error` |
 //! | [`cli`] | clap types, one file a family of verbs, pure rendering | all but the daemon's inside |
 //!
@@ -48,3 +49,4 @@ pub mod serve;
 pub mod spec;
 pub mod supervisor;
 pub mod sys;
+pub mod words;

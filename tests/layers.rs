@@ -41,7 +41,8 @@ const MAP: &[(&str, &[&str])] = &[
     ("sys", &["spec"]),
     ("client", &["proto", "paths", "error", "sys"]),
     ("serve", &["error"]),
-    ("cli", &["client", "config", "error", "logs", "paths", "proto", "serve", "spec", "sys"]),
+    ("words", &["proto", "spec"]),
+    ("cli", &["client", "config", "error", "logs", "paths", "proto", "serve", "spec", "sys", "words"]),
     ("main", &["cli", "daemon", "error", "guardian", "paths", "serve"]),
 ];
 

@@ -1,7 +1,7 @@
 //! Numbers as people read them, in the forms of PM2.
 
 /// The largest whole unit: `45s`, `12m`, `5h`, `3d`.
-pub(in crate::cli) fn span(milliseconds: u64) -> String {
+pub(crate) fn span(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -12,7 +12,7 @@ pub(in crate::cli) fn span(milliseconds: u64) -> String {
 }
 
 /// As [`span`], with milliseconds below ten seconds, where they matter: `340ms`, `1.2s`.
-pub(in crate::cli) fn fine_span(milliseconds: u64) -> String {
+pub(crate) fn fine_span(milliseconds: u64) -> String {
     match milliseconds {
         0..1_000 => format!("{milliseconds}ms"),
         1_000..10_000 if milliseconds % 1000 < 100 => format!("{}s", milliseconds / 1000),
@@ -22,7 +22,7 @@ pub(in crate::cli) fn fine_span(milliseconds: u64) -> String {
 }
 
 /// `0b`, `812.0kb`, `51.1mb`, `1.2gb`.
-pub(in crate::cli) fn memory(bytes: u64) -> String {
+pub(crate) fn memory(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kb", "mb", "gb", "tb"];
     if bytes < 1024 {
         return format!("{bytes}b");
@@ -38,12 +38,12 @@ pub(in crate::cli) fn memory(bytes: u64) -> String {
 }
 
 /// `0%`, `12.3%`.
-pub(in crate::cli) fn cpu(percent: f32) -> String {
+pub(crate) fn cpu(percent: f32) -> String {
     if percent < 0.05 { "0%".to_owned() } else { format!("{percent:.1}%") }
 }
 
 /// Text that a terminal may be shown: control characters of names and reasons are made visible.
-pub(in crate::cli) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
     if text.chars().any(char::is_control) {
         text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
     } else {
@@ -52,7 +52,7 @@ pub(in crate::cli) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
 }
 
 /// At most `limit` characters, the last one `…` if something was cut.
-pub(in crate::cli) fn shortened(text: &str, limit: usize) -> std::borrow::Cow<'_, str> {
+pub(crate) fn shortened(text: &str, limit: usize) -> std::borrow::Cow<'_, str> {
     match text.char_indices().nth(limit) {
         None => text.into(),
         Some(_) => text.chars().take(limit - 1).chain(['…']).collect(),
@@ -60,7 +60,7 @@ pub(in crate::cli) fn shortened(text: &str, limit: usize) -> std::borrow::Cow<'_
 }
 
 /// The arguments of `rsx serve` without the password among them.
-pub(in crate::cli) fn redacted(args: &[String]) -> Vec<String> {
+pub(crate) fn redacted(args: &[String]) -> Vec<String> {
     let mut is_secret = false;
     let shown = args.iter().map(|arg| {
         let hides = std::mem::replace(&mut is_secret, arg == "--basic-auth");
