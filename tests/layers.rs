@@ -42,7 +42,8 @@ const MAP: &[(&str, &[&str])] = &[
     ("client", &["proto", "paths", "error", "sys"]),
     ("serve", &["error"]),
     ("words", &["proto", "spec"]),
-    ("cli", &["client", "config", "error", "logs", "paths", "proto", "serve", "spec", "sys", "words"]),
+    ("cli", &["client", "config", "error", "logs", "paths", "proto", "serve", "spec", "sys", "tui", "words"]),
+    ("tui", &["client", "error", "logs", "paths", "proto", "spec", "words"]),
     ("main", &["cli", "daemon", "error", "guardian", "paths", "serve"]),
 ];
 

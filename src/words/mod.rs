@@ -5,6 +5,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod event;
+pub(crate) mod facts;
 #[cfg(test)]
 pub(crate) mod sample;
 pub(crate) mod story;

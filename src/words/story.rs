@@ -89,7 +89,14 @@ fn told(event: &Event, history: &[ExitView]) -> Entry {
     {
         return ended(exit, event.time);
     }
-    let tone = match event.event {
+    let tone = tone(&event.event);
+    let what = event::what(&event.event);
+    Entry { time: event.time, what, verb: event.verb.clone(), uid: event.uid, stderr: Vec::new(), tone }
+}
+
+/// How a change is meant; none where it is neither good nor bad.
+pub(crate) fn tone(event: &EventKind) -> Option<Tone> {
+    match event {
         EventKind::Online { .. } => Some(Tone::Good),
         EventKind::Waiting { .. } | EventKind::Changed { .. } | EventKind::Signalled { .. } => Some(Tone::Warn),
         EventKind::Exited { .. }
@@ -107,9 +114,7 @@ fn told(event: &Event, history: &[ExitView]) -> Entry {
         | EventKind::DaemonReady { .. }
         | EventKind::DaemonLeaving
         | EventKind::Missed { .. } => None,
-    };
-    let what = event::what(&event.event);
-    Entry { time: event.time, what, verb: event.verb.clone(), uid: event.uid, stderr: Vec::new(), tone }
+    }
 }
 
 /// What its declaration says about ends, in one line.

@@ -1,6 +1,6 @@
 //! Pure: plain data in, text out. What a user sees is decided here and held by snapshots.
 
-pub(super) mod describe;
+pub(super) mod about;
 pub(super) mod inspect;
 pub(super) mod news;
 pub(super) mod outcome;
