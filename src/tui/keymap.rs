@@ -299,7 +299,7 @@ mod tests {
         let words = |width, is_read_only| -> Vec<&str> {
             footer(width, is_read_only).iter().filter_map(|(binding, _)| binding.short).collect()
         };
-        assert_eq!(words(60, false), ["reload", "restart", "stop", "filter", "command", "help", "quit"]);
+        assert_eq!(words(60, false), ["reload", "restart", "stop", "command", "help", "quit"]);
         assert!(!words(200, true).contains(&"restart"));
         assert!(words(250, false).len() > 15);
         assert_eq!(words(0, false), Vec::<&str>::new());

@@ -19,6 +19,7 @@ pub(crate) enum Message {
     View(Box<View>),
     Events(Vec<Event>, Option<Gap>),
     /// What was measured before, by instance.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no daemon tells that yet"))]
     Past(Vec<(u32, Vec<Point>)>),
     Link(Link),
     Logs(u64, logs::News),
@@ -27,8 +28,6 @@ pub(crate) enum Message {
     Answered(u64, Result<Answer, String>),
     /// The terminal is gone, or somebody wants this process to end.
     End(End),
-    /// It was in the background, and something else was on the screen.
-    Resumed,
 }
 
 /// How the daemon is reached.

@@ -20,6 +20,7 @@ mod log_files;
 mod log_flags;
 mod logs;
 mod messages;
+mod monit;
 mod output;
 mod pid_files;
 mod programs;

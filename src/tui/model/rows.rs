@@ -96,6 +96,7 @@ pub(crate) enum Severity {
     Stopped,
     Fine,
     Changing,
+    Retrying,
     Wrong,
 }
 
@@ -105,7 +106,8 @@ pub(crate) fn severity(state: State) -> Severity {
         State::Online => Severity::Fine,
         State::Stopped => Severity::Stopped,
         State::Launching | State::Stopping => Severity::Changing,
-        State::Waiting | State::Errored => Severity::Wrong,
+        State::Waiting => Severity::Retrying,
+        State::Errored => Severity::Wrong,
     }
 }
 
@@ -233,12 +235,13 @@ fn branch(node: Node, name: String, children: Vec<Branch>, all: usize) -> Branch
             (one, other) => one.or(other),
         };
     }
-    let worst = rows().max_by_key(|row| row.worst);
+    let below = leaves(&children);
+    let worst = below.iter().max_by_key(|row| row.worst);
     let (severity, state, status) = worst
         .map_or((Severity::Stopped, State::Stopped, String::new()), |row| (row.worst, row.state, row.status.clone()));
     let ids: Vec<u32> = rows().flat_map(|row| row.ids.iter().copied()).collect();
-    let alike = leaves(&children).iter().filter(|row| row.status == status).count();
-    let reloading = leaves(&children).iter().filter(|row| row.status.starts_with("reload")).count();
+    let alike = below.iter().filter(|row| row.status == status).count();
+    let reloading = below.iter().filter(|row| row.status.starts_with("reload")).count();
     let status = match alike {
         _ if reloading > 0 => format!("reload: {reloading}/{}", ids.len()),
         count if count == all => status,
@@ -269,8 +272,10 @@ fn branch(node: Node, name: String, children: Vec<Branch>, all: usize) -> Branch
 }
 
 fn leaves(branches: &[Branch]) -> Vec<&Row> {
-    let of = |branch: &'_ Branch| -> bool { branch.children.is_empty() };
-    branches.iter().flat_map(|branch| if of(branch) { vec![&branch.row] } else { leaves(&branch.children) }).collect()
+    branches
+        .iter()
+        .flat_map(|branch| if branch.children.is_empty() { vec![&branch.row] } else { leaves(&branch.children) })
+        .collect()
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 
-/// How many points an instance keeps at most.
-const KEPT: usize = 1800;
+/// How far apart points are that are so old, in milliseconds; what is older than the last is forgotten.
+const TIERS: [(u64, u64); 3] = [(900_000, 1), (3_600_000, 15_000), (86_400_000, 120_000)];
+
+/// After how many new points older ones are put together.
+const OFTEN: usize = 60;
 
 /// One measurement; what was not measured is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -71,6 +74,8 @@ impl Point {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Series {
     points: VecDeque<Point>,
+    /// How many have come since older ones were put together.
+    fresh: usize,
 }
 
 impl Series {
@@ -80,7 +85,10 @@ impl Series {
             return;
         }
         self.points.push_back(point);
-        self.thin();
+        self.fresh += 1;
+        if self.fresh >= OFTEN {
+            self.thin();
+        }
     }
 
     /// Adds what was measured before the first point that is known.
@@ -123,24 +131,17 @@ impl Series {
         columns
     }
 
-    /// The older half loses every second point when there are too many.
+    /// Puts older points together, the coarser the older they are.
     fn thin(&mut self) {
-        if self.points.len() <= KEPT {
-            return;
-        }
-        let points = std::mem::take(&mut self.points);
-        let half = points.len() / 2;
-        let mut thinned = VecDeque::with_capacity(KEPT + 1);
-        let mut kept: Option<Point> = None;
-        for (n, point) in points.into_iter().enumerate() {
-            if n >= half {
-                thinned.extend(kept.take());
-                thinned.push_back(point);
-            } else {
-                match kept.take() {
-                    Some(before) => thinned.push_back(before.merged(point)),
-                    None => kept = Some(point),
-                }
+        self.fresh = 0;
+        let now = self.points.back().map_or(0, |point| point.time);
+        let mut thinned: VecDeque<Point> = VecDeque::with_capacity(self.points.len());
+        for point in &self.points {
+            let age = now.saturating_sub(point.time);
+            let Some((_, step)) = TIERS.iter().find(|(oldest, _)| age <= *oldest) else { continue };
+            match thinned.back_mut() {
+                Some(last) if last.time / step == point.time / step => *last = last.merged(*point),
+                Some(_) | None => thinned.push_back(*point),
             }
         }
         self.points = thinned;
@@ -180,13 +181,13 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_peaks_survive() {
         let mut series = Series::default();
-        for n in 0..20_000_u64 {
-            series.push(cpu(n * 2_000, if n == 7 { 90.0 } else { 1.0 }));
-            assert!(series.points.len() <= KEPT);
+        for n in 0..50_000_u64 {
+            series.push(cpu(n * 2_000, if n == 20_007 { 90.0 } else { 1.0 }));
+            assert!(series.points.len() <= 1_600, "{}", series.points.len());
         }
-        let columns = series.columns(Kind::Cpu, (0, 40_000_000), 4, 2_000_000);
-        assert_eq!(columns[0], Some(90.0));
-        assert_eq!(columns[3], Some(1.0));
+        let columns = series.columns(Kind::Cpu, (20_000_000, 100_000_000), 4, 200_000);
+        assert_eq!(columns, [Some(1.0), Some(90.0), Some(1.0), Some(1.0)]);
+        assert_eq!(series.columns(Kind::Cpu, (0, 10_000_000), 2, 2_000), [None, None], "older than a day");
     }
 
     #[test]

@@ -194,7 +194,7 @@ enum Done {
 /// Whether somebody waits in front of the screen for what this does.
 fn is_of_user(message: &Message) -> bool {
     match message {
-        Message::Key(_) | Message::Mouse(_) | Message::Paste(_) | Message::Resize(..) | Message::Resumed => true,
+        Message::Key(_) | Message::Mouse(_) | Message::Paste(_) | Message::Resize(..) => true,
         Message::Clock
         | Message::View(_)
         | Message::Events(..)

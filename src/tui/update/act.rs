@@ -63,6 +63,7 @@ pub(super) fn propose_to(model: &mut Model, verb: Verb, words: Vec<String>) {
 pub(super) fn carry_out(model: &mut Model, deed: &Deed, effects: &mut Vec<Effect>) {
     let number = model.next_job;
     model.next_job += 1;
+    model.notice = None;
     let of = u32::try_from(deed.count).unwrap_or(u32::MAX);
     model.jobs.push(Job {
         number,

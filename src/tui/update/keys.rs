@@ -268,8 +268,8 @@ pub(super) fn sort_by(model: &mut Model, column: Column) {
     let sort = model.list.sort;
     let is_descending = if sort.column == column { !sort.is_descending } else { column.is_descending() };
     model.list.sort = Sort { column, is_descending };
-    let direction = if is_descending { "the greatest first" } else { "the least first" };
-    model.tell(format!("sorted by {}, {direction}", column.word()));
+    let sign = if is_descending { '↓' } else { '↑' };
+    model.tell(format!("sorted by {} {sign}", column.word()));
 }
 
 fn find(model: &mut Model, direction: Direction) {

@@ -44,7 +44,6 @@ pub(crate) fn update(model: &mut Model, now: u64, message: Message, effects: &mu
         Message::Progress(number, progress) => act::on_progress(model, number, &progress),
         Message::Answered(number, answer) => act::on_answer(model, number, answer),
         Message::End(end) => effects.push(Effect::Abort(end)),
-        Message::Resumed => effects.push(Effect::Redraw),
     }
     settle(model, effects);
 }
@@ -104,9 +103,8 @@ fn settle(model: &mut Model, effects: &mut Vec<Effect>) {
     // Before the first view nothing is known; without a selection the last files stay.
     if model.shown().taken > 0 && model.frozen.is_none() {
         let sources = sources(model);
-        if let Some(wish) = model.logs.want(sources) {
-            effects.push(Effect::Logs(wish));
-        }
+        let wish = model.logs.want(sources).or_else(|| model.logs.again());
+        effects.extend(wish.map(Effect::Logs));
     }
 }
 

@@ -66,7 +66,7 @@ fn at_reloads(model: &Model, buffer: &mut Buffer, at: Rect) -> Rect {
 /// `reload api:0  launch ✓ ready ✓ drain ● stop ○  3s`.
 fn strip(model: &Model, app: &AppView, slot: &SlotView, reload: &Reload) -> Line {
     let theme = model.theme;
-    let mut line = vec![(format!("reload {} ", crate::words::place(app, slot)), theme.of(Role::Strong))];
+    let mut line = vec![(format!("{} ", crate::words::place(app, slot)), theme.of(Role::Strong))];
     if let Stage::Aborted(reason) = &reload.stage {
         line.push((format!("aborted: {}; the old one goes on", printable(reason)), theme.of(Role::Bad)));
         return line;

@@ -9,11 +9,11 @@ use crate::tui::view::theme::Theme;
 const LEFT: [u8; 4] = [0x40, 0x04, 0x02, 0x01];
 const RIGHT: [u8; 4] = [0x80, 0x20, 0x10, 0x08];
 
-/// Draws the values, two a cell, from 0 to `top`. What is none leaves a gap; what is more than nothing has a dot.
+/// Draws the values, two a cell, from 0 to `top`. What is none leaves a gap; what is 0 stands on the ground.
 pub(super) fn draw(buffer: &mut Buffer, at: Rect, values: &[Option<f32>], top: f32, theme: Theme) {
     let steps = u32::from(at.height) * 4;
     let level = |value: Option<f32>| -> u32 {
-        let Some(value) = value.filter(|value| *value > 0.0 && top > 0.0) else { return 0 };
+        let Some(value) = value.filter(|_| top > 0.0) else { return 0 };
         ((value / top * steps as f32).round() as u32).clamp(1, steps)
     };
     for (column, x) in (at.x..at.right()).enumerate() {
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn dots_rise_with_the_value_and_gaps_stay_empty() {
-        assert_eq!(drawn(&[Some(25.0), Some(50.0), Some(100.0), None, Some(0.0), Some(0.1)], 3, 1), ["⣠⡇⢀"]);
+        assert_eq!(drawn(&[Some(25.0), Some(50.0), Some(100.0), None, Some(0.0), Some(0.1)], 3, 1), ["⣠⡇⣀"]);
         assert_eq!(drawn(&[Some(100.0), Some(50.0)], 1, 2), ["⡇", "⣿"]);
     }
 

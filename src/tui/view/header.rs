@@ -42,7 +42,9 @@ pub(super) fn draw(model: &Model, buffer: &mut Buffer, at: Rect) {
     }
     let count = slots().count();
     let of = |count: usize, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
-    add(&format!("{}, {}: ", of(view.apps.len(), "app"), of(count, "instance")), Style::default());
+    if at.width >= 100 {
+        add(&format!("{}, {}: ", of(view.apps.len(), "app"), of(count, "instance")), Style::default());
+    }
     let mut is_first = true;
     for state in STATES {
         let count = slots().filter(|slot| slot.state == state).count();

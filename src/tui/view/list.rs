@@ -111,7 +111,7 @@ fn cell(model: &Model, buffer: &mut Buffer, (x, y): (u16, u16), width: u16, colu
             let sign = match row.worst {
                 Severity::Fine => "●",
                 Severity::Changing => "◐",
-                Severity::Wrong => "✗",
+                Severity::Retrying | Severity::Wrong => "✗",
                 Severity::Stopped => "○",
             };
             let style = theme.state(row.state);
