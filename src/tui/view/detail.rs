@@ -318,12 +318,10 @@ fn why(model: &Model, width: usize) -> Vec<Line> {
             now.push((format!(" since {}", span(model.moment().saturating_sub(started))), dim));
         }
         lines.push(now);
-        if let Some(policy) = &story.policy {
-            lines.extend(
-                wrapped(policy, width.saturating_sub(9))
-                    .into_iter()
-                    .map(|part| vec![(format!(" policy: {part}"), dim)]),
-            );
+        let policy = story.policy.as_deref().map(|policy| wrapped(policy, width.saturating_sub(9).max(8)));
+        for (n, part) in policy.into_iter().flatten().enumerate() {
+            let front = if n == 0 { " policy: " } else { "         " };
+            lines.push(vec![(format!("{front}{part}"), dim)]);
         }
     }
     lines
