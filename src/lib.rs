@@ -12,6 +12,7 @@
 //! | [`supervisor`] | **the core**, pure: slots, restart policy, admission, waiters | `spec` |
 //! | [`cluster`] | pure: who shares a port, who gets new connections, when a run is drained | – |
 //! | [`logs`] | pure: tails, line counting, the merging of files | `spec` |
+//! | [`series`] | pure: what was measured over time, its compact form | – |
 //! | [`daemon`] | the shell around the core: engine, effects, connections, log pump, sampler | all but `cli` |
 //! | [`guardian`] | the parent that outlives the daemon and keeps its descriptors | `sys`, `paths` |
 //! | [`sys`] | Linux calls behind safe functions and owned types | `spec` |
@@ -46,6 +47,7 @@ pub mod guardian;
 pub mod logs;
 pub mod paths;
 pub mod proto;
+pub mod series;
 pub mod serve;
 pub mod spec;
 pub mod supervisor;

@@ -20,6 +20,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("supervisor", &["spec"]),
     ("cluster", &["spec"]),
     ("logs", &["spec"]),
+    ("series", &[]),
     (
         "daemon",
         &[
@@ -31,6 +32,7 @@ const MAP: &[(&str, &[&str])] = &[
             "logs",
             "paths",
             "proto",
+            "series",
             "serve",
             "spec",
             "supervisor",

@@ -5,8 +5,8 @@
 use std::fs;
 
 use rsx::proto::{
-    Applied, Call, DaemonAnswer, Environments, Event, EventsAnswer, HelloAnswer, LogFiles, Message, Outcome, Past,
-    Progress, Refusal, Saved, Updating, View, read_call, write_call, write_refusal,
+    Applied, Call, DaemonAnswer, Environments, Event, EventsAnswer, HelloAnswer, History, LogFiles, Message, Outcome,
+    Past, Progress, Refusal, Saved, Updating, View, read_call, write_call, write_refusal,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -72,6 +72,7 @@ fn every_call_of_the_page_is_understood() {
             Call::Flush(_) => "flush",
             Call::ReloadLogs => "reload_logs",
             Call::Past(_) => "past",
+            Call::History(_) => "history",
             Call::View(_) => "view",
             Call::Events(_) => "events",
             Call::Save => "save",
@@ -80,8 +81,7 @@ fn every_call_of_the_page_is_understood() {
             Call::Update(_) => "update",
         });
     }
-    let all =
-        "hello ping apply act view events save resurrect kill scale signal send env flush reload_logs past update";
+    let all = "hello ping apply act view events save resurrect kill scale signal send env flush reload_logs past history update";
     for method in all.split(' ') {
         assert!(methods.contains(&method), "the page does not show `{method}`");
     }
@@ -113,6 +113,7 @@ fn every_answer_of_the_page_is_as_the_daemon_writes_it() {
                 Some(Call::Env(_)) => same::<Environments>(&result),
                 Some(Call::Flush(_) | Call::ReloadLogs) => same::<LogFiles>(&result),
                 Some(Call::Past(_)) => same::<Past>(&result),
+                Some(Call::History(_)) => same::<History>(&result),
                 Some(Call::View(_)) => same::<View>(&result),
                 Some(Call::Save) => same::<Saved>(&result),
                 Some(Call::Events(_)) => same::<EventsAnswer>(&result),

@@ -41,6 +41,7 @@ pub(super) async fn rehearse(binary: &Path) -> Result<String, String> {
 pub(super) async fn descriptors(shell: &Shell, pump: &Pump) -> Vec<(String, OwnedFd)> {
     let mut named = shell.descriptors();
     named.extend(shell.sockets().leave());
+    named.extend(shell.history().leave());
     match pump.pipes(PIPES).await {
         Some(pipes) => {
             named.extend(pipes.into_iter().map(|(run, stream, pipe)| (keep::name(run, keep::stream(stream)), pipe)));

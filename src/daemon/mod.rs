@@ -19,7 +19,9 @@ mod cluster;
 mod convert;
 mod engine;
 pub mod failpoint;
+mod history;
 mod home;
+mod inspectors;
 mod journal;
 mod keep;
 mod keys;
@@ -27,17 +29,22 @@ mod launch;
 mod link;
 mod looker;
 mod mend;
+mod node;
+mod notify;
 mod past;
 mod pid_file;
 mod predecessor;
+mod privileges;
 mod publish;
 mod pump;
 mod redact;
+mod said;
 mod server;
 mod shell;
 mod sight;
 mod spawner;
 mod store;
+mod talk;
 mod watch;
 
 use std::fs::File;
@@ -54,12 +61,15 @@ use tracing::{error, info, warn};
 use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
 use crate::daemon::engine::{Beginning, Engine, First, Leaving, Report, Request};
+use crate::daemon::history::History;
 use crate::daemon::home::BirthError;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
+use crate::daemon::node::Preload;
 use crate::daemon::past::Past;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
+use crate::daemon::said::Sayings;
 use crate::daemon::server::Shared;
 use crate::daemon::shell::{Shell, Tools};
 use crate::daemon::spawner::Ground;
@@ -196,20 +206,27 @@ impl Daemon {
         // First of all that connections are led to, whatever else takes its time.
         let (left, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| cluster::is_ours(name));
         let sockets = Sockets::start(left, link.clone(), reports.clone()).map_err(thread)?;
-        let looker = Looker::start(reports.clone()).map_err(thread)?;
+        let (left, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| history::is_ours(name));
+        let history = History::begin(left, link.as_ref(), clock).map_err(BirthError::Runtime)?;
+        let looked_at = sockets.clone();
+        let queues = Box::new(move || looked_at.queued());
+        let looker = Looker::start(reports.clone(), history.clone(), queues).map_err(thread)?;
         let store = Store::start(home).map_err(thread)?;
         let events = Arc::new(Events::new());
         let (spawner, jobs) = spawner::channel();
+        let sayings = Sayings::default();
         let mut shell = Shell::new(Tools {
             clock,
             reports: reports.clone(),
             spawner,
             pump: pump.clone(),
             looker: looker.clone(),
+            history: history.clone(),
             events: Arc::clone(&events),
             link: link.clone(),
             store: store.clone(),
             sockets: sockets.clone(),
+            sayings: sayings.clone(),
             logs: home.logs(),
         });
         let Past { core, keys, first, writer, mut notices } =
@@ -221,6 +238,8 @@ impl Daemon {
             own_binary,
             logs: home.logs(),
             notify_dir: home.notify_dir(),
+            agent_dir: home.agent_dir(),
+            preload: Preload::new(home.root()),
             nofile,
             badness,
             umask,
@@ -249,7 +268,9 @@ impl Daemon {
             published,
             events: Arc::clone(&events),
             looker,
+            history,
             sockets,
+            sayings,
             pump: pump.clone(),
             daemon,
             link: link.clone(),
@@ -274,6 +295,7 @@ impl Daemon {
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
         tokio::spawn(taken.leave(reports, pump.clone()));
+        memory::give_back_heap();
         if let Err(error) = memory::let_go_of_code() {
             warn!("cannot give back the memory of the start: {error}");
         }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::proto::{
-    Act, Apply, Call, EnvCall, EventsCall, FlushCall, Hello, Key, KeyError, PastCall, Refusal, ResurrectCall,
-    ScaleCall, SendCall, SignalCall, UpdateCall, ViewCall,
+    Act, Apply, Call, EnvCall, EventsCall, FlushCall, Hello, HistoryCall, Key, KeyError, PastCall, Refusal,
+    ResurrectCall, ScaleCall, SendCall, SignalCall, UpdateCall, ViewCall,
 };
 
 /// A line is no message of this protocol.
@@ -155,6 +155,7 @@ pub fn read_call(line: &[u8]) -> Result<Incoming, (u64, Refusal)> {
         "flush" => typed::<FlushCall>(params).map(Call::Flush),
         "reload_logs" => Ok(Call::ReloadLogs),
         "past" => typed::<PastCall>(params).map(Call::Past),
+        "history" => typed::<HistoryCall>(params).map(Call::History),
         "view" => typed::<ViewCall>(params).map(Call::View),
         "events" => typed::<EventsCall>(params).map(Call::Events),
         "save" => Ok(Call::Save),
@@ -189,6 +190,7 @@ pub fn write_call(id: u64, key: Option<Key>, call: &Call) -> Vec<u8> {
         Call::Flush(params) => out_call(id, "flush", params),
         Call::ReloadLogs => out_call(id, "reload_logs", ()),
         Call::Past(params) => out_call(id, "past", params),
+        Call::History(params) => out_call(id, "history", params),
         Call::View(params) => out_call(id, "view", params),
         Call::Events(params) => out_call(id, "events", params),
         Call::Save => out_call(id, "save", ()),
@@ -282,7 +284,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proto::{Count, Mark, Target, ViewDetail};
+    use crate::proto::{Count, Mark, StepName, Target, ViewDetail};
     use crate::spec::Signal;
 
     #[track_caller]
@@ -319,6 +321,12 @@ mod tests {
             Call::Flush(FlushCall { targets: act().targets }),
             Call::ReloadLogs,
             Call::Past(PastCall { history: 9 }),
+            Call::History(HistoryCall {
+                targets: act().targets,
+                series: vec!["cpu".into()],
+                step: StepName::Minute,
+                since: Some(1),
+            }),
             Call::View(ViewCall { detail: ViewDetail::Full }),
             Call::Events(EventsCall { history: 3, after: None }),
             Call::Events(EventsCall { history: 3, after: Some(Mark { seq: 7, time: Some(1) }) }),

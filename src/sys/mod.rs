@@ -5,6 +5,7 @@
 //! | [`spawn`] | starting a program; which step failed |
 //! | [`process`] | processes by pidfd: signals, ends, reaping |
 //! | [`proc_table`] | one pass over /proc: who descends from whom, what they use |
+//! | [`meter`] | CPU and memory of trees, each second |
 //! | [`tree`] | what is left of a run, and who belongs to it |
 //! | [`listening`] | who listens |
 //! | [`seccomp`] | being asked when a program binds and listens, and answering |
@@ -33,6 +34,7 @@ pub mod limits;
 pub mod listening;
 pub mod lock;
 pub mod memory;
+pub mod meter;
 pub mod moment;
 pub mod peer;
 pub mod pipes;
@@ -40,6 +42,7 @@ pub mod poller;
 pub mod proc_table;
 pub mod process;
 pub mod readable;
+pub mod rights;
 pub mod seccomp;
 pub mod shared;
 pub mod signals;

@@ -5,13 +5,11 @@
 use std::ffi::CStr;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use crate::sys::process::Process;
-use crate::sys::system::{clock_ticks, page_size};
 
 /// One process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +22,11 @@ pub(super) struct Row {
     /// Whether it has ended and only waits to be reaped.
     pub(super) is_zombie: bool,
     /// User and system time, in ticks.
-    cpu: u64,
+    pub(super) cpu: u64,
+    /// User and system time of the children that it has waited for, and of theirs, in ticks.
+    pub(super) reaped: u64,
     /// Resident, in pages.
-    rss: u64,
+    pub(super) rss: u64,
 }
 
 /// All processes of one moment.
@@ -38,17 +38,6 @@ pub struct ProcTable {
     by_session: Vec<usize>,
     /// Indexes into `rows`, by parent.
     by_parent: Vec<usize>,
-}
-
-/// What a tree of processes uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// User and system time of the living ones since they started.
-    pub cpu: Duration,
-    /// Resident memory in bytes; what they share is counted for each.
-    pub memory: u64,
-    /// How many live.
-    pub processes: u32,
 }
 
 impl ProcTable {
@@ -76,20 +65,6 @@ impl ProcTable {
         };
         let (by_session, by_parent) = (sorted_by(|row| row.session), sorted_by(|row| row.parent));
         ProcTable { rows, by_session, by_parent }
-    }
-
-    /// What the tree of a run uses; nothing, once it is reaped.
-    pub fn tree_usage(&self, process: &Process) -> Usage {
-        let mut usage = Usage::default();
-        let mut ticks = 0_u64;
-        for row in self.members(process).iter().filter(|row| !row.is_zombie) {
-            ticks += row.cpu;
-            usage.memory += row.rss * page_size();
-            usage.processes += 1;
-        }
-        let hertz = clock_ticks();
-        usage.cpu = Duration::from_secs(ticks / hertz) + Duration::from_nanos(ticks % hertz * 1_000_000_000 / hertz);
-        usage
     }
 
     /// Everything that belongs to a run by session or by descent, itself included.
@@ -197,6 +172,7 @@ fn parse(line: &[u8]) -> Option<Row> {
         start: number(22)?,
         is_zombie: matches!(fields.first(), Some(&("Z" | "X"))),
         cpu: number(14)?.saturating_add(number(15)?),
+        reaped: number(16)?.saturating_add(number(17)?),
         rss: number(24)?,
     })
 }
@@ -209,9 +185,10 @@ mod tests {
 
     #[test]
     fn a_name_with_brackets_and_spaces_is_no_trouble() {
-        let line = b"77 (a) S 1 (b) R 5 77 77 0 -1 4194560 1 0 0 0 12 30 0 0 20 0 1 0 900 4096 25 18446744073709551615";
+        let line = b"77 (a) S 1 (b) R 5 77 77 0 -1 4194560 1 0 0 0 12 30 3 4 20 0 1 0 900 4096 25 18446744073709551615";
         let row = parse(line).unwrap();
-        let expected = Row { pid: 77, parent: 5, session: 77, start: 900, is_zombie: false, cpu: 42, rss: 25 };
+        let expected =
+            Row { pid: 77, parent: 5, session: 77, start: 900, is_zombie: false, cpu: 42, reaped: 7, rss: 25 };
         assert_eq!(row, expected);
         assert_eq!(parse(b"77 (a"), None);
         assert_eq!(parse(b""), None);
@@ -225,13 +202,13 @@ mod tests {
         until_line(&mut output, "up");
         // Forked is not yet executed, but it is a process.
         let table = ProcTable::read().unwrap();
-        let usage = table.tree_usage(&process);
-        assert_eq!(usage.processes, 3, "{:?}", table.members(&process));
-        assert!(usage.memory > 0);
+        let members = table.members(&process);
+        assert_eq!(members.len(), 3, "{members:?}");
+        assert!(members.iter().any(|row| row.rss > 0));
         for row in table.below(process.own_pid().unwrap()) {
             crate::sys::process::PidFd::open(row.pid).unwrap().signal(crate::spec::Signal::KILL).unwrap();
         }
         end_of(&process);
-        assert_eq!(table.tree_usage(&process), Usage::default());
+        assert!(table.members(&process).is_empty());
     }
 }

@@ -19,7 +19,6 @@ pub(crate) enum Message {
     View(Box<View>),
     Events(Vec<Event>, Option<Gap>),
     /// What was measured before, by instance.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no daemon tells that yet"))]
     Past(Vec<(u32, Vec<Point>)>),
     Link(Link),
     Logs(u64, logs::News),

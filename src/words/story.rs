@@ -98,7 +98,10 @@ fn told(event: &Event, history: &[ExitView]) -> Entry {
 pub(crate) fn tone(event: &EventKind) -> Option<Tone> {
     match event {
         EventKind::Online { .. } => Some(Tone::Good),
-        EventKind::Waiting { .. } | EventKind::Changed { .. } | EventKind::Signalled { .. } => Some(Tone::Warn),
+        EventKind::Waiting { .. }
+        | EventKind::Changed { .. }
+        | EventKind::Signalled { .. }
+        | EventKind::Remark { .. } => Some(Tone::Warn),
         EventKind::Exited { .. }
         | EventKind::SpawnFailed { .. }
         | EventKind::Killed { .. }

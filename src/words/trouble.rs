@@ -21,7 +21,7 @@ pub(crate) fn of(app: &AppView, slot: &SlotView, now: u64) -> Option<Trouble> {
         State::Errored | State::Waiting => String::new(),
         // It is between two crashes: without the reason it would look like a slow start.
         State::Launching if slot.unstable > 0 => " again".to_owned(),
-        State::Online | State::Launching | State::Stopping | State::Stopped => return None,
+        State::Online | State::Launching | State::Draining | State::Stopping | State::Stopped => return None,
     };
     if let Some(reason) = slot.reason.as_ref().or(slot.last_exit.as_ref().map(|exit| &exit.reason)) {
         what.push_str(": ");

@@ -9,12 +9,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::daemon::cluster::Sockets;
 use crate::daemon::engine::Report;
+use crate::daemon::history::History;
 use crate::daemon::journal::Journal;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
 use crate::daemon::mend;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
+use crate::daemon::said::Sayings;
 use crate::daemon::store::Store;
 use crate::guardian::Verdict;
 use crate::proto::DaemonView;
@@ -32,7 +34,9 @@ pub(in crate::daemon) struct Shared {
     pub(in crate::daemon) published: watch::Receiver<Arc<Published>>,
     pub(in crate::daemon) events: Arc<Events>,
     pub(in crate::daemon) looker: Looker,
+    pub(in crate::daemon) history: History,
     pub(in crate::daemon) sockets: Sockets,
+    pub(in crate::daemon) sayings: Sayings,
     pub(in crate::daemon) pump: Pump,
     pub(in crate::daemon) daemon: DaemonView,
     pub(in crate::daemon) link: Option<Link>,

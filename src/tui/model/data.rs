@@ -38,7 +38,9 @@ pub(crate) struct Data {
 /// What an instance costs. The one place that knows where the view keeps that.
 pub(crate) fn load(slot: &SlotView) -> Load {
     let queue = (!slot.ports.is_empty()).then(|| slot.ports.iter().map(|port| port.queued).sum());
-    Load { cpu: slot.cpu, memory: slot.memory, connections: None, queue, lag: None }
+    let connections = slot.ports.iter().filter_map(|port| port.connections).reduce(|sum, count| sum + count);
+    let lag = slot.said.node.as_ref().map(|node| node.lag);
+    Load { cpu: slot.cpu, memory: slot.memory, connections, queue, lag }
 }
 
 /// Milliseconds since the process was started; none where nothing runs.

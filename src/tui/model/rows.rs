@@ -105,7 +105,7 @@ pub(crate) fn severity(state: State) -> Severity {
     match state {
         State::Online => Severity::Fine,
         State::Stopped => Severity::Stopped,
-        State::Launching | State::Stopping => Severity::Changing,
+        State::Launching | State::Draining | State::Stopping => Severity::Changing,
         State::Waiting => Severity::Retrying,
         State::Errored => Severity::Wrong,
     }

@@ -124,6 +124,7 @@ impl Stages {
             EventKind::Created
             | EventKind::Changed { .. }
             | EventKind::SpawnFailed { .. }
+            | EventKind::Remark { .. }
             | EventKind::Signalled { .. }
             | EventKind::Reset
             | EventKind::Killed { .. }

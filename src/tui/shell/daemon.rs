@@ -9,8 +9,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::client::{Client, ClientError, EventStream, News, wait_for_change};
 use crate::paths::Home;
-use crate::proto::{Call, View, ViewCall, ViewDetail};
+use crate::proto::{Call, History, HistoryCall, StepName, Target, View, ViewCall, ViewDetail};
 use crate::tui::message::{Link, Message};
+use crate::tui::model::series::Point;
 use crate::tui::shell::wake::Inbox;
 
 /// As often as the daemon samples CPU time and memory.
@@ -64,6 +65,7 @@ impl Watcher {
         let Some(events) = Client::connect(&self.home, VERB)? else { return Err(None) };
         let mut events = events.into_events(PAST)?;
         let mut is_changed = true;
+        let mut has_past = false;
         loop {
             // Events first: a view that is newer than they are shows what they tell.
             let news = take(&mut events, &self.to)?;
@@ -77,6 +79,16 @@ impl Watcher {
             is_changed = false;
             if self.to.send(Message::View(Box::new(view))).is_err() {
                 return Ok(Closed);
+            }
+            if !has_past {
+                has_past = true;
+                for step in [StepName::Second, StepName::Minute] {
+                    // An older daemon remembers nothing.
+                    let Ok(past) = past(&mut views, step) else { break };
+                    if self.to.send(Message::Past(past)).is_err() {
+                        return Ok(Closed);
+                    }
+                }
             }
             let asked = Instant::now();
             let has_news = self.sleep(&events, SAMPLES)?;
@@ -102,6 +114,36 @@ impl Watcher {
             Err(errno) => Err(Some(ClientError::Io { activity: "wait for", source: errno.into() })),
         }
     }
+}
+
+/// What was measured before, by instance.
+fn past(client: &mut Client, step: StepName) -> Result<Vec<(u32, Vec<Point>)>, ClientError> {
+    let call = HistoryCall { targets: vec![Target::Word("all".to_owned())], series: Vec::new(), step, since: None };
+    let history: History = client.call(&Call::History(call), VIEW_LIMIT)?;
+    let mut past = Vec::new();
+    for instance in history.instances {
+        let mut points = vec![Point::default(); history.length];
+        for (n, point) in points.iter_mut().enumerate() {
+            point.time = history.from + n as u64 * history.step;
+        }
+        for series in &instance.series {
+            for (point, value) in points.iter_mut().zip(&series.values) {
+                #[expect(clippy::cast_possible_truncation, reason = "a graph shows no more digits")]
+                let value = value.map(|value| value as f32);
+                match series.name.as_str() {
+                    "cpu" => point.cpu = value,
+                    "memory" => point.memory = value,
+                    "connections" => point.connections = value,
+                    "accept_queue" => point.queue = value,
+                    "loop_lag" => point.lag = value,
+                    // A newer daemon measures more.
+                    _ => {}
+                }
+            }
+        }
+        past.push((instance.id, points));
+    }
+    Ok(past)
 }
 
 /// What is there, all of it. Where the daemon has ended, that is told before the next one is waited for.

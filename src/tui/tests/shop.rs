@@ -157,7 +157,14 @@ pub(crate) fn view() -> View {
             slot.run = if n < 2 { 20 + u64::from(n) } else { 1 + u64::from(n) };
             slot.cpu = [12.4, 8.1, 23.9, 5.5][n as usize];
             slot.memory = 80_000_000 + 7_000_000 * u64::from(n);
-            slot.ports = vec![PortView { address: "0.0.0.0:3000".parse().unwrap(), members: 5, serving: 4, queued: n }];
+            slot.ports = vec![PortView {
+                address: "0.0.0.0:3000".parse().unwrap(),
+                members: 5,
+                serving: 4,
+                queued: n,
+                sharing: 0,
+                connections: Some(3 + 2 * n),
+            }];
             slot
         })
         .collect();

@@ -80,6 +80,11 @@ fn strip(model: &Model, app: &AppView, slot: &SlotView, reload: &Reload) -> Line
         };
         line.push((format!(" {word} {sign}"), theme.of(role)));
     }
+    if let Some(drain) = &slot.draining
+        && let Some(count) = drain.remaining.connections
+    {
+        line.push((format!("  {count} left"), theme.of(Role::Warn)));
+    }
     let now = model.moment();
     let (from, to) = if reload.is_going_on() { (reload.since, now) } else { (reload.begun, reload.since) };
     line.push((format!("  {}", fine_span(to.saturating_sub(from))), theme.of(Role::Dim)));
