@@ -1,4 +1,5 @@
 //! Pictures of screens for the README: a buffer as SVG. Rewritten by `RSX_BLESS=1 cargo test --lib picture`.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "it compares files of the repository")]
 
 use std::fmt::Write;
 use std::fs;

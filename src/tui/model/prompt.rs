@@ -65,16 +65,18 @@ impl Prompt {
         self.changed();
     }
 
-    /// Removes the character before the cursor; false where the line is empty.
-    pub(crate) fn backspace(&mut self) -> bool {
+    /// Whether nothing is typed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Removes the character before the cursor.
+    pub(crate) fn backspace(&mut self) {
         if self.cursor > 0 {
             self.cursor -= 1;
             self.text.remove(self.cursor);
-        } else if self.text.is_empty() {
-            return false;
         }
         self.changed();
-        true
     }
 
     pub(crate) fn delete(&mut self) {
@@ -187,7 +189,7 @@ mod tests {
         prompt.delete();
         assert_eq!((prompt.text(), prompt.before()), ("estart x".into(), String::new()));
         prompt.clear();
-        assert!(!prompt.backspace(), "an empty line is left by one more");
+        assert!(prompt.is_empty());
     }
 
     #[test]

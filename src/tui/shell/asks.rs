@@ -17,7 +17,7 @@ pub(super) fn ask(home: &Home, number: u64, call: Box<Call>, to: &SyncSender<Mes
     let (home, thread_to) = (home.clone(), to.clone());
     let thread = std::thread::Builder::new().name(format!("rsx-ask-{number}"));
     let spawned = thread.spawn(move || {
-        let answer = asked(&home, &call, number, &thread_to).map_err(|error| in_words(error));
+        let answer = asked(&home, &call, number, &thread_to).map_err(in_words);
         let _ = thread_to.send(Message::Answered(number, answer));
     });
     if let Err(error) = spawned {

@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::KeyCode;
 
 use super::Desk;
-use crate::proto::{Act, Call, Count, ScaleCall, Target, View};
+use crate::proto::{Act, Call, Count, ScaleCall, Target};
 use crate::tui::keymap::Tab;
 use crate::tui::message::{Effect, Link, Message};
 use crate::tui::model::logs::{Fresh, News};
@@ -91,7 +91,7 @@ fn the_cursor_stays_on_what_it_is_on() {
     view.apps.retain(|app| app.name != "worker");
     desk.tell(Message::View(Box::new(view)));
     assert!(desk.model.row().is_some());
-    desk.tell(Message::View(Box::new(View::default())));
+    desk.tell(Message::View(Box::default()));
     desk.shows(&["nothing is in the list"]);
     desk.keys("Rry");
     assert!(asked(&desk).is_empty());

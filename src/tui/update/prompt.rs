@@ -30,11 +30,9 @@ pub(super) fn on_key(model: &mut Model, mut line: Prompt, key: KeyEvent, effects
             let past = if line.purpose == Purpose::Command { &model.commands } else { &model.searches };
             line.recall(past, key.code == KeyCode::Up);
         }
-        KeyCode::Backspace => {
-            if !line.backspace() {
-                return;
-            }
-        }
+        // One more than there is leaves the line.
+        KeyCode::Backspace if line.is_empty() => return,
+        KeyCode::Backspace => line.backspace(),
         KeyCode::Delete => line.delete(),
         KeyCode::Left => line.left(),
         KeyCode::Right => line.right(),
