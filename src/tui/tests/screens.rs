@@ -63,6 +63,7 @@ fn a_job_and_its_failure() {
             reason: "exit code 1 after 192ms, before it was ready".into(),
             stderr: vec!["DATABASE_URL is not set".into()],
             next: Some("it is being restarted".into()),
+            remarks: Vec::new(),
         };
         let result = SlotResult { id: 1, name: "api".into(), instance: 1, answer };
         desk.tell(Message::Answered(1, Ok(Answer::Results(vec![result]))));

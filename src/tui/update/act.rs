@@ -118,9 +118,10 @@ fn failure(result: &SlotResult) -> Vec<String> {
     let place = format!("{}:{}", printable(&result.name), result.instance);
     match &result.answer {
         SlotAnswer::Done { .. } => Vec::new(),
-        SlotAnswer::Failed { reason, stderr, next } => {
+        SlotAnswer::Failed { reason, stderr, next, remarks } => {
             let mut lines = vec![format!("failed: {place} {}", printable(reason))];
             lines.extend(stderr.iter().map(|line| format!("  | {}", printable(line))));
+            lines.extend(remarks.iter().map(|remark| format!("  note: {}", printable(remark))));
             lines.extend(next.iter().map(|next| format!("  next: {}", printable(next))));
             lines
         }
