@@ -53,7 +53,15 @@ fn what_stands_in_front() {
 fn a_job_and_its_failure() {
     held("job", |desk| {
         desk.keys("ry");
-        let progress = Progress { id: 1, name: "api".into(), instance: 1, state: State::Launching, done: 1, of: 4 };
+        let progress = Progress {
+            id: 1,
+            name: "api".into(),
+            instance: 1,
+            state: State::Launching,
+            done: 1,
+            of: 4,
+            remaining: None,
+        };
         desk.tell(Message::Progress(1, progress));
         desk.now += 3_000;
     });

@@ -5,7 +5,7 @@ use crate::tui::message::{Answer, Effect};
 use crate::tui::model::command::{self, Deed, Verb};
 use crate::tui::model::rows::Node;
 use crate::tui::model::{Access, Job, JobState, Mode, Model};
-use crate::words::units::{memory, printable};
+use crate::words::units::{memory, printable, remaining};
 
 /// How many jobs are remembered.
 const JOBS: usize = 20;
@@ -79,7 +79,8 @@ pub(super) fn carry_out(model: &mut Model, deed: &Deed, effects: &mut Vec<Effect
 
 pub(super) fn on_progress(model: &mut Model, number: u64, progress: &Progress) {
     let Some(job) = model.jobs.iter_mut().find(|job| job.number == number) else { return };
-    let last = format!("{}:{} {}", printable(&progress.name), progress.instance, progress.state);
+    let doing = progress.remaining.map_or_else(|| progress.state.to_string(), |rest| remaining(&rest));
+    let last = format!("{}:{} {doing}", printable(&progress.name), progress.instance);
     job.state = JobState::Going { done: progress.done, of: progress.of, last };
 }
 
