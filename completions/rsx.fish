@@ -52,6 +52,9 @@ complete -c rsx -n "__fish_rsx_needs_command" -f -a "desc" -d 'Everything about 
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "show" -d 'Everything about one app'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "info" -d 'Everything about one app'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "why" -d 'What happened to it, what was decided, and what comes next'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "monit" -d 'The dashboard: instances, graphs, logs, and what can be done about them'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "dash" -d 'The dashboard: instances, graphs, logs, and what can be done about them'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "dashboard" -d 'The dashboard: instances, graphs, logs, and what can be done about them'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "env" -d 'The variables that it is started with, secrets hidden'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "id" -d 'Ids'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "signal" -d 'Send a signal to its main process'
@@ -353,6 +356,33 @@ complete -c rsx -n "__fish_rsx_using_subcommand why" -l json -d 'Print the answe
 complete -c rsx -n "__fish_rsx_using_subcommand why" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand why" -l no-color -d 'Print without colour (as NO_COLOR does)'
 complete -c rsx -n "__fish_rsx_using_subcommand why" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand monit" -l theme -d '`terminal`: its own colours; `vivid`: graded graphs; `mono`: none, as NO_COLOR does' -r -f -a "terminal\t''
+vivid\t''
+mono\t''"
+complete -c rsx -n "__fish_rsx_using_subcommand monit" -l read-only -d 'Look, and change nothing'
+complete -c rsx -n "__fish_rsx_using_subcommand monit" -l no-mouse -d 'Leave clicks to the terminal'
+complete -c rsx -n "__fish_rsx_using_subcommand monit" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand monit" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand monit" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand monit" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand dash" -l theme -d '`terminal`: its own colours; `vivid`: graded graphs; `mono`: none, as NO_COLOR does' -r -f -a "terminal\t''
+vivid\t''
+mono\t''"
+complete -c rsx -n "__fish_rsx_using_subcommand dash" -l read-only -d 'Look, and change nothing'
+complete -c rsx -n "__fish_rsx_using_subcommand dash" -l no-mouse -d 'Leave clicks to the terminal'
+complete -c rsx -n "__fish_rsx_using_subcommand dash" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand dash" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand dash" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand dash" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand dashboard" -l theme -d '`terminal`: its own colours; `vivid`: graded graphs; `mono`: none, as NO_COLOR does' -r -f -a "terminal\t''
+vivid\t''
+mono\t''"
+complete -c rsx -n "__fish_rsx_using_subcommand dashboard" -l read-only -d 'Look, and change nothing'
+complete -c rsx -n "__fish_rsx_using_subcommand dashboard" -l no-mouse -d 'Leave clicks to the terminal'
+complete -c rsx -n "__fish_rsx_using_subcommand dashboard" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand dashboard" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand dashboard" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand dashboard" -s h -l help -d 'Print help'
 complete -c rsx -n "__fish_rsx_using_subcommand env" -l show -d 'Show secret-looking values, too'
 complete -c rsx -n "__fish_rsx_using_subcommand env" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand env" -s s -l silent -d 'Print errors only'
@@ -500,6 +530,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand jlist" -f
 complete -c rsx -n "__fish_rsx_using_subcommand prettylist" -f
 complete -c rsx -n "__fish_rsx_using_subcommand describe desc show info" -k -f -a "(__rsx_targets)"
 complete -c rsx -n "__fish_rsx_using_subcommand why" -k -f -a "(__rsx_targets)"
+complete -c rsx -n "__fish_rsx_using_subcommand monit dash dashboard" -f
 complete -c rsx -n "__fish_rsx_using_subcommand env" -k -f -a "(__rsx_targets)"
 complete -c rsx -n "__fish_rsx_using_subcommand id" -k -f -a "(__rsx_targets)"
 complete -c rsx -n "__fish_rsx_using_subcommand signal" -k -f -a "(__rsx_targets)"
@@ -518,5 +549,5 @@ complete -c rsx -n "__fish_rsx_using_subcommand kill" -f
 complete -c rsx -n "__fish_rsx_using_subcommand init" -f -a "simple"
 complete -c rsx -n "__fish_rsx_using_subcommand import" -f -a "pm2"
 complete -c rsx -n "__fish_rsx_using_subcommand version" -f
-complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why env id signal send reset flush reload-logs doctor logs pid events ping save resurrect update kill check init import version man completions ecosystem.toml"
+complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why monit env id signal send reset flush reload-logs doctor logs pid events ping save resurrect update kill check init import version man completions ecosystem.toml"
 complete -c rsx -n "__fish_rsx_using_subcommand completions" -f -a "bash zsh fish"

@@ -17,7 +17,9 @@
 //! | [`guardian`] | the parent that outlives the daemon and keeps its descriptors | `sys`, `paths` |
 //! | [`sys`] | Linux calls behind safe functions and owned types | `spec` |
 //! | [`client`] | connect, handshake, typed calls, streams; starts the daemon when a verb needs one | `proto`, `paths`, `error`, `sys` |
+//! | [`words`] | pure: units, moments, changes and troubles in the words that all readers share | `proto`, `spec` |
 //! | [`serve`] | the static file server behind `script = "rsx:serve"` | `error` |
+//! | [`tui`] | `rsx monit`: model, update, view, pure; a shell of threads around them | `client`, `proto`, `words`, `logs`, `spec`, `paths`, `error` |
 //! | [`cli`] | clap types, one file a family of verbs, pure rendering | all but the daemon's inside |
 //!
 //! The test `layers` compares the `crate::` paths of the sources with this table.
@@ -50,3 +52,5 @@ pub mod serve;
 pub mod spec;
 pub mod supervisor;
 pub mod sys;
+pub mod tui;
+pub mod words;

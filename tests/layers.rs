@@ -43,7 +43,9 @@ const MAP: &[(&str, &[&str])] = &[
     ("sys", &["spec"]),
     ("client", &["proto", "paths", "error", "sys"]),
     ("serve", &["error"]),
-    ("cli", &["client", "config", "error", "logs", "paths", "proto", "serve", "spec", "sys"]),
+    ("words", &["proto", "spec"]),
+    ("cli", &["client", "config", "error", "logs", "paths", "proto", "serve", "spec", "sys", "tui", "words"]),
+    ("tui", &["client", "error", "logs", "paths", "proto", "spec", "words"]),
     ("main", &["cli", "daemon", "error", "guardian", "paths", "serve"]),
 ];
 

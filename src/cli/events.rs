@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::cli::args::EventsArgs;
-use crate::cli::render::event;
+use crate::cli::render::news;
 use crate::cli::session::Session;
 use crate::client::ClientError;
 use crate::error::{ExitCode, Failure};
@@ -29,7 +29,7 @@ pub(super) fn run(session: &mut Session, args: &EventsArgs) -> Result<ExitCode, 
         for event in news.events {
             match session.json {
                 true => session.out.json(&event)?,
-                false => session.out.line(event::line(&event, session.out.style()))?,
+                false => session.out.line(news::line(&event, session.out.style()))?,
             }
         }
         session.out.flush()?;

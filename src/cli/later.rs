@@ -17,10 +17,6 @@ pub(super) enum Fate {
 
 /// Verbs, aliases included.
 const VERBS: &[(&[&str], Fate)] = &[
-    (
-        &["monit", "dash", "dashboard", "imonit"],
-        Fate::Later("`rsx ls` shows cpu and memory, `rsx logs` the output, `rsx events` what happens"),
-    ),
     (&["rotate"], LOGS),
     (&["startup"], BOOT),
     (&["unstartup"], BOOT),
@@ -229,7 +225,6 @@ mod tests {
         assert_eq!(failure.code(), ExitCode::Usage);
         assert!(failure.hints()[0].contains("rsx start"), "{failure}");
         assert!(refuse("rsx runtime").unwrap_err().message().contains("not in this version yet"));
-        assert!(refuse("rsx monit").unwrap_err().hints()[0].contains("rsx ls"));
         assert!(refuse("rsx start monit").is_ok());
         assert!(refuse("rsx --help").is_ok());
     }

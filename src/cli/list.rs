@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::args::{DescribeArgs, LsArgs, PidArgs, TargetArgs};
 use crate::cli::render::units::printable;
-use crate::cli::render::{describe, inspect, pm2, table};
+use crate::cli::render::{about, inspect, pm2, table};
 use crate::cli::session::{Session, no_daemon, view};
 use crate::cli::{act, apply, targets, watch};
 use crate::error::{ExitCode, Failure};
@@ -91,7 +91,7 @@ pub(super) fn describe(session: &mut Session, args: &DescribeArgs) -> Result<Exi
     }
     let sheet = apply::sheet(session, table::Extent::Full);
     for picked in &picked {
-        session.out.data(describe::describe(picked, sheet))?;
+        session.out.data(about::describe(picked, sheet))?;
     }
     Ok(ExitCode::Done)
 }

@@ -1,6 +1,7 @@
 //! Colour, and only where it is wanted. It never carries meaning alone: the word beside it says the same.
 
 use crate::proto::State;
+use crate::words::Tone;
 
 /// Whether to write colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,16 @@ impl Tint {
             Tint::Grey => "90",
             Tint::Bold => "1",
             Tint::Marked => "7",
+        }
+    }
+}
+
+impl From<Tone> for Tint {
+    fn from(tone: Tone) -> Tint {
+        match tone {
+            Tone::Good => Tint::Green,
+            Tone::Warn => Tint::Yellow,
+            Tone::Bad => Tint::Red,
         }
     }
 }

@@ -68,7 +68,13 @@ impl EventStream {
         taken
     }
 
-    fn take(&mut self) -> Result<News, ClientError> {
+    /// The same of this daemon alone: where it has ended, [`ClientError::Gone`] says so at once, and
+    /// [`EventStream::resume`] goes on with the next one.
+    ///
+    /// # Errors
+    ///
+    /// Any [`ClientError`].
+    pub fn take(&mut self) -> Result<News, ClientError> {
         let mut events = self.decode()?;
         // Events that came with the answer to the call are served first; an end of the stream is told at the next call.
         if events.is_empty() && self.client.read_ready()? {
@@ -77,7 +83,12 @@ impl EventStream {
         Ok(News { events, gap: None })
     }
 
-    fn resume(&mut self) -> Result<News, ClientError> {
+    /// Waits for the next daemon, and goes on after the event that was seen last.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Ended`] when there is no next one.
+    pub fn resume(&mut self) -> Result<News, ClientError> {
         self.client.reconnect()?;
         // An older daemon does not know `after`, counts anew, and gives its whole history.
         let answer = self.client.events(EventsCall { history: u32::MAX, after: Some(self.last) })?;

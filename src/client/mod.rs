@@ -26,3 +26,4 @@ pub use connection::{Client, Ticket};
 pub use error::ClientError;
 pub use events::{EventStream, Gap, News};
 pub use interrupt::Interrupt;
+pub use reach::wait_for_change;

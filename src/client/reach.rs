@@ -62,6 +62,22 @@ pub(super) fn reach(
     }
 }
 
+/// Sleeps until something is made or renamed in a home, at most so long: where no daemon runs, the next one shows itself so.
+pub fn wait_for_change(home: &Home, limit: Duration) {
+    let watch = || -> nix::Result<Inotify> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        inotify.add_watch(home.root(), AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE)?;
+        Ok(inotify)
+    };
+    match watch() {
+        Ok(inotify) => {
+            // A wait that fails is one that is over.
+            let _ = wait_for(inotify.as_fd(), limit, None);
+        }
+        Err(_) => std::thread::sleep(limit),
+    }
+}
+
 /// What tells that a daemon has come, or that none will.
 struct Gap {
     watch: Option<(Inotify, Option<WatchDescriptor>)>,

@@ -1,5 +1,7 @@
 //! Bytes in, whole lines out, with a bound on what an endless line can cost.
 
+use std::convert::Infallible;
+
 use memchr::{memchr, memrchr};
 
 /// The longest line that is shown whole.
@@ -54,6 +56,32 @@ impl Lines {
     /// So many bytes of [`Lines::whole`] are done with.
     pub fn take(&mut self, count: usize) {
         self.start = (self.start + count).min(self.whole);
+    }
+
+    /// Takes in bytes and hands out each line that they complete, without its end.
+    pub fn push(&mut self, bytes: &[u8], on_line: &mut dyn FnMut(&[u8])) {
+        let copied = self.fill(bytes.len(), |place| -> Result<usize, Infallible> {
+            place.copy_from_slice(bytes);
+            Ok(bytes.len())
+        });
+        match copied {
+            Ok(_) => self.hand_out(on_line),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Hands out the unfinished line, if there is one.
+    pub fn finish(&mut self, on_line: &mut dyn FnMut(&[u8])) {
+        self.end();
+        self.hand_out(on_line);
+    }
+
+    fn hand_out(&mut self, on_line: &mut dyn FnMut(&[u8])) {
+        let whole = self.whole();
+        for line in whole.split_inclusive(|byte| *byte == b'\n') {
+            on_line(line.strip_suffix(b"\n").unwrap_or(line));
+        }
+        self.take(whole.len());
     }
 
     /// Gives memory back while nothing comes.

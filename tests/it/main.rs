@@ -25,6 +25,7 @@ mod logs;
 mod majors;
 mod measured;
 mod messages;
+mod monit;
 mod node;
 mod output;
 mod pid_files;

@@ -18,6 +18,23 @@ pub(in crate::cli) struct LsArgs {
     pub(in crate::cli) watch: bool,
 }
 
+/// `rsx monit`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct MonitArgs {
+    /// What the list shows: words, /regex/, status:errored, cpu>50
+    #[arg(value_name = "FILTER")]
+    pub(in crate::cli) filter: Vec<String>,
+    /// Look, and change nothing
+    #[arg(long)]
+    pub(in crate::cli) read_only: bool,
+    /// `terminal`: its own colours; `vivid`: graded graphs; `mono`: none, as NO_COLOR does
+    #[arg(long, value_name = "THEME", value_parser = ["terminal", "vivid", "mono"])]
+    pub(in crate::cli) theme: Option<String>,
+    /// Leave clicks to the terminal
+    #[arg(long)]
+    pub(in crate::cli) no_mouse: bool,
+}
+
 /// `rsx describe`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DescribeArgs {

@@ -14,7 +14,7 @@ use crate::cli::pages::{CompletionsArgs, ManArgs};
 
 pub(super) use app::{AppFlags, ValueFlags};
 pub(super) use care::{FilesArgs, FlushArgs, ScaleArgs, SendArgs, SignalArgs, TargetArgs, UpdateArgs};
-pub(super) use look::{DescribeArgs, EnvArgs, EventsArgs, LogsArgs, LsArgs, PidArgs, WhyArgs};
+pub(super) use look::{DescribeArgs, EnvArgs, EventsArgs, LogsArgs, LsArgs, MonitArgs, PidArgs, WhyArgs};
 
 /// The verbs, grouped as people look for them. A test compares them with [`Verb`].
 const GROUPS: &str = "\
@@ -33,6 +33,7 @@ Look:
   ls              The table of all instances
   describe        Everything about one app
   why             What happened to it, and what comes next
+  monit           The dashboard
   logs            History of the logs, then what comes
   events          The stream of changes
   env             The variables that an app gets
@@ -164,6 +165,9 @@ pub(super) enum Verb {
     Describe(DescribeArgs),
     /// What happened to it, what was decided, and what comes next
     Why(WhyArgs),
+    /// The dashboard: instances, graphs, logs, and what can be done about them
+    #[command(visible_aliases = ["dash", "dashboard"], alias = "imonit")]
+    Monit(MonitArgs),
     /// The variables that it is started with, secrets hidden
     Env(EnvArgs),
     /// Ids

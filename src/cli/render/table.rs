@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use crate::cli::render::units;
 use crate::cli::style::{Style, Tint};
 use crate::proto::{AppView, DrainView, SecondState, SecondView, SlotView, State, View};
 use crate::spec::ExecMode;
+use crate::words::{place, trouble, units};
 
 /// The longest name that is shown whole.
 const NAME_LIMIT: usize = 40;
@@ -166,40 +166,18 @@ pub(in crate::cli) fn troubles(view: &View, sheet: Sheet, told: &[u32]) -> Strin
 
 /// What is wrong with an instance, in one line with the verb that tells more; nothing if it does as it should.
 fn trouble(app: &AppView, slot: &SlotView, sheet: Sheet) -> Option<String> {
-    let state = sheet.style.paint(Tint::of(slot.state), slot.state.as_str());
     if let Some(drain) = &slot.draining {
         return Some(draining(app, slot, drain));
     }
-    let mut line = match slot.state {
-        State::Errored | State::Waiting => format!("{}: {state}", place(app, slot)),
-        // It is between two crashes: without the reason it would look like a slow start.
-        State::Launching if slot.unstable > 0 => format!("{}: {state} again", place(app, slot)),
-        State::Online | State::Launching | State::Draining | State::Stopping | State::Stopped => return None,
-    };
-    if let Some(reason) = slot.reason.as_ref().or(slot.last_exit.as_ref().map(|exit| &exit.reason)) {
-        line.push_str(": ");
-        line.push_str(&units::printable(reason));
-    }
-    if let Some(next) = slot.next_attempt {
-        let left = next.saturating_sub(sheet.now);
-        line.push_str(&format!(", next try in {}", units::fine_span(left)));
-    }
-    // What never ran has no logs.
-    let verb = if slot.last_exit.as_ref().is_some_and(|exit| exit.pid == 0) { "describe" } else { "logs" };
-    line.push_str(&format!(" → rsx {verb} {}", units::printable(&app.name)));
-    Some(line)
+    let trouble = trouble::of(app, slot, sheet.now)?;
+    let state = sheet.style.paint(Tint::of(slot.state), slot.state.as_str());
+    Some(format!("{}: {state}{} → {}", trouble.place, trouble.what, trouble.next))
 }
 
 /// `api:2: draining: 3 connections, oldest 4s`; with the process, if another one has taken over from it.
 fn draining(app: &AppView, slot: &SlotView, drain: &DrainView) -> String {
     let who = if slot.run == drain.run { String::new() } else { format!(" (pid {}, replaced)", drain.pid) };
     format!("{}: {}{who}", place(app, slot), units::remaining(&drain.remaining))
-}
-
-/// `api`, or `api:2` where there are several.
-pub(in crate::cli) fn place(app: &AppView, slot: &SlotView) -> String {
-    let name = units::printable(&app.name);
-    if app.slots.len() > 1 { format!("{name}:{}", slot.instance) } else { name.into_owned() }
 }
 
 /// The indexes of the columns that fit, dropping the least wanted first. Without a width, all fit.
@@ -356,7 +334,7 @@ mod tests {
         slot.unstable = 2;
         slot.last_exit = sample::full_view().apps[0].slots[1].history.first().cloned();
         let told = trouble(&sample::app("api", vec![]), &slot, sheet(None, Style::Plain)).unwrap();
-        assert_eq!(told, "api: launching again: exit code 1 → rsx logs api");
+        assert_eq!(told, "api: launching again: exit code 1 → rsx why api");
     }
 
     #[test]

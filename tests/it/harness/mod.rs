@@ -7,6 +7,7 @@ mod events;
 mod load;
 mod net;
 mod process;
+mod screen;
 mod verb;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub(crate) use self::events::Events;
 pub(crate) use self::load::{Clients, Connections, Load, ask, ask_from};
 pub(crate) use self::net::{free_port, get, holds};
 pub(crate) use self::process::{Found, Watched, command_of, environment_of, zombies_of};
+pub(crate) use self::screen::Screen;
 pub(crate) use self::verb::{Done, Lines, spawn};
 
 /// How long anything may take unless a test says otherwise.
@@ -271,6 +273,14 @@ impl Rsx {
         let mut command = self.command();
         command.args(shell_words::split(line).unwrap());
         Lines::of(command, &format!("rsx {line}"))
+    }
+
+    /// Starts a verb on a terminal of so many columns and lines.
+    #[track_caller]
+    pub(crate) fn screen(&self, line: &str, size: (u16, u16)) -> Screen {
+        let mut command = self.command();
+        command.args(shell_words::split(line).unwrap());
+        Screen::new(&command, size)
     }
 
     /// Follows everything that has happened in this home since its daemon was started. Needs a daemon.

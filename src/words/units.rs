@@ -3,7 +3,7 @@
 use crate::proto::Remaining;
 
 /// The largest whole unit: `45s`, `12m`, `5h`, `3d`.
-pub(in crate::cli) fn span(milliseconds: u64) -> String {
+pub(crate) fn span(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -14,7 +14,7 @@ pub(in crate::cli) fn span(milliseconds: u64) -> String {
 }
 
 /// As [`span`], with milliseconds below ten seconds, where they matter: `340ms`, `1.2s`.
-pub(in crate::cli) fn fine_span(milliseconds: u64) -> String {
+pub(crate) fn fine_span(milliseconds: u64) -> String {
     match milliseconds {
         0..1_000 => format!("{milliseconds}ms"),
         1_000..10_000 if milliseconds % 1000 < 100 => format!("{}s", milliseconds / 1000),
@@ -24,7 +24,7 @@ pub(in crate::cli) fn fine_span(milliseconds: u64) -> String {
 }
 
 /// `draining: 3 connections, oldest 4s`; before it is known how many there are, `draining`.
-pub(in crate::cli) fn remaining(remaining: &Remaining) -> String {
+pub(crate) fn remaining(remaining: &Remaining) -> String {
     match remaining.connections {
         None => "draining".to_owned(),
         Some(1) => format!("draining: 1 connection, {}", fine_span(remaining.oldest)),
@@ -33,7 +33,7 @@ pub(in crate::cli) fn remaining(remaining: &Remaining) -> String {
 }
 
 /// `0b`, `812.0kb`, `51.1mb`, `1.2gb`.
-pub(in crate::cli) fn memory(bytes: u64) -> String {
+pub(crate) fn memory(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kb", "mb", "gb", "tb"];
     if bytes < 1024 {
         return format!("{bytes}b");
@@ -49,12 +49,12 @@ pub(in crate::cli) fn memory(bytes: u64) -> String {
 }
 
 /// `0%`, `12.3%`.
-pub(in crate::cli) fn cpu(percent: f32) -> String {
+pub(crate) fn cpu(percent: f32) -> String {
     if percent < 0.05 { "0%".to_owned() } else { format!("{percent:.1}%") }
 }
 
 /// Text that a terminal may be shown: control characters of names and reasons are made visible.
-pub(in crate::cli) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
     if text.chars().any(char::is_control) {
         text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
     } else {
@@ -63,7 +63,7 @@ pub(in crate::cli) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
 }
 
 /// At most `limit` characters, the last one `…` if something was cut.
-pub(in crate::cli) fn shortened(text: &str, limit: usize) -> std::borrow::Cow<'_, str> {
+pub(crate) fn shortened(text: &str, limit: usize) -> std::borrow::Cow<'_, str> {
     match text.char_indices().nth(limit) {
         None => text.into(),
         Some(_) => text.chars().take(limit - 1).chain(['…']).collect(),
@@ -71,7 +71,7 @@ pub(in crate::cli) fn shortened(text: &str, limit: usize) -> std::borrow::Cow<'_
 }
 
 /// The arguments of `rsx serve` without the password among them.
-pub(in crate::cli) fn redacted(args: &[String]) -> Vec<String> {
+pub(crate) fn redacted(args: &[String]) -> Vec<String> {
     let mut is_secret = false;
     let shown = args.iter().map(|arg| {
         let hides = std::mem::replace(&mut is_secret, arg == "--basic-auth");

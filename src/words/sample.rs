@@ -4,10 +4,10 @@ use crate::proto::{AppView, DaemonView, ExitView, MetricView, NodeView, SaidView
 use crate::spec::{AppSpec, ExecMode, ExitStatus};
 
 /// The moment at which the samples are looked at.
-pub(in crate::cli) const NOW: u64 = 1_780_000_000_000;
+pub(crate) const NOW: u64 = 1_780_000_000_000;
 
 /// One instance that runs since five hours.
-pub(in crate::cli) fn slot(id: u32, instance: u16, state: State) -> SlotView {
+pub(crate) fn slot(id: u32, instance: u16, state: State) -> SlotView {
     let runs = matches!(state, State::Online | State::Launching | State::Draining | State::Stopping);
     SlotView {
         id,
@@ -40,7 +40,7 @@ pub(in crate::cli) fn slot(id: u32, instance: u16, state: State) -> SlotView {
 }
 
 /// One app in the default namespace.
-pub(in crate::cli) fn app(name: &str, slots: Vec<SlotView>) -> AppView {
+pub(crate) fn app(name: &str, slots: Vec<SlotView>) -> AppView {
     AppView {
         name: name.into(),
         namespace: "default".into(),
@@ -54,7 +54,7 @@ pub(in crate::cli) fn app(name: &str, slots: Vec<SlotView>) -> AppView {
 }
 
 /// `api` with two instances, one of them errored; `web`, waiting; `0` in a namespace of its own, stopped.
-pub(in crate::cli) fn view() -> View {
+pub(crate) fn view() -> View {
     let errored = SlotView {
         reason: Some("exit code 1, 16 quick exits".into()),
         next_attempt: Some(NOW + 42_000),
@@ -84,7 +84,7 @@ pub(in crate::cli) fn view() -> View {
 }
 
 /// The same with specs and exit histories.
-pub(in crate::cli) fn full_view() -> View {
+pub(crate) fn full_view() -> View {
     let mut view = view();
     for app in &mut view.apps {
         let mut spec = AppSpec { namespace: app.namespace.clone(), ..AppSpec::sample(&app.name) };
