@@ -46,7 +46,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("words", &["proto", "spec"]),
     ("cli", &["client", "config", "error", "logs", "paths", "proto", "serve", "spec", "sys", "tui", "words"]),
     ("tui", &["client", "error", "logs", "paths", "proto", "spec", "words"]),
-    ("main", &["cli", "daemon", "error", "guardian", "paths", "serve"]),
+    ("main", &["cli", "daemon", "error", "guardian", "paths", "serve", "sys"]),
 ];
 
 #[test]

@@ -34,7 +34,7 @@ impl Screen {
         own.current_dir(command.get_current_dir().unwrap());
         let end = || Stdio::from(other_end.try_clone().unwrap());
         let child = spawn(own.stdin(end()).stdout(end()).stderr(end()));
-        Screen { terminal, other_end, child, parser: vt100::Parser::new(lines, columns, 0) }
+        Screen { terminal, other_end, child, parser: parser(lines, columns) }
     }
 
     /// Types.
@@ -108,4 +108,9 @@ impl Drop for Screen {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn parser(lines: u16, columns: u16) -> vt100::Parser {
+    let size = |number| std::num::NonZero::new(number).unwrap();
+    vt100::Parser::new(size(lines), size(columns), 0)
 }
