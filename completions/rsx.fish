@@ -191,6 +191,8 @@ complete -c rsx -n "__fish_rsx_using_subcommand reload" -l filter-env -d 'Withho
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l listen-timeout -d 'How long it may take to be ready' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s k -l kill-timeout -d 'How long it may take to end before SIGKILL' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l stop-signal -d 'The first signal of a stop' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l strategy -d 'Replace in batches, or bring up all new ones and then switch at once; default: what the app says' -r -f -a "rolling\t''
+blue-green\t''"
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l dry-run -d 'Print the plan and change nothing'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l prune -d 'Delete apps that the file no longer declares'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s f -l force -d 'Take over names that another file or folder owns'
@@ -205,6 +207,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand reload" -l wait-ready -d 'It is 
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l shutdown-with-message -d 'Ask a Node program to end by the message `shutdown`'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l no-treekill -d 'Stop its main process only'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s m -l mini-list -d 'Print a short table afterwards'
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l abort -d 'End a reload that is under way: what is not replaced for good goes back'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l no-color -d 'Print without colour (as NO_COLOR does)'
