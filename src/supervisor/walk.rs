@@ -351,7 +351,7 @@ impl Stroll {
 #[test]
 fn a_random_walk_never_breaks_an_invariant() {
     let (mut switched, mut aborted, mut taken_back) = (0, 0, 0);
-    for seed in 1..400 {
+    for seed in 1..600 {
         let mut stroll = Stroll::new(seed);
         for _ in 0..300 {
             for effect in stroll.step().1 {

@@ -232,7 +232,7 @@ fn who_has_least_to_do_gets_most() {
     let Served { port, .. } = &served;
     let slow = served.name(0);
     let crowd = Load::start(*port, 16);
-    crowd.goes_on(3_000);
+    crowd.goes_on(1_500);
     let mut shares = Vec::new();
     for _ in 0..5 {
         let probe = Load::start(*port, 2);

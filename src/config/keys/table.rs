@@ -184,7 +184,7 @@ pub const GROUPS: &[Group] = &[
     Group {
         title: "Cluster and reload",
         keys: keys! {
-            /// Who gets a new connection: anyone, by `weights`, the same for a client, who has least to do, or all have one queue.
+            /// Who gets a new connection: anyone, by `weights`, one per client, who has least to do; or one queue for all.
             balance: Kind::Words(&["random", "weighted", "source-ip", "least", "shared"]), "random; `weighted` with `weights`", r#""source-ip""#, NOW;
             /// The part of each instance under `balance = "weighted"`; those behind the last begin anew.
             weights: Kind::Integers { min: 1, max: 1000 }, "none", "[3, 1]", NOW;

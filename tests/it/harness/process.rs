@@ -49,6 +49,7 @@ impl Watched {
             "KILL" => Signal::KILL,
             "TERM" => Signal::TERM,
             "INT" => Signal::INT,
+            "HUP" => Signal::HUP,
             "STOP" => Signal::STOP,
             "CONT" => Signal::CONT,
             "USR1" => Signal::USR1,

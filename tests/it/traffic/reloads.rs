@@ -150,7 +150,7 @@ fn more_instances_than_there_are_marks_are_drained_all_the_same() {
         if event.is("draining") {
             drained.insert(run, time);
         } else if let Some(began) = drained.get(&run).filter(|_| event.is("stopping")) {
-            assert!(time - began < 10_000, "run {run} was drained for {} ms", time - began);
+            assert!(time - began < 20_000, "run {run} was drained for {} ms", time - began);
         }
     }
     assert_eq!(drained.len(), 20);
