@@ -90,6 +90,9 @@ complete -c rsx -n "__fish_rsx_using_subcommand start" -l interpreter-args -l no
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l cwd -d 'The working directory' -r -f -a "(__fish_complete_directories)"
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s o -l output -l out -d 'The file for standard output' -r -F
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s e -l error -l err -d 'The file for standard error' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand start" -s l -l log -d 'One more file for both' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l log-date-format -d 'Begin each line with the time in this form: `YYYY-MM-DD HH:mm:ss`' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l log-type -d 'What a line is: `raw`, or `json` for an object with its time, app, instance, stream and message' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s p -l pid -d 'The file that holds its pid while it runs' -r -F
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l restart-delay -d 'Pause before each restart' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l exp-backoff-restart-delay -d 'First pause of a growing one' -r
@@ -110,6 +113,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-wait -d 'Return as 
 complete -c rsx -n "__fish_rsx_using_subcommand start" -s x -l fork -d 'Run instances side by side, each binding for itself'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l cluster -d 'Let the instances share the ports that they bind; so it is with `--instances` alone'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-autostart -d 'Add it to the list without starting it'
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l time -d 'Begin each line with the time'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l merge-logs -d 'One log file for all instances'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l disable-logs -d 'Write no logs'
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l no-autorestart -d 'Do not restart it when it ends'
@@ -131,6 +135,9 @@ complete -c rsx -n "__fish_rsx_using_subcommand restart" -l interpreter-args -l 
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l cwd -d 'The working directory' -r -f -a "(__fish_complete_directories)"
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -s o -l output -l out -d 'The file for standard output' -r -F
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -s e -l error -l err -d 'The file for standard error' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -s l -l log -d 'One more file for both' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l log-date-format -d 'Begin each line with the time in this form: `YYYY-MM-DD HH:mm:ss`' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l log-type -d 'What a line is: `raw`, or `json` for an object with its time, app, instance, stream and message' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -s p -l pid -d 'The file that holds its pid while it runs' -r -F
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l restart-delay -d 'Pause before each restart' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l exp-backoff-restart-delay -d 'First pause of a growing one' -r
@@ -148,6 +155,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand restart" -s f -l force -d 'Take 
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -s a -l update-env -d 'Existing apps take this shell\'s environment'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l attach -d 'Follow the logs afterwards, until Ctrl-C'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l no-wait -d 'Return as soon as the plan is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l time -d 'Begin each line with the time'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l merge-logs -d 'One log file for all instances'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l disable-logs -d 'Write no logs'
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l no-autorestart -d 'Do not restart it when it ends'
@@ -169,6 +177,9 @@ complete -c rsx -n "__fish_rsx_using_subcommand reload" -l interpreter-args -l n
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l cwd -d 'The working directory' -r -f -a "(__fish_complete_directories)"
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s o -l output -l out -d 'The file for standard output' -r -F
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s e -l error -l err -d 'The file for standard error' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -s l -l log -d 'One more file for both' -r -F
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l log-date-format -d 'Begin each line with the time in this form: `YYYY-MM-DD HH:mm:ss`' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l log-type -d 'What a line is: `raw`, or `json` for an object with its time, app, instance, stream and message' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s p -l pid -d 'The file that holds its pid while it runs' -r -F
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l restart-delay -d 'Pause before each restart' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l exp-backoff-restart-delay -d 'First pause of a growing one' -r
@@ -180,12 +191,15 @@ complete -c rsx -n "__fish_rsx_using_subcommand reload" -l filter-env -d 'Withho
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l listen-timeout -d 'How long it may take to be ready' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s k -l kill-timeout -d 'How long it may take to end before SIGKILL' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l stop-signal -d 'The first signal of a stop' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l strategy -d 'Replace in batches, or bring up all new ones and then switch at once; default: what the app says' -r -f -a "rolling\t''
+blue-green\t''"
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l dry-run -d 'Print the plan and change nothing'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l prune -d 'Delete apps that the file no longer declares'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s f -l force -d 'Take over names that another file or folder owns'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s a -l update-env -d 'Existing apps take this shell\'s environment'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l attach -d 'Follow the logs afterwards, until Ctrl-C'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l no-wait -d 'Return as soon as the plan is accepted'
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l time -d 'Begin each line with the time'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l merge-logs -d 'One log file for all instances'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l disable-logs -d 'Write no logs'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l no-autorestart -d 'Do not restart it when it ends'
@@ -193,6 +207,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand reload" -l wait-ready -d 'It is 
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l shutdown-with-message -d 'Ask a Node program to end by the message `shutdown`'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l no-treekill -d 'Stop its main process only'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s m -l mini-list -d 'Print a short table afterwards'
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l abort -d 'End a reload that is under way: what is not replaced for good goes back'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l no-color -d 'Print without colour (as NO_COLOR does)'

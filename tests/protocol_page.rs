@@ -64,7 +64,7 @@ fn every_call_of_the_page_is_understood() {
             Call::Ping => "ping",
             Call::Apply(_) => "apply",
             Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Reload(_) | Call::Delete(_) => "act",
-            Call::Reset(_) => "act",
+            Call::Reset(_) | Call::AbortReload(_) => "act",
             Call::Scale(_) => "scale",
             Call::Signal(_) => "signal",
             Call::Send(_) => "send",
@@ -124,6 +124,7 @@ fn every_answer_of_the_page_is_as_the_daemon_writes_it() {
                     | Call::Stop(_)
                     | Call::Restart(_)
                     | Call::Reload(_)
+                    | Call::AbortReload(_)
                     | Call::Delete(_)
                     | Call::Reset(_)
                     | Call::Signal(_)

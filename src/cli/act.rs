@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::args::{ApplyArgs, FileArgs, FilesArgs, RestartArgs, StopArgs, TargetArgs};
+use crate::cli::args::{ApplyArgs, FileArgs, FilesArgs, ReloadArgs, RestartArgs, StopArgs, TargetArgs};
 use crate::cli::logs::Attach;
 use crate::cli::progress::{self, FIRST_LIMIT};
 use crate::cli::render::{outcome, table::Extent};
@@ -11,7 +11,10 @@ use crate::cli::{apply, declared, outside, start, targets};
 use crate::client::ClientError;
 use crate::error::{ExitCode, Failure};
 use crate::proto::{Act, Call, Outcome, Target, Unchanged};
-use crate::spec::{Changes, ExecMode};
+use crate::spec::{Changes, ExecMode, Strategy};
+
+/// How what is unchanged is renewed, and in which order what is reloaded is replaced.
+type How = (Unchanged, Option<Strategy>);
 
 /// What a reload is for an app in fork mode.
 const NO_RELOAD: &str = "notice: in fork mode a reload is a restart: each instance stops before it starts";
@@ -19,27 +22,49 @@ const NO_RELOAD: &str = "notice: in fork mode a reload is a restart: each instan
 /// Runs `rsx stop`.
 pub(super) fn stop(session: &mut Session, args: &StopArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &args.only)?;
-    let act = Act { targets, update_env: None, changes: None, parallel: None, no_wait: args.no_wait };
+    let act = Act { no_wait: args.no_wait, ..act_on(targets) };
     carry_out(session, act, Call::Stop, "stopped", extent(args.mini_list))
 }
 
 /// Runs `rsx delete`.
 pub(super) fn delete(session: &mut Session, args: &StopArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &args.only)?;
-    let act = Act { targets, update_env: None, changes: None, parallel: None, no_wait: args.no_wait };
+    let act = Act { no_wait: args.no_wait, ..act_on(targets) };
     carry_out(session, act, Call::Delete, "deleted", extent(args.mini_list))
 }
 
 /// Runs `rsx reset`.
 pub(super) fn reset(session: &mut Session, args: &TargetArgs) -> Result<ExitCode, Failure> {
     let targets = targets::read(session, &args.targets, &[])?;
-    let act = Act { targets, update_env: None, changes: None, parallel: None, no_wait: false };
-    carry_out(session, act, Call::Reset, "counters set back:", Extent::Full)
+    carry_out(session, act_on(targets), Call::Reset, "counters set back:", Extent::Full)
 }
 
 /// Runs `rsx reload`.
-pub(super) fn reload(session: &mut Session, args: &RestartArgs) -> Result<ExitCode, Failure> {
-    renew(session, args, Unchanged::Reload)
+pub(super) fn reload(session: &mut Session, args: &ReloadArgs) -> Result<ExitCode, Failure> {
+    if args.abort {
+        return abort(session, &args.renew);
+    }
+    let strategy = args.strategy.as_deref().map(|word| match word {
+        "blue-green" => Strategy::BlueGreen,
+        _ => Strategy::Rolling,
+    });
+    renew(session, &args.renew, (Unchanged::Reload, strategy))
+}
+
+/// Runs `rsx reload --abort`.
+fn abort(session: &mut Session, args: &RestartArgs) -> Result<ExitCode, Failure> {
+    if !start::values(&args.values).is_empty() {
+        let message = "`--abort` ends a reload; it takes no new values";
+        return Err(Failure::new(ExitCode::Usage, message).hint("rsx reload --abort api"));
+    }
+    let targets = targets::read(session, &args.targets, &[])?;
+    let act = Act { no_wait: args.apply.no_wait, ..act_on(targets) };
+    carry_out(session, act, Call::AbortReload, "reload ended, as before:", extent(args.mini_list))
+}
+
+/// An action without anything special.
+fn act_on(targets: Vec<Target>) -> Act {
+    Act { targets, update_env: None, changes: None, parallel: None, strategy: None, no_wait: false }
 }
 
 /// Runs `rsx startOrReload`.
@@ -59,16 +84,17 @@ fn start_or(session: &mut Session, args: &FilesArgs, how: Unchanged) -> Result<E
     }
     let files: Vec<&String> = args.files.iter().collect();
     let mut attach = Attach::begin(session, &args.apply)?;
-    let code = apply_files(session, &files, &args.file, (&args.apply, how), (extent(args.mini_list), attach.as_mut()))?;
+    let how = (&args.apply, how, None);
+    let code = apply_files(session, &files, &args.file, how, (extent(args.mini_list), attach.as_mut()))?;
     attach.map_or(Ok(code), |attach| attach.follow(session, code))
 }
 
 /// Runs `rsx restart`: files are applied first, and what is unchanged in them is restarted, too.
 pub(super) fn restart(session: &mut Session, args: &RestartArgs) -> Result<ExitCode, Failure> {
-    renew(session, args, Unchanged::Restart)
+    renew(session, args, (Unchanged::Restart, None))
 }
 
-fn renew(session: &mut Session, args: &RestartArgs, how: Unchanged) -> Result<ExitCode, Failure> {
+fn renew(session: &mut Session, args: &RestartArgs, how: How) -> Result<ExitCode, Failure> {
     let mut attach = Attach::begin(session, &args.apply)?;
     let code = renew_all(session, args, how, attach.as_mut())?;
     attach.map_or(Ok(code), |attach| attach.follow(session, code))
@@ -77,7 +103,7 @@ fn renew(session: &mut Session, args: &RestartArgs, how: Unchanged) -> Result<Ex
 fn renew_all(
     session: &mut Session,
     args: &RestartArgs,
-    how: Unchanged,
+    (how, strategy): How,
     mut attach: Option<&mut Attach>,
 ) -> Result<ExitCode, Failure> {
     let extent = extent(args.mini_list);
@@ -90,7 +116,8 @@ fn renew_all(
     let changes = changes(session, args, files.first().map(|file| file.as_str()))?;
     let mut code = ExitCode::Done;
     if !files.is_empty() {
-        code = apply_files(session, &files, &args.file, (&args.apply, how), (extent, attach.as_deref_mut()))?;
+        let how = (&args.apply, how, strategy);
+        code = apply_files(session, &files, &args.file, how, (extent, attach.as_deref_mut()))?;
     }
     if words.is_empty() || code == ExitCode::Interrupted {
         return Ok(code);
@@ -102,7 +129,8 @@ fn renew_all(
     }
     let update_env = args.apply.update_env.then(|| outside::inherited_env(session.environment()));
     let edited = edited_files(session, &targets);
-    let act = Act { targets, update_env, changes, parallel: args.apply.parallel, no_wait: args.apply.no_wait };
+    let (parallel, no_wait) = (args.apply.parallel, args.apply.no_wait);
+    let act = Act { targets, update_env, changes, parallel, strategy, no_wait };
     let done = match how {
         Unchanged::Reload => {
             tell_of_fork_mode(session, &act.targets);
@@ -155,7 +183,7 @@ fn apply_files(
     session: &mut Session,
     files: &[&String],
     file: &FileArgs,
-    (args, how): (&ApplyArgs, Unchanged),
+    (args, how, strategy): (&ApplyArgs, Unchanged, Option<Strategy>),
     (extent, attach): (Extent, Option<&mut Attach>),
 ) -> Result<ExitCode, Failure> {
     start::refuse_partial_prune(args, file)?;
@@ -172,7 +200,7 @@ fn apply_files(
     if how == Unchanged::Reload && apps.iter().any(|app| app.exec_mode == ExecMode::Fork) {
         session.out.talk(NO_RELOAD);
     }
-    let wish = apply::declaration(session, apps, args, how);
+    let wish = crate::proto::Apply { strategy, ..apply::declaration(session, apps, args, how) };
     apply::apply(session, wish, &names, extent)
 }
 

@@ -32,6 +32,7 @@ pub(super) fn declaration(session: &Session, apps: Vec<AppSpec>, flags: &ApplyAr
         force: flags.force,
         update_env: flags.update_env,
         parallel: flags.parallel,
+        strategy: None,
         no_wait: flags.no_wait,
     }
 }

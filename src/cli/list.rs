@@ -1,6 +1,7 @@
 //! `ls`, `jlist`, `prettylist`, `describe`, `id`, `pid`: verbs that read the list and never start a daemon.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
@@ -142,6 +143,9 @@ fn view_or_hint(session: &mut Session, detail: ViewDetail) -> Result<View, Failu
     };
     match found {
         Some(view) => {
+            for problem in log_problems(&view) {
+                session.out.talk(&format!("notice: {problem}"));
+            }
             for trouble in troubles(&view.daemon) {
                 session.out.talk(&format!("notice: {trouble}"));
             }
@@ -161,6 +165,16 @@ fn view_or_hint(session: &mut Session, detail: ViewDetail) -> Result<View, Failu
             Ok(View::default())
         }
     }
+}
+
+/// Log files that are not written, each once.
+fn log_problems(view: &View) -> BTreeSet<String> {
+    view.apps
+        .iter()
+        .flat_map(|app| &app.slots)
+        .filter_map(|slot| slot.log_problem.as_deref())
+        .map(|problem| printable(problem).into_owned())
+        .collect()
 }
 
 /// What is wrong with the daemon itself, each with its way out.

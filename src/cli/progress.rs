@@ -26,8 +26,9 @@ pub(super) fn limit_of<'a>(specs: impl Iterator<Item = &'a AppSpec>) -> Duration
             ExecMode::Fork => ready + down,
             ExecMode::Cluster => {
                 let instances = usize::from(spec.instances).max(1);
-                let rounds = instances.div_ceil(spec.cluster.max_surge.of(instances));
-                let one = ready + spec.cluster.drain_timeout + down;
+                // A reload goes in batches, and its first instance goes alone.
+                let rounds = instances.div_ceil(spec.cluster.max_surge.of(instances)) + 1;
+                let one = ready + spec.cluster.bake + spec.cluster.drain_timeout + down;
                 one.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
             }
         }
@@ -80,6 +81,7 @@ fn width(call: &Call) -> Option<NonZeroU16> {
         Call::Start(act) | Call::Stop(act) | Call::Restart(act) | Call::Reload(act) | Call::Delete(act) => act.parallel,
         Call::Hello(_)
         | Call::Ping
+        | Call::AbortReload(_)
         | Call::Reset(_)
         | Call::Scale(_)
         | Call::Signal(_)

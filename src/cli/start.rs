@@ -60,6 +60,7 @@ fn carry_out(
         update_env,
         changes: None,
         parallel: args.apply.parallel,
+        strategy: None,
         no_wait: args.apply.no_wait,
     };
     let started = act::start(session, wish, extent)?;
@@ -221,6 +222,9 @@ pub(super) fn values(flags: &ValueFlags) -> Vec<(&'static str, String)> {
         ("cwd", &flags.cwd),
         ("out_file", &flags.output),
         ("error_file", &flags.error),
+        ("log_file", &flags.log),
+        ("log_date_format", &flags.log_date_format),
+        ("log_type", &flags.log_type),
         ("pid_file", &flags.pid),
         ("restart_delay", &flags.restart_delay),
         ("exp_backoff_restart_delay", &flags.exp_backoff_restart_delay),
@@ -232,6 +236,7 @@ pub(super) fn values(flags: &ValueFlags) -> Vec<(&'static str, String)> {
         ("stop_signal", &flags.stop_signal),
     ];
     let switches = [
+        ("time", "true", flags.time),
         ("merge_logs", "true", flags.merge_logs),
         ("disable_logs", "true", flags.disable_logs),
         ("autorestart", "false", flags.no_autorestart),

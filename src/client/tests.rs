@@ -95,6 +95,7 @@ fn a_call_is_answered_after_its_progress() {
         update_env: None,
         changes: None,
         parallel: None,
+        strategy: None,
         no_wait: false,
     };
     let mut ticket = client.send(&Call::Stop(act), LIMIT).unwrap();

@@ -17,7 +17,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::cluster::member::{GroupKey, Member, MemberId, SocketId, Standing};
+use crate::cluster::member::{GroupKey, Member, MemberId, Share, SocketId, Standing};
 use crate::cluster::steering::{Balance, Candidate, Place, Program, Table, Weight};
 
 /// What the kernel is to do.
@@ -153,6 +153,18 @@ impl Group {
         self.balance = balance;
     }
 
+    /// How members are chosen.
+    pub fn balance(&self) -> Balance {
+        self.balance
+    }
+
+    /// A member gets more or less of what its weight says.
+    pub fn set_share(&mut self, id: MemberId, share: Share) {
+        if let Some(member) = self.find(id) {
+            member.share = share;
+        }
+    }
+
     /// Members have other weights.
     pub fn set_weight(&mut self, id: MemberId, weight: Weight) {
         if let Some(member) = self.find(id) {
@@ -267,23 +279,41 @@ impl Group {
     /// Who gets new connections, and who is reached by probes, without one index.
     fn table(&self, without: Option<usize>) -> Table {
         let is_wanted = self.wanted();
-        let mut table = Table::default();
+        let (mut table, mut outgoing) = (Table::default(), Vec::new());
         for (at, entry) in self.entries.iter().enumerate().filter(|(at, _)| Some(*at) != without) {
             let Entry::Ours(member) = entry else { continue };
             if is_wanted(member.standing) {
-                let Member { place, weight, .. } = *member;
+                let (place, weight) = (member.place, self.weight(member));
                 table.candidates.push(Candidate { index: index(at), place, weight });
             }
             match (member.standing, member.mark) {
-                (Standing::Leaving, _) | (_, None) => {}
-                (_, Some(mark)) => table.probes.push((mark, index(at))),
+                (Standing::Leaving | Standing::Dead, _) | (_, None) => {}
+                (Standing::Parked | Standing::Draining, Some(mark)) => outgoing.push((mark, index(at))),
+                (Standing::Ready | Standing::Unhealthy | Standing::Starting, Some(mark)) => {
+                    table.probes.push((mark, index(at)));
+                }
             }
         }
-        // While two runs fill one place, a probe is for the one that came last.
+        // While two runs fill one place, a probe is for the one that stays, or that came last.
         let mut seen = BTreeSet::new();
         table.probes.reverse();
+        table.probes.extend(outgoing);
         table.probes.retain(|(mark, _)| seen.insert(*mark));
         table
+    }
+
+    /// What counts of a member's weight.
+    fn weight(&self, member: &Member) -> Weight {
+        /// How much smaller a small share is.
+        const SMALLER: Weight = Weight::MIN.saturating_add(9);
+        let own = match self.balance {
+            Balance::Weighted | Balance::Least => member.weight,
+            Balance::Random | Balance::SourceIp => Weight::MIN,
+        };
+        match member.share {
+            Share::Small => own,
+            Share::Whole => own.saturating_mul(SMALLER),
+        }
     }
 
     /// Which standings get new connections.
@@ -306,7 +336,13 @@ impl Group {
 
     fn program(&self, table: &Table) -> Option<Program> {
         // `LIMIT` keeps programs far below the kernel's limit.
-        Program::of(self.key.net(), self.balance, table).ok().flatten()
+        let weights: BTreeSet<Weight> = table.candidates.iter().map(|candidate| candidate.weight).collect();
+        let balance = match self.balance {
+            Balance::Random if weights.len() > 1 => Balance::Weighted,
+            Balance::Weighted | Balance::Least if weights.len() < 2 => Balance::Random,
+            balance @ (Balance::Random | Balance::Weighted | Balance::SourceIp | Balance::Least) => balance,
+        };
+        Program::of(self.key.net(), balance, table).ok().flatten()
     }
 
     fn survey(&self) -> Option<Program> {

@@ -63,6 +63,16 @@ pub enum Standing {
     Leaving,
 }
 
+/// How much of what its weight says a member gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Share {
+    /// All of it.
+    #[default]
+    Whole,
+    /// A tenth: it was ill, and is not trusted yet.
+    Small,
+}
+
 /// A socket of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -74,6 +84,8 @@ pub struct Member {
     pub place: Place,
     /// Its weight.
     pub weight: Weight,
+    /// How much of that it gets.
+    pub share: Share,
     /// What its probes are recognised by.
     pub mark: Option<Mark>,
     /// What it is good for.

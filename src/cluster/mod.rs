@@ -10,6 +10,7 @@
 //! | `order` | what a listing of the kernel says about that order |
 //! | `steering` | the table of members as a classic BPF program |
 //! | `sticky` | which member a client's address belongs to |
+//! | `load` | weights from what members have to do |
 //! | `assembler` | instructions and labels |
 //! | `drain` | from the switch to a run without connections |
 //!
@@ -21,6 +22,7 @@
 mod assembler;
 mod drain;
 mod group;
+mod load;
 mod member;
 mod order;
 mod steering;
@@ -36,6 +38,7 @@ mod walk;
 pub use assembler::{Instruction, TooLong};
 pub use drain::{Drain, Ending, Outcome, Progress, Reading, Time, Traffic};
 pub use group::{Attached, Group, Step};
-pub use member::{GroupKey, Member, MemberId, Owner, Run, SocketId, Standing, free_tag};
+pub use load::{Load, weigh};
+pub use member::{GroupKey, Member, MemberId, Owner, Run, Share, SocketId, Standing, free_tag};
 pub use order::Finding;
 pub use steering::{Balance, Candidate, Mark, Net, Place, Program, Table, Weight};

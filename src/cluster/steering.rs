@@ -4,6 +4,7 @@
 //!  a probe's source address, for one member ──> that member
 //!  else, by the balance:  random   a random number modulo the members
 //!                         weighted a random number, looked up in sums of weights
+//!                         least    the same, with weights that follow what each has to do
 //!                         source   a hash of the client's address, looked up in 256 buckets
 //! ```
 //!
@@ -51,6 +52,8 @@ pub enum Balance {
     Weighted,
     /// The same client always to the same one, as long as that is there.
     SourceIp,
+    /// As likely as its weight, which follows what it has to do.
+    Least,
 }
 
 /// Which place of its app a member fills, whatever run does: a client of [`Balance::SourceIp`] belongs to a place.
@@ -101,6 +104,11 @@ impl Mark {
         Mark(number)
     }
 
+    /// Which it is.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
     /// Where a probe over IPv4 comes from.
     pub fn source(self) -> Ipv4Addr {
         Ipv4Addr::from_bits(PROBES | u32::from(self.0))
@@ -130,7 +138,7 @@ impl Program {
         match balance {
             Balance::Random if table.candidates.len() == 1 => code.op(Op::Give(first.index)),
             Balance::Random => random(&mut code, &table.candidates),
-            Balance::Weighted => weighted(&mut code, &table.candidates),
+            Balance::Weighted | Balance::Least => weighted(&mut code, &table.candidates),
             Balance::SourceIp => by_source(&mut code, &table.candidates),
         }
         let reaches = table.candidates.iter().map(|candidate| candidate.index);

@@ -53,7 +53,7 @@ fn any_net() -> impl Strategy<Value = Net> {
 }
 
 fn any_balance() -> impl Strategy<Value = Balance> {
-    prop_oneof![Just(Balance::Random), Just(Balance::Weighted), Just(Balance::SourceIp)]
+    prop_oneof![Just(Balance::Random), Just(Balance::Weighted), Just(Balance::SourceIp), Just(Balance::Least)]
 }
 
 prop_compose! {

@@ -6,7 +6,7 @@ use crate::config::keys::{Field, Kind};
 use crate::config::node::{Key, Node, Value};
 use crate::config::problem::{Problem, shown, similar};
 use crate::config::value;
-use crate::spec::Signal;
+use crate::spec::{DateFormat, Signal};
 
 /// A value that fits its kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,12 @@ pub(crate) enum Checked {
     Integers(Vec<i64>),
     Signal(Signal),
     Env(Vec<(String, Option<String>)>),
+    /// A number of bytes.
+    Size(u64),
+    /// The form of a time stamp.
+    Date(DateFormat),
+    /// The fields that were written.
+    Table(Vec<(&'static str, Checked)>),
     /// It fits a kind that nothing in this version takes a value from.
     Fits,
 }
@@ -101,7 +107,7 @@ fn check_scalar(kind: &Kind, node: &Node) -> Result<Option<Checked>, String> {
         Kind::Percent => value::percent(&text()?).map(rounded)?,
         Kind::Size => match node.value {
             Value::Bool(_) => return Err(found(node)),
-            _ => value::size(&text()?).map(|_| Checked::Fits)?,
+            _ => Checked::Size(value::size(&text()?)?),
         },
         Kind::Time => match &node.value {
             Value::Bool(_) => return Err(found(node)),
@@ -109,6 +115,10 @@ fn check_scalar(kind: &Kind, node: &Node) -> Result<Option<Checked>, String> {
             _ => Checked::Time(value::time(&text()?)?),
         },
         Kind::Signal => Checked::Signal(text()?.parse().map_err(|_| "not a signal".to_owned())?),
+        Kind::Date => match node.value {
+            Value::Bool(_) => return Err(found(node)),
+            _ => Checked::Date(DateFormat::try_from(text()?)?),
+        },
         Kind::Cron => value::cron(&text()?).map(|()| Checked::Fits)?,
         Kind::Words(words) => {
             let text = text()?;
@@ -183,10 +193,15 @@ fn one_of(kinds: &[Kind], written: &str, node: &Node) -> Result<Result<Checked, 
 }
 
 fn check_fields(fields: &[Field], written: &str, table: &[(Key, Node)]) -> Result<Checked, Vec<Problem>> {
-    let problems = problems_of(table.iter().map(|(key, node)| {
+    let (mut checked, mut problems) = (Vec::new(), Vec::new());
+    for (key, node) in table {
         let name = crate::config::keys::snake_case(&key.name);
         if let Some(field) = fields.iter().find(|field| field.name == name) {
-            return check(&field.kind, &inside(written, key), node);
+            match check(&field.kind, &inside(written, key), node) {
+                Ok(value) => checked.push((field.name, value)),
+                Err(found) => problems.extend(found),
+            }
+            continue;
         }
         let meant = similar(&name, fields.iter().map(|field| field.name));
         let known: Vec<String> = fields.iter().map(|field| format!("`{}`", field.name)).collect();
@@ -195,9 +210,9 @@ fn check_fields(fields: &[Field], written: &str, table: &[(Key, Node)]) -> Resul
             |meant| format!("did you mean `{meant}`?"),
         );
         let problem = Problem::error(key.span, format!("unknown key `{}` in `{written}`", shown(&key.name)));
-        Err(vec![problem.label("unknown key").help(help)])
-    }));
-    if problems.is_empty() { Ok(Checked::Fits) } else { Err(problems) }
+        problems.push(problem.label("unknown key").help(help));
+    }
+    if problems.is_empty() { Ok(Checked::Table(checked)) } else { Err(problems) }
 }
 
 fn inside(written: &str, key: &Key) -> String {

@@ -10,8 +10,8 @@ use crate::config::program::{Found, Places, absolute, program, warn_unused};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
 use crate::spec::{
-    Agent, AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogSpec, LogTarget,
-    Origin, RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy, Surge,
+    Agent, AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogForm, LogSpec,
+    LogStyle, LogTarget, Origin, RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy, Surge,
 };
 
 /// What the apps of one source have in common.
@@ -66,7 +66,12 @@ pub(crate) fn app(
     let (name, span) = name(settings, &found, key, source, problems)?;
     let restart = restart(settings, problems);
     if settings.bool("disable_logs") == Some(true) {
-        warn_unused(settings, &["out_file", "error_file", "merge_logs"], "`disable_logs` keeps no output", problems);
+        warn_unused(
+            settings,
+            &["out_file", "error_file", "log_file", "merge_logs", "time", "log_date_format", "log_type"],
+            "`disable_logs` keeps no output",
+            problems,
+        );
     }
     let log = |key: &str| log_target(settings, key, source.base, home);
     let spec = AppSpec {
@@ -91,7 +96,7 @@ pub(crate) fn app(
         increment_var: increment_var(settings, &env_for_count, problems),
         instances: instances(settings, source.options.cores),
         exec_mode: exec_mode(settings),
-        cluster: cluster(settings),
+        cluster: cluster(settings, problems),
         instance_var: settings.text("instance_var").unwrap_or("NODE_APP_INSTANCE").to_owned(),
         autostart: settings.bool("autostart").unwrap_or(true),
         restart,
@@ -113,6 +118,8 @@ pub(crate) fn app(
             out: log("out_file"),
             error: log("error_file"),
             merge: settings.bool("merge_logs").unwrap_or(false),
+            combined: combined_log(settings, source.base, home),
+            style: LogStyle { form: log_form(settings), ..LogStyle::default() },
         },
         pid_file: settings.text("pid_file").map(|text| absolute(text, source.base, home)),
     };
@@ -214,7 +221,7 @@ fn exec_mode(settings: &Settings) -> ExecMode {
     }
 }
 
-fn cluster(settings: &Settings) -> ClusterSpec {
+fn cluster(settings: &Settings, problems: &mut Vec<Problem>) -> ClusterSpec {
     let usual = ClusterSpec::default();
     let small = |number: i64| u16::try_from(number).unwrap_or(u16::MAX);
     let max_surge = match (settings.integer("max_surge"), settings.percent("max_surge")) {
@@ -224,14 +231,40 @@ fn cluster(settings: &Settings) -> ClusterSpec {
     };
     ClusterSpec {
         capture: capture(settings),
-        balance: match settings.text("balance") {
-            Some("shared") => Balance::Shared,
-            _ => usual.balance,
-        },
+        balance: balance(settings, problems),
+        weights: settings.integers("weights").unwrap_or_default().iter().copied().map(small).collect(),
         max_surge,
         drain_timeout: settings.time("drain_timeout").unwrap_or(usual.drain_timeout),
-        strategy: Strategy::Rolling,
+        strategy: match settings.text("strategy") {
+            Some("blue-green") => Strategy::BlueGreen,
+            Some(_) | None => Strategy::Rolling,
+        },
+        bake: settings.time("bake").unwrap_or(usual.bake),
     }
+}
+
+fn balance(settings: &Settings, problems: &mut Vec<Problem>) -> Balance {
+    let balance = match settings.text("balance") {
+        Some("weighted") => Balance::Weighted,
+        Some("source-ip") => Balance::SourceIp,
+        Some("least") => Balance::Least,
+        Some("shared") => Balance::Shared,
+        None if settings.get("weights").is_some() => Balance::Weighted,
+        Some(_) | None => Balance::Random,
+    };
+    match (balance, settings.get("balance"), settings.get("weights")) {
+        (Balance::Weighted, Some(setting), None) if !settings.has_failed("weights") => {
+            let problem = Problem::error(setting.span, "`weighted` without `weights`").label("by which weights?");
+            problems.push(problem.help("add `weights = [3, 1]`: the part of each instance"));
+        }
+        (Balance::Random | Balance::SourceIp | Balance::Least | Balance::Shared, _, Some(setting)) => {
+            let message = format!("`{}` has no effect here", setting.written);
+            let problem = Problem::warning(setting.span, message).label("not used");
+            problems.push(problem.help("weights count under `balance = \"weighted\"`"));
+        }
+        (_, _, _) => {}
+    }
+    balance
 }
 
 fn capture(settings: &Settings) -> Capture {
@@ -302,5 +335,23 @@ fn log_target(settings: &Settings, key: &str, base: &Path, home: Option<&Path>) 
         // PM2 takes these words for "nowhere".
         Some("/dev/null" | "NULL" | "null") => LogTarget::Null,
         Some(text) => LogTarget::Path(absolute(text, base, home)),
+    }
+}
+
+/// The file of both streams; none unless it is asked for.
+fn combined_log(settings: &Settings, base: &Path, home: Option<&Path>) -> LogTarget {
+    match settings.bool("log_file") {
+        Some(true) if settings.bool("disable_logs") != Some(true) => LogTarget::Default,
+        None if settings.text("log_file").is_some() => log_target(settings, "log_file", base, home),
+        Some(_) | None => LogTarget::Null,
+    }
+}
+
+fn log_form(settings: &Settings) -> LogForm {
+    let date = settings.date("log_date_format").cloned();
+    match settings.text("log_type") {
+        Some("json") => LogForm::Json { date },
+        _ if date.is_some() || settings.bool("time") == Some(true) => LogForm::Stamped { date },
+        _ => LogForm::Raw,
     }
 }

@@ -113,6 +113,7 @@ fn of(kind: &Kind) -> Value {
             json!({ "type": ["array", "string", "number"], "items": { "type": SCALARS } })
         }
         Kind::Env => json!({ "$ref": "#/definitions/env" }),
+        Kind::Date => json!({ "type": ["string", "number"], "maxLength": 200, "pattern": r"^[^\n]*\S[^\n]*$" }),
         Kind::Signal => {
             json!({ "type": ["string", "integer"], "minimum": 1, "maximum": 64, "pattern": "^[A-Za-z0-9]+$" })
         }

@@ -7,6 +7,7 @@ use crate::config::check::{Checked, Count, check};
 use crate::config::keys::{self, Availability, KeySpec, Kind, Lookup};
 use crate::config::node::{Key, Node, Span, Value};
 use crate::config::problem::{NOT_YET, Problem, Severity, shown};
+use crate::spec::DateFormat;
 
 /// Who wrote the keys: it decides how strict the reading is, and how hints are phrased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +176,10 @@ impl Settings {
 
     pub(crate) fn signal(&self, name: &str) -> Option<crate::spec::Signal> {
         if let Checked::Signal(value) = self.value(name)? { Some(*value) } else { None }
+    }
+
+    pub(crate) fn date(&self, name: &str) -> Option<&DateFormat> {
+        if let Checked::Date(value) = self.value(name)? { Some(value) } else { None }
     }
 
     pub(crate) fn env(&self, name: &str) -> &[(String, Option<String>)] {

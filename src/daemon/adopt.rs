@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -26,7 +26,7 @@ use crate::daemon::keep;
 use crate::daemon::link::Link;
 use crate::daemon::node;
 use crate::daemon::pid_file::Draft;
-use crate::daemon::pump::Source;
+use crate::daemon::pump::{LogOut, Source};
 use crate::daemon::shell::{End, Place, Shell};
 use crate::daemon::spawner::open_log;
 use crate::daemon::talk::Ends;
@@ -162,6 +162,7 @@ fn one(
         Doing::Leaving(Stage::Survivors(_) | Stage::KilledSurvivors(_), _) => End::Told,
         Doing::Launching
         | Doing::Running
+        | Doing::Parked
         | Doing::Leaving(Stage::Unspawned | Stage::Draining | Stage::Asked | Stage::Killed, _) => End::NotYet,
     };
     let found = match find(place, born, kept, (end, sent), dirs) {
@@ -191,7 +192,7 @@ fn one(
             Some(Adopted::Effect(Effect::Signal { run, signal: Signal::KILL, whom: main }))
         }
         Doing::Leaving(Stage::Killed | Stage::KilledSurvivors(_), _) => Some(to_tree(Signal::KILL)),
-        Doing::Leaving(Stage::Asked | Stage::Survivors(_), _) | Doing::Running => None,
+        Doing::Leaving(Stage::Asked | Stage::Survivors(_), _) | Doing::Running | Doing::Parked => None,
     });
     adopted
 }
@@ -206,7 +207,7 @@ fn unborn(slot: &Slot, launch: Run, doing: Doing) -> Adopted {
             let (slot, instance, definition) = (slot.id, slot.instance, Arc::clone(&slot.definition));
             Adopted::Effect(Effect::Spawn { run, slot, instance, definition, resolve, replaces })
         }
-        Doing::Running | Doing::Leaving(..) => {
+        Doing::Running | Doing::Parked | Doing::Leaving(..) => {
             let why = "the daemon ended before the process was made".to_owned();
             Adopted::Event(Event::SpawnFailed { run, why, lasting: Lasting::Transient })
         }
@@ -248,14 +249,15 @@ fn source(place: &Place, stream: Stream, pipe: OwnedFd) -> Source {
         Stream::Out => place.out_file.clone(),
         Stream::Error => place.error_file.clone(),
     };
-    let sink = path.as_ref().and_then(|path| match open_log(path) {
-        Ok(file) => Some(file),
+    let open = |path: PathBuf| match open_log(&path) {
+        Ok(file) => LogOut { path, file: Some(file) },
         Err(error) => {
             warn!("cannot open {}: {error}", path.display());
-            None
+            LogOut { path, file: None }
         }
-    });
-    Source { run: place.run, stream, pipe: File::from(pipe), sink, path }
+    };
+    let files = path.into_iter().chain(place.combined_file.clone()).map(open).collect();
+    Source { run: place.run, stream, pipe: File::from(pipe), files, style: Arc::clone(&place.style) }
 }
 
 /// By run. What has no meaning for this version is let go.

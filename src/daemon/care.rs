@@ -114,7 +114,7 @@ fn one_env(definition: &Definition, id: u32, instance: u16, show: bool) -> Resul
 }
 
 fn files(slot: &SlotView) -> impl Iterator<Item = PathBuf> {
-    [slot.out_file.clone(), slot.error_file.clone()].into_iter().flatten()
+    [slot.out_file.clone(), slot.error_file.clone(), slot.combined_file.clone()].into_iter().flatten()
 }
 
 /// The log thread waits for a disk.

@@ -23,12 +23,14 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
             force: apply.force,
             update_env: apply.update_env,
             parallel: apply.parallel,
+            strategy: apply.strategy,
             wait: wait(apply.no_wait),
         }),
         proto::Call::Start(a) => core::Ask::Start(act(a)),
         proto::Call::Stop(a) => core::Ask::Stop(act(a)),
         proto::Call::Restart(a) => core::Ask::Restart(act(a)),
         proto::Call::Reload(a) => core::Ask::Reload(act(a)),
+        proto::Call::AbortReload(a) => core::Ask::AbortReload(act(a)),
         proto::Call::Delete(a) => core::Ask::Delete(act(a)),
         proto::Call::Kill => core::Ask::Shutdown,
         proto::Call::Reset(a) => core::Ask::Reset(act(a)),
@@ -63,6 +65,7 @@ fn act(act: proto::Act) -> core::Act {
         update_env: act.update_env.map(Arc::new),
         changes: act.changes,
         parallel: act.parallel,
+        strategy: act.strategy,
         wait: wait(act.no_wait),
     }
 }
@@ -117,6 +120,9 @@ pub(super) fn refusal(refusal: core::Refusal) -> proto::Refusal {
             proto::Refusal::BadRequest { why: format!("the name `{name}` is declared twice") }
         }
         core::Refusal::Reloading { name } => proto::Refusal::Reloading { name },
+        core::Refusal::NotReloading { name } => {
+            proto::Refusal::State { why: format!("no reload of `{name}` is under way that could be taken back") }
+        }
         core::Refusal::Leaving => proto::Refusal::Leaving,
     }
 }
@@ -201,6 +207,25 @@ pub(super) fn exit(exit: &core::Exit, time: u64, pid: u32, stderr: Vec<String>) 
     }
 }
 
+/// The second run of a slot; `epoch` gives a moment in milliseconds of the epoch.
+pub(super) fn second(second: core::Second, pid: Option<u32>, epoch: impl Fn(core::Time) -> u64) -> proto::SecondView {
+    let core::Second { run, started, edition, state, until } = second;
+    proto::SecondView {
+        run: run.0,
+        pid,
+        started: epoch(started),
+        generation: edition,
+        state: match state {
+            core::SecondState::Launching => proto::SecondState::Launching,
+            core::SecondState::Held => proto::SecondState::Held,
+            core::SecondState::Parked => proto::SecondState::Parked,
+            core::SecondState::Draining => proto::SecondState::Draining,
+            core::SecondState::Stopping => proto::SecondState::Stopping,
+        },
+        until: until.map(epoch),
+    }
+}
+
 /// A change as listeners read it; `pid` gives the number of a run for showing.
 pub(super) fn event(kind: core::ChangeKind, pid: impl Fn(core::RunId) -> u32) -> proto::EventKind {
     let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
@@ -221,6 +246,11 @@ pub(super) fn event(kind: core::ChangeKind, pid: impl Fn(core::RunId) -> u32) ->
         core::ChangeKind::SpawnFailed(reason) => proto::EventKind::SpawnFailed { reason },
         core::ChangeKind::Draining(run) => proto::EventKind::Draining { run: run.0 },
         core::ChangeKind::ReloadAborted { run, reason } => proto::EventKind::ReloadAborted { run: run.0, reason },
+        core::ChangeKind::Held(run) => proto::EventKind::Held { run: run.0 },
+        core::ChangeKind::Parked { run, bake } => proto::EventKind::Parked { run: run.0, bake: millis(bake) },
+        core::ChangeKind::RolledBack { run, failed, reason } => {
+            proto::EventKind::RolledBack { run: run.0, failed: failed.0, reason }
+        }
         core::ChangeKind::Stopping(run, signal) => {
             let signal = signal.map_or_else(|| "message".to_owned(), |signal| signal.to_string());
             proto::EventKind::Stopping { run: run.0, signal }

@@ -1,6 +1,7 @@
 //! The engine: one event in, the core decides, effects out, readers get the new view. It never awaits an effect.
 
 use std::collections::HashMap;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::daemon::failpoint;
 use crate::daemon::journal::{Turn, Whole, Writer};
 use crate::daemon::keys::{Keys, Known};
 use crate::daemon::publish::Published;
+use crate::daemon::pump::Health;
+use crate::daemon::relay;
 use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
 use crate::guardian;
@@ -57,6 +60,8 @@ pub(super) enum Report {
     },
     /// The connections of a run have ended, or their time is over.
     Drained { run: RunId },
+    /// A connection that waited for a run which is gone, for whoever serves that address.
+    Rescued { stream: TcpStream, address: SocketAddr },
     /// What the run that is drained is still doing.
     Remaining { run: RunId, remaining: Remaining },
     /// A main process is a zombie.
@@ -73,6 +78,8 @@ pub(super) enum Report {
     Closed { run: RunId },
     /// Bytes for the standard input of runs, few enough for a pipe to take whole.
     Input { key: Option<Key>, runs: Vec<RunId>, bytes: Vec<u8>, written: oneshot::Sender<Vec<Result<(), String>>> },
+    /// A log file cannot be written, or can be written again.
+    LogFile { path: PathBuf, health: Health },
     /// What the owner of a run should know of its sockets: which run, its app, id and index, and whether it is told for the
     /// first time.
     Remark { run: RunId, of: (String, SlotId, u16), text: String, is_new: bool },
@@ -262,6 +269,10 @@ impl Engine {
                 None
             }
             Report::Drained { run } => Some(Event::Drained { run }),
+            Report::Rescued { stream, address } => {
+                relay::pass_on(stream, address);
+                None
+            }
             Report::Remaining { run, remaining } => Some(Event::Remaining { run, remaining }),
             Report::Ended { run } => self.shell.on_ended(run),
             Report::HandOver(guardian) => {
@@ -281,6 +292,11 @@ impl Engine {
                 let write = |run| if is_new { self.shell.write_input(run, &bytes) } else { Ok(()) };
                 // The client may have gone.
                 let _ = written.send(runs.into_iter().map(write).collect());
+                None
+            }
+            Report::LogFile { path, health } => {
+                self.shell.on_log_file(path, health);
+                self.dirty = true;
                 None
             }
             Report::Remark { run, of, text, is_new } => {

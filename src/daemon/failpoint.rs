@@ -19,6 +19,10 @@ pub const PLACES: &[&str] = &[
     "adopting",
 ];
 
+/// Those that log bytes come by.
+#[cfg(feature = "failpoints")]
+pub const LOG_PLACES: &[&str] = &["log-taken", "log-appended"];
+
 /// Those that runs come by which say something of themselves.
 #[cfg(feature = "failpoints")]
 pub const SAYING_PLACES: &[&str] = &["before-noted", "after-noted"];
@@ -48,7 +52,7 @@ pub const QUEUE_PLACES: &[&str] = &["queue-given"];
 /// Dies here if a test wants it.
 #[cfg(feature = "failpoints")]
 pub(crate) fn here(name: &str) {
-    let listed = [PLACES, CLUSTER_PLACES, OWN_PLACES, QUEUE_PLACES, SAYING_PLACES];
+    let listed = [PLACES, CLUSTER_PLACES, OWN_PLACES, QUEUE_PLACES, SAYING_PLACES, LOG_PLACES];
     debug_assert!(listed.iter().any(|places| places.contains(&name)), "a place that is not on the list: {name}");
     let Some(path) = std::env::var_os("RSX_FAILPOINT") else { return };
     if std::fs::read_to_string(&path).is_ok_and(|wanted| wanted.trim() == name) && std::fs::remove_file(&path).is_ok() {

@@ -5,9 +5,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::daemon::launch::Resolved;
+use crate::daemon::pump::Style;
 use crate::daemon::shell::Place;
-use crate::proto::{KEPT_VERSION, Kept, KeptApp, KeptSlot, LaunchRecord};
-use crate::spec::{Env, Stream};
+use crate::proto::{KEPT_VERSION, Kept, KeptApp, KeptSlot, LaunchRecord, LogRecord};
+use crate::spec::{Env, LogForm, Stream};
 use crate::supervisor::{Definition, RunId, SlotId, Wanted};
 use crate::sys::fds;
 
@@ -40,7 +41,10 @@ pub(super) fn stream(stream: Stream) -> &'static str {
 
 /// One launch, for the journal.
 pub(super) fn launch(place: &Place) -> LaunchRecord {
-    let Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill, captured, agent } = place;
+    let Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill, captured, agent, .. } =
+        place;
+    let Place { combined_file, style, .. } = place;
+    let Style { app, instance, form, is_shared } = &**style;
     let Resolved { program, argv, cwd, wraps, version } = &**resolved;
     LaunchRecord {
         run: run.0,
@@ -55,6 +59,8 @@ pub(super) fn launch(place: &Place) -> LaunchRecord {
         error_file: error_file.clone(),
         pid_file: pid_file.clone(),
         error_began: *error_began,
+        combined_file: combined_file.clone(),
+        log: Some(LogRecord { app: app.clone(), instance: *instance, form: form.clone(), shared: *is_shared }),
         captured: *captured,
         agent: *agent,
     }
@@ -63,10 +69,31 @@ pub(super) fn launch(place: &Place) -> LaunchRecord {
 /// One launch, from the journal.
 pub(super) fn recalled_launch(record: LaunchRecord) -> Place {
     let LaunchRecord { run, slot, program, argv, cwd, wraps, version, treekill, .. } = record;
-    let LaunchRecord { out_file, error_file, pid_file, error_began, captured, agent, .. } = record;
+    let LaunchRecord { out_file, error_file, pid_file, error_began, captured, combined_file, log, agent, .. } = record;
+    let LogRecord { app, instance, form, shared: is_shared } = log.unwrap_or_else(|| LogRecord {
+        // As everything was written before there were other ways.
+        app: String::new(),
+        instance: 0,
+        form: LogForm::Raw,
+        shared: false,
+    });
+    let style = Arc::new(Style { app, instance, form, is_shared });
     let resolved = Arc::new(Resolved { program: program.into(), argv, cwd: cwd.into(), wraps, version });
     let (run, slot) = (RunId(run), SlotId(slot));
-    Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill, captured, agent }
+    Place {
+        run,
+        slot,
+        resolved,
+        out_file,
+        error_file,
+        combined_file,
+        style,
+        pid_file,
+        error_began,
+        treekill,
+        captured,
+        agent,
+    }
 }
 
 /// What is wanted, as text.

@@ -38,6 +38,7 @@ mod privileges;
 mod publish;
 mod pump;
 mod redact;
+mod relay;
 mod said;
 mod server;
 mod shell;

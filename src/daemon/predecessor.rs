@@ -5,14 +5,15 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use crate::daemon::keep;
 use crate::daemon::link::Link;
-use crate::daemon::pump::{Pump, Source};
-use crate::spec::{Signal, Stream};
+use crate::daemon::pump::{Pump, Source, Style};
+use crate::spec::{LogForm, Signal, Stream};
 use crate::supervisor::{RunId, Wanted};
 use crate::sys::process::{Parent, PidFd};
 use crate::sys::tree;
@@ -53,7 +54,9 @@ pub(super) async fn clear(link: &Link, kept: Vec<(String, OwnedFd)>, pump: &Pump
 /// Reads a pipe that nobody else reads any more, so that its writer can end.
 fn empty(pump: &Pump, run: &str, pipe: OwnedFd) {
     let run = RunId(u64::MAX - run.parse::<u64>().unwrap_or(0));
-    pump.add(Source { run, stream: Stream::Out, pipe: File::from(pipe), sink: None, path: None });
+    let style = Style { app: String::new(), instance: 0, form: LogForm::Raw, is_shared: false };
+    let (pipe, files, style) = (File::from(pipe), Vec::new(), Arc::new(style));
+    pump.add(Source { run, stream: Stream::Out, pipe, files, style });
 }
 
 /// Ends everything that the previous daemon left: orphans, which are the guardian's children now.

@@ -115,6 +115,8 @@ fn sampled(slot: &SlotView, full: bool, (samples, seen, sayings): Outside<'_>) -
         history: if full { slot.history.clone() } else { Vec::new() },
         out_file: slot.out_file.clone(),
         error_file: slot.error_file.clone(),
+        combined_file: slot.combined_file.clone(),
+        log_problem: slot.log_problem.clone(),
         pid_file: slot.pid_file.clone(),
         reason: slot.reason.clone(),
         remarks: slot.remarks.clone(),
@@ -238,6 +240,17 @@ impl Events {
         let event = self.lock().hold(event);
         self.release();
         event
+    }
+
+    /// Holds a change of an app that is none of the core's until [`Events::release`].
+    pub(super) fn hold_of(
+        &self,
+        app: Option<String>,
+        (id, instance): (Option<u32>, Option<u16>),
+        event: EventKind,
+        time: u64,
+    ) {
+        self.lock().hold(Event { seq: 0, time, app, id, instance, uid: None, verb: None, event });
     }
 
     /// The last `history` events, and everything that comes after them.

@@ -24,11 +24,11 @@ use crate::daemon::link::Link;
 use crate::daemon::node::{self, Channel, Kin, Preload};
 use crate::daemon::pid_file::{self, Draft};
 use crate::daemon::privileges;
-use crate::daemon::pump::Source;
+use crate::daemon::pump::{LogOut, Source, Style};
 use crate::daemon::shell::Place;
 use crate::daemon::talk::Ends;
 use crate::proto::Record;
-use crate::spec::Stream;
+use crate::spec::{DEFAULT_NAMESPACE, LogTarget, Stream};
 use crate::supervisor::{Definition, Lasting, RunId, SlotId};
 use crate::sys::fds;
 use crate::sys::limits::{self, RLimit};
@@ -179,8 +179,14 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         Some(resolved) => resolved,
         None => Arc::new(launch::resolve(&definition, &ground.own_binary)?),
     };
-    let (stdout, out, out_file) = output(ground, &definition, run, instance, Stream::Out, by_request)?;
-    let (stderr, error, error_file) = output(ground, &definition, run, instance, Stream::Error, by_request)?;
+    let style = Arc::new(style(ground, &definition, instance));
+    let combined_file = definition.spec.combined_log_path(&ground.logs, instance);
+    let output = |stream| {
+        let own = definition.spec.log_path(&ground.logs, stream, instance);
+        output(&definition.spec.name, (run, stream), (own, combined_file.clone()), &style, by_request)
+    };
+    let (stdout, out, out_file) = output(Stream::Out)?;
+    let (stderr, error, error_file) = output(Stream::Error)?;
     let draft = draft_pid_file(&definition, run, instance, by_request)?;
     let (stdin_theirs, stdin) = fds::input_pipe().map_err(Failed::Pipe)?;
     leave_some(&stdin)?;
@@ -208,8 +214,10 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     });
     let agent = agent.map(|(_, socket, path)| (socket, path));
     let treekill = definition.spec.stop.treekill;
-    let error_began =
-        error.as_ref().and_then(|source| source.sink.as_ref()?.metadata().ok()).map_or(0, |file| file.len());
+    let error_began = error
+        .as_ref()
+        .and_then(|source| source.files.first()?.file.as_ref()?.metadata().ok())
+        .map_or(0, |file| file.len());
     let sources: Vec<Source> = [out, error].into_iter().flatten().collect();
     let pid_file = draft.as_ref().map(|(_, path)| path.clone());
     let place = Arc::new(Place {
@@ -218,6 +226,8 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         resolved,
         out_file,
         error_file,
+        combined_file,
+        style,
         pid_file,
         error_began,
         treekill,
@@ -360,35 +370,47 @@ fn leave_some(fresh: &OwnedFd) -> Result<(), Failed> {
 
 type Output = (OwnedFd, Option<Source>, Option<PathBuf>);
 
-/// The child's end of one output stream, ours with the file behind it, and the file's name.
+/// How the output of one instance is written.
+fn style(ground: &Ground, definition: &Definition, instance: u16) -> Style {
+    let spec = &definition.spec;
+    let files = [Stream::Out, Stream::Error].map(|stream| spec.log_path(&ground.logs, stream, instance));
+    let app = match spec.namespace.as_str() {
+        DEFAULT_NAMESPACE => spec.name.clone(),
+        namespace => format!("{namespace}.{}", spec.name),
+    };
+    let is_shared =
+        spec.logs.merge || spec.logs.combined != LogTarget::Null || files[0].is_some() && files[0] == files[1];
+    Style { app, instance, form: spec.logs.style.form.clone(), is_shared }
+}
+
+/// The child's end of one output stream, ours with the files behind it, and the name of its own file.
 fn output(
-    ground: &Ground,
-    definition: &Definition,
-    run: RunId,
-    instance: u16,
-    stream: Stream,
+    name: &str,
+    (run, stream): (RunId, Stream),
+    (own, combined): (Option<PathBuf>, Option<PathBuf>),
+    style: &Arc<Style>,
     by_request: bool,
 ) -> Result<Output, Failed> {
-    let path = definition.spec.log_path(&ground.logs, stream, instance);
-    let sink = match &path {
-        None if stream == Stream::Out => {
-            return Ok((fds::null().map_err(Failed::Pipe)?, None, None));
-        }
+    if stream == Stream::Out && own.is_none() && combined.is_none() {
         // Standard error is read even when nobody keeps it: its last words are the reason of a failure.
-        None => None,
-        Some(path) => match open_log(path) {
+        return Ok((fds::null().map_err(Failed::Pipe)?, None, None));
+    }
+    let mut files = Vec::new();
+    for path in own.iter().chain(&combined) {
+        let file = match open_log(path) {
             Ok(file) => Some(file),
             Err(source) if by_request => return Err(Failed::Log { path: path.clone(), source }),
             Err(error) => {
                 // A crash restart goes on without its log: being up matters more.
-                warn!("{}: cannot open {}: {error}", definition.spec.name, path.display());
+                warn!("{name}: cannot open {}: {error}", path.display());
                 None
             }
-        },
-    };
+        };
+        files.push(LogOut { path: path.clone(), file });
+    }
     let (ours, theirs) = fds::output_pipe().map_err(Failed::Pipe)?;
-    let source = Source { run, stream, pipe: File::from(ours), sink, path: path.clone() };
-    Ok((theirs, Some(source), path))
+    let source = Source { run, stream, pipe: File::from(ours), files, style: Arc::clone(style) };
+    Ok((theirs, Some(source), own))
 }
 
 /// Opens a log file for appending; made with its folder if it is not there.

@@ -9,7 +9,7 @@ use crate::proto::care::{EnvCall, FlushCall, PastCall, ScaleCall, SendCall, Sign
 use crate::proto::history::HistoryCall;
 use crate::proto::stream::EventsCall;
 use crate::proto::view::{Remaining, State};
-use crate::spec::{AppSpec, Changes, Env, Stamp};
+use crate::spec::{AppSpec, Changes, Env, Stamp, Strategy};
 
 /// Everything a client can ask. The wire's `method` is the variant's name in snake case.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,8 @@ pub enum Call {
     Restart(Act),
     /// Replace what runs without a gap, where it shares ports, and restart the rest; answered with [`Outcome`].
     Reload(Act),
+    /// End reloads that are under way: what has not been replaced for good is taken back; answered with [`Outcome`].
+    AbortReload(Act),
     /// Stop and forget; answered with [`Outcome`].
     Delete(Act),
     /// Forget restarts and quick exits; answered with [`Outcome`].
@@ -71,6 +73,7 @@ impl Call {
             | Call::Stop(_)
             | Call::Restart(_)
             | Call::Reload(_)
+            | Call::AbortReload(_)
             | Call::Delete(_)
             | Call::Reset(_)
             | Call::Scale(_)
@@ -150,6 +153,9 @@ pub struct Apply {
     /// How many instances are started or restarted at a time; none: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel: Option<NonZeroU16>,
+    /// In which order what is reloaded is replaced; none: as its app says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
     /// Answer when the plan is accepted, not when the apps are ready.
     #[serde(default)]
     pub no_wait: bool,
@@ -192,6 +198,9 @@ pub struct Act {
     /// How many instances are asked at a time; none: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel: Option<NonZeroU16>,
+    /// In which order a reload replaces them; none: as the app says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
     /// Answer at once.
     #[serde(default)]
     pub no_wait: bool,

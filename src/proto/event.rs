@@ -1,5 +1,7 @@
 //! The stream of changes (`rsx events`).
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::spec::ExitStatus;
@@ -81,6 +83,27 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// It is ready, and waits for those that are to take over with it.
+    Held {
+        /// Its run.
+        run: u64,
+    },
+    /// It was replaced, and could take over again for so long.
+    Parked {
+        /// Its run.
+        run: u64,
+        /// Milliseconds that its successor has to hold.
+        bake: u64,
+    },
+    /// It has taken over again, because its successor did not hold.
+    RolledBack {
+        /// Its run.
+        run: u64,
+        /// The successor.
+        failed: u64,
+        /// Why.
+        reason: String,
+    },
     /// It was asked to end.
     Stopping {
         /// Its run.
@@ -138,6 +161,20 @@ pub enum EventKind {
     },
     /// The app or instance was deleted.
     Deleted,
+    /// A log file cannot be written: what comes for it is lost until it can.
+    LogFailing {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A log file is written again.
+    LogWritten {
+        /// Which.
+        path: PathBuf,
+        /// How many bytes were lost.
+        lost: u64,
+    },
     /// The daemon is up.
     DaemonReady {
         /// Its pid.

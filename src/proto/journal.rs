@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::proto::{Event, PlanStep, RolloutRecord, State};
-use crate::spec::{AppSpec, Env, ExecMode, ExitStatus, Stamp};
+use crate::proto::{Event, MannerRecord, PlanStep, RolloutRecord, State};
+use crate::spec::{AppSpec, Env, ExecMode, ExitStatus, LogForm, Stamp};
 
 /// The version of [`Record`]. A daemon reads journals of its own version and of the one before it.
 pub const JOURNAL_VERSION: u32 = 1;
@@ -141,6 +141,12 @@ pub struct SlotRecord {
     /// The second run that a reload brings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutRecord>,
+    /// How that replaces the other one.
+    #[serde(default, skip_serializing_if = "MannerRecord::is_plain")]
+    pub manner: MannerRecord,
+    /// The edition of its app that its next launch belongs to.
+    #[serde(default)]
+    pub edition: u32,
     /// Whether sockets may be kept for it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub holds_sockets: bool,
@@ -243,6 +249,9 @@ pub struct RunRecord {
     /// Whether it said that it is ready.
     #[serde(default, skip_serializing_if = "is_false")]
     pub notified: bool,
+    /// The edition of its app that it belongs to.
+    #[serde(default)]
+    pub edition: u32,
     /// Whether it said that it is about to end.
     #[serde(default, skip_serializing_if = "is_false")]
     pub closing: bool,
@@ -325,6 +334,12 @@ pub struct LaunchRecord {
     /// How long that file was when it began.
     #[serde(default)]
     pub error_began: u64,
+    /// Where both go besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combined_file: Option<PathBuf>,
+    /// How they are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRecord>,
     /// Where its number is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_file: Option<PathBuf>,
@@ -334,6 +349,20 @@ pub struct LaunchRecord {
     /// Whether there is a socket for agents in its programs.
     #[serde(default, skip_serializing_if = "is_false")]
     pub agent: bool,
+}
+
+/// How the output of a launch is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// The app, as lines name it.
+    pub app: String,
+    /// The instance.
+    pub instance: u16,
+    /// What a line looks like.
+    pub form: LogForm,
+    /// Others write into the same files.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shared: bool,
 }
 
 /// A process that executes its program.
@@ -385,6 +414,9 @@ pub struct BatchRecord {
     pub asked: Vec<(WaitRecord, u64)>,
     /// Apps of which an instance failed, and which.
     pub failed: Vec<(u32, String)>,
+    /// The first one of a reload, while the others wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<u32>,
 }
 
 /// What is to be asked of one slot.
@@ -399,6 +431,9 @@ pub struct WishRecord {
     /// Whether what runs goes on until the new launch is ready.
     #[serde(default, skip_serializing_if = "is_false")]
     pub reload: bool,
+    /// In which manner.
+    #[serde(default, skip_serializing_if = "MannerRecord::is_plain")]
+    pub manner: MannerRecord,
 }
 
 /// One slot that a request waits for.

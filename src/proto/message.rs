@@ -148,6 +148,7 @@ pub fn read_call(line: &[u8]) -> Result<Incoming, (u64, Refusal)> {
         "delete" => typed::<Act>(params).map(Call::Delete),
         "reset" => typed::<Act>(params).map(Call::Reset),
         "reload" => typed::<Act>(params).map(Call::Reload),
+        "abort_reload" => typed::<Act>(params).map(Call::AbortReload),
         "scale" => typed::<ScaleCall>(params).map(Call::Scale),
         "signal" => typed::<SignalCall>(params).map(Call::Signal),
         "send" => typed::<SendCall>(params).map(Call::Send),
@@ -183,6 +184,7 @@ pub fn write_call(id: u64, key: Option<Key>, call: &Call) -> Vec<u8> {
         Call::Delete(params) => out_call(id, "delete", params),
         Call::Reset(params) => out_call(id, "reset", params),
         Call::Reload(params) => out_call(id, "reload", params),
+        Call::AbortReload(params) => out_call(id, "abort_reload", params),
         Call::Scale(params) => out_call(id, "scale", params),
         Call::Signal(params) => out_call(id, "signal", params),
         Call::Send(params) => out_call(id, "send", params),
@@ -303,6 +305,7 @@ mod tests {
             update_env: None,
             changes: None,
             parallel: None,
+            strategy: None,
             no_wait: false,
         };
         for call in [
@@ -312,6 +315,7 @@ mod tests {
             Call::Stop(act()),
             Call::Restart(act()),
             Call::Reload(act()),
+            Call::AbortReload(act()),
             Call::Delete(act()),
             Call::Reset(act()),
             Call::Scale(ScaleCall { targets: act().targets, count: Count::By(-2), no_wait: true }),
@@ -388,7 +392,7 @@ mod tests {
 
         #[test]
         fn any_target_survives(words in proptest::collection::vec(".*", 0..5)) {
-            round_trip(&Call::Stop(Act { targets: words.into_iter().map(Target::Word).collect(), update_env: None, changes: None, parallel: None, no_wait: false }));
+            round_trip(&Call::Stop(Act { targets: words.into_iter().map(Target::Word).collect(), update_env: None, changes: None, parallel: None, strategy: None, no_wait: false }));
         }
     }
 }

@@ -34,19 +34,23 @@ pub use frame::{FrameError, LineCodec};
 pub use history::{History, HistoryCall, InstanceHistory, MAX_VALUES, SeriesHistory, StepName};
 pub use journal::{
     AnswerRecord, AppRecord, AskedRecord, BatchRecord, BornRecord, ExitRecord, FailedRecord, GoalRecord, Head,
-    JOURNAL_VERSION, LaunchRecord, Next, PhaseRecord, Record, ResultRecord, RunRecord, SlotRecord, StageRecord,
-    WaitRecord, WantRecord, WishRecord,
+    JOURNAL_VERSION, LaunchRecord, LogRecord, Next, PhaseRecord, Record, ResultRecord, RunRecord, SlotRecord,
+    StageRecord, WaitRecord, WantRecord, WishRecord,
 };
 pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
 pub use key::{Key, KeyError};
 pub use refusal::Refusal;
-pub use rollout::RolloutRecord;
+pub use rollout::{MannerRecord, RolloutRecord};
 pub use said::{MetricView, NodeView, SaidView};
 pub use sockets::{
-    CapturedRecord, GroupRecord, MemberRecord, PlaceRecord, SOCKETS_VERSION, SocketRecord, StandingRecord,
+    BalanceRecord, CapturedRecord, GroupRecord, MemberRecord, PlaceRecord, SOCKETS_VERSION, SocketRecord,
+    StandingRecord,
 };
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
-pub use view::{AppView, DaemonView, DrainView, ExitView, PortView, Remaining, SlotView, State, UPDATE_FAILED, View};
+pub use view::{
+    AppView, DaemonView, DrainView, ExitView, PortView, Remaining, SecondState, SecondView, SlotView, State,
+    UPDATE_FAILED, View,
+};
 
 mod message;
 pub use message::{

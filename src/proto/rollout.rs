@@ -10,6 +10,15 @@ use crate::proto::{RunRecord, StageRecord};
 pub enum RolloutRecord {
     /// It is wanted.
     Asked,
+    /// It is ready, and waits for its siblings.
+    Held(RunRecord),
+    /// It has replaced the other one, which this is, and has to hold until this time.
+    Baking {
+        /// The old run.
+        run: RunRecord,
+        /// Until when.
+        until: u64,
+    },
     /// Its process is being made.
     Launch(RunRecord),
     /// It is not ready yet.
@@ -30,4 +39,23 @@ pub enum RolloutRecord {
         /// When the next step is due.
         at: u64,
     },
+}
+
+/// How the run of a slot is replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MannerRecord {
+    /// As soon as the new one is ready.
+    #[default]
+    Plain,
+    /// So, too, and the old one is kept for a while.
+    Canary,
+    /// With all others of its app.
+    Together,
+}
+
+impl MannerRecord {
+    pub(super) fn is_plain(&self) -> bool {
+        *self == MannerRecord::Plain
+    }
 }

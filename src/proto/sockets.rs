@@ -56,6 +56,15 @@ pub struct CapturedRecord {
     /// How many sockets it has had.
     #[serde(default)]
     pub sockets: u16,
+    /// How those are chosen who get new connections.
+    #[serde(default)]
+    pub balance: BalanceRecord,
+    /// Its weight; 0: not known.
+    #[serde(default)]
+    pub weight: u16,
+    /// What its probes are recognised by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u16>,
     /// Its index within the app.
     #[serde(default)]
     pub instance: u16,
@@ -110,6 +119,9 @@ pub struct GroupRecord {
     pub uid: u32,
     /// Whose it is.
     pub app: String,
+    /// How those are chosen who get new connections.
+    #[serde(default)]
+    pub balance: BalanceRecord,
     /// The members in the order of the kernel's array. The last may not have come yet, one that leaves may have left.
     #[serde(default)]
     pub members: Vec<MemberRecord>,
@@ -134,6 +146,30 @@ pub struct MemberRecord {
     /// The other runs that have it, too.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub others: BTreeSet<u64>,
+    /// Its weight; 0: not known.
+    #[serde(default)]
+    pub weight: u16,
+    /// What its probes are recognised by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u16>,
+    /// Whether it gets a small part of what its weight says.
+    #[serde(default)]
+    pub is_small: bool,
+}
+
+/// How those are chosen who get new connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BalanceRecord {
+    /// Each as likely as any other.
+    #[default]
+    Random,
+    /// By weight.
+    Weighted,
+    /// By the client's address.
+    SourceIp,
+    /// By what they have to do.
+    Least,
 }
 
 /// What a socket is good for.

@@ -84,6 +84,12 @@ pub struct SlotView {
     /// When the current process started, in milliseconds of the epoch.
     #[serde(default)]
     pub started: Option<u64>,
+    /// Which edition of its app the current process belongs to: counts up with each reload; 0: not known.
+    #[serde(default)]
+    pub generation: u32,
+    /// The other process of this instance, while a reload replaces one by the other.
+    #[serde(default)]
+    pub second: Option<SecondView>,
     /// When it was started by a request for the last time, in milliseconds of the epoch.
     pub created: u64,
     /// How often it was restarted, by itself or by request.
@@ -106,6 +112,12 @@ pub struct SlotView {
     /// Where its standard error is written.
     #[serde(default)]
     pub error_file: Option<PathBuf>,
+    /// Where both are written besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub combined_file: Option<PathBuf>,
+    /// Why one of these files is not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_problem: Option<String>,
     /// The file that holds its pid while it runs, where one is declared.
     #[serde(default)]
     pub pid_file: Option<PathBuf>,
@@ -129,6 +141,55 @@ pub struct SlotView {
     pub history: Vec<ExitView>,
 }
 
+/// The other process of an instance, while a reload replaces one by the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondView {
+    /// Counts the processes of this daemon.
+    pub run: u64,
+    /// The main process; none while it is being made.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// When it started, in milliseconds of the epoch.
+    pub started: u64,
+    /// Which edition of its app it belongs to.
+    #[serde(default)]
+    pub generation: u32,
+    /// Where it is.
+    pub state: SecondState,
+    /// When that ends at the latest, in milliseconds of the epoch.
+    #[serde(default)]
+    pub until: Option<u64>,
+}
+
+/// Where the other process of an instance is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecondState {
+    /// It is new and not ready yet.
+    Launching,
+    /// It is new and ready, and waits for others.
+    Held,
+    /// It was replaced, and could take over again.
+    Parked,
+    /// It was replaced, and its connections are being ended.
+    Draining,
+    /// It was asked to end.
+    Stopping,
+}
+
+impl SecondState {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SecondState::Launching => "launching",
+            SecondState::Held => "held",
+            SecondState::Parked => "parked",
+            SecondState::Draining => "draining",
+            SecondState::Stopping => "stopping",
+        }
+    }
+}
+
 /// A port that an instance shares with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortView {
@@ -146,6 +207,9 @@ pub struct PortView {
     /// How many connections this instance has there; none where they cannot be told from those of others.
     #[serde(default)]
     pub connections: Option<u32>,
+    /// How many connections it could not take, because its queue was full, since it began to listen.
+    #[serde(default)]
+    pub overflows: u32,
 }
 
 /// A process that gets no new connections and finishes those it has.

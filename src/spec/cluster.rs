@@ -22,9 +22,11 @@ pub enum ExecMode {
 pub struct ClusterSpec {
     /// Which ports are shared.
     pub capture: Capture,
-    /// How their connections are spread.
-    #[serde(default)]
+    /// Who gets a new connection.
     pub balance: Balance,
+    /// The parts of the instances under [`Balance::Weighted`], by index; instances beyond the last begin anew.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<u16>,
     /// How many instances a reload replaces at a time.
     pub max_surge: Surge,
     /// How long the connections of a leaving instance may take.
@@ -32,6 +34,9 @@ pub struct ClusterSpec {
     pub drain_timeout: Duration,
     /// In which order a reload replaces them.
     pub strategy: Strategy,
+    /// How long the old run of a reload's first slot waits, to take over again should the new one fail.
+    #[serde(with = "crate::spec::millis")]
+    pub bake: Duration,
 }
 
 /// Which ports are shared.
@@ -47,13 +52,19 @@ pub enum Capture {
     Off,
 }
 
-/// How the connections of a port are spread over the instances.
+/// Who of the instances that share a port gets a new connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
     /// Each instance is as likely as any other, and has a queue of its own.
     #[default]
     Random,
+    /// As likely as its weight.
+    Weighted,
+    /// The same client always the same one.
+    SourceIp,
+    /// Who has least to do is the most likely.
+    Least,
     /// All have one queue: whoever accepts first has the connection.
     Shared,
 }
@@ -75,6 +86,8 @@ pub enum Strategy {
     /// Batch by batch.
     #[default]
     Rolling,
+    /// All new ones beside the old ones, then all at once.
+    BlueGreen,
 }
 
 impl Default for ClusterSpec {
@@ -82,10 +95,20 @@ impl Default for ClusterSpec {
         ClusterSpec {
             capture: Capture::Auto,
             balance: Balance::Random,
+            weights: Vec::new(),
             max_surge: Surge::Percent(25),
             drain_timeout: Duration::from_secs(10),
             strategy: Strategy::Rolling,
+            bake: Duration::from_secs(3),
         }
+    }
+}
+
+impl ClusterSpec {
+    /// The weight of an instance, at least 1.
+    pub fn weight(&self, instance: u16) -> u16 {
+        let at = usize::from(instance).checked_rem(self.weights.len());
+        at.and_then(|at| self.weights.get(at)).copied().unwrap_or(1).max(1)
     }
 }
 
@@ -119,6 +142,17 @@ mod tests {
         for (surge, instances, width) in table {
             assert_eq!(surge.of(instances), width, "{surge:?} of {instances}");
         }
+    }
+
+    #[test]
+    fn weights_are_those_of_the_indexes_and_begin_anew_behind_the_last() {
+        let weights = |weights: &[u16]| {
+            let spec = ClusterSpec { weights: weights.to_vec(), ..ClusterSpec::default() };
+            (0..4).map(|instance| spec.weight(instance)).collect::<Vec<_>>()
+        };
+        assert_eq!(weights(&[3, 1]), [3, 1, 3, 1]);
+        assert_eq!(weights(&[]), [1, 1, 1, 1]);
+        assert_eq!(weights(&[0, 5, 7, 9]), [1, 5, 7, 9]);
     }
 
     #[test]

@@ -11,12 +11,16 @@ use serde::{Deserialize, Serialize};
 
 mod changes;
 mod cluster;
+mod dates;
 mod ends;
+mod logs;
 mod millis;
 
 pub use changes::Changes;
 pub use cluster::{Balance, Capture, ClusterSpec, ExecMode, Strategy, Surge};
+pub use dates::{DateFormat, DatePart, Digits, Words};
 pub use ends::{ExitStatus, NotASignal, Signal};
+pub use logs::{Compression, LogForm, LogSpec, LogStyle, LogTarget, Rotation, Stream};
 use millis::optional as optional_millis;
 
 /// The environment of a process: names and values, sorted.
@@ -233,60 +237,7 @@ pub struct StopSpec {
     pub treekill: bool,
 }
 
-/// Where the output of an app goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogSpec {
-    /// Standard output.
-    pub out: LogTarget,
-    /// Standard error.
-    pub error: LogTarget,
-    /// All instances share one file (`merge_logs`).
-    pub merge: bool,
-}
-
-/// One destination of output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogTarget {
-    /// `NAME-out.log` or `NAME-error.log` in the home's `logs`.
-    Default,
-    /// A path that the owner chose, absolute.
-    Path(PathBuf),
-    /// Nowhere (`/dev/null`, `disable_logs`).
-    Null,
-}
-
-/// The two output streams of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stream {
-    /// Standard output.
-    Out,
-    /// Standard error.
-    Error,
-}
-
 impl AppSpec {
-    /// The file that one stream of one instance is written to; `None`: nowhere. `logs` is the home's log folder.
-    ///
-    /// One fork instance: `NAME-out.log`; more: `NAME-out-N.log`, N being the instance. Apps outside the default
-    /// namespace carry theirs in front, so that two apps of one name never share a file.
-    pub fn log_path(&self, logs: &Path, stream: Stream, instance: u16) -> Option<PathBuf> {
-        let (target, word) = match stream {
-            Stream::Out => (&self.logs.out, "out"),
-            Stream::Error => (&self.logs.error, "error"),
-        };
-        let suffix = if self.logs.merge { String::new() } else { self.suffix(instance) };
-        match target {
-            LogTarget::Null => None,
-            LogTarget::Default if self.namespace == DEFAULT_NAMESPACE => {
-                Some(logs.join(format!("{}-{word}{suffix}.log", self.name)))
-            }
-            LogTarget::Default => Some(logs.join(format!("{}.{}-{word}{suffix}.log", self.namespace, self.name))),
-            LogTarget::Path(path) => Some(with_suffix(path, &suffix)),
-        }
-    }
-
     /// The file that holds the pid of one instance; of several instances each has its own, numbered as their logs are.
     pub fn pid_path(&self, instance: u16) -> Option<PathBuf> {
         self.pid_file.as_ref().map(|path| with_suffix(path, &self.suffix(instance)))
@@ -414,7 +365,13 @@ impl AppSpec {
             listen_timeout: Duration::from_secs(60),
             wait_ready: false,
             agent: Agent::Auto,
-            logs: LogSpec { out: LogTarget::Default, error: LogTarget::Default, merge: false },
+            logs: LogSpec {
+                out: LogTarget::Default,
+                error: LogTarget::Default,
+                merge: false,
+                combined: LogTarget::Null,
+                style: LogStyle::default(),
+            },
             pid_file: None,
         }
     }

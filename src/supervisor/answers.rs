@@ -153,6 +153,11 @@ pub enum Refusal {
         /// The app.
         name: String,
     },
+    /// There is no reload of this app that could be taken back.
+    NotReloading {
+        /// The app.
+        name: String,
+    },
     /// The daemon is leaving.
     Leaving,
 }
@@ -231,6 +236,24 @@ pub enum ChangeKind {
     ReloadAborted {
         /// The run that was not ready.
         run: RunId,
+        /// Why.
+        reason: String,
+    },
+    /// It is ready, and waits for those that are to be switched with it.
+    Held(RunId),
+    /// It gets no new connections, and could take over again for so long.
+    Parked {
+        /// The old run.
+        run: RunId,
+        /// How long its successor has to hold.
+        bake: Duration,
+    },
+    /// It has taken over again, because its successor did not hold.
+    RolledBack {
+        /// The old run.
+        run: RunId,
+        /// Its successor.
+        failed: RunId,
         /// Why.
         reason: String,
     },

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::spec::{AppSpec, Changes, Env, Signal, Stamp};
+use crate::spec::{AppSpec, Changes, Env, Signal, Stamp, Strategy};
 use crate::supervisor::Wanted;
 
 /// What a client asks for.
@@ -20,6 +20,8 @@ pub enum Ask {
     Restart(Act),
     /// Replace what runs without a gap, where it shares ports; restart the rest.
     Reload(Act),
+    /// End reloads that are under way: what has not been replaced for good is taken back.
+    AbortReload(Act),
     /// Stop and forget.
     Delete(Act),
     /// Forget restarts and quick exits.
@@ -67,6 +69,8 @@ pub struct Apply {
     pub update_env: bool,
     /// How many slots are started or restarted at a time; none: all.
     pub parallel: Option<NonZeroU16>,
+    /// In which order what is reloaded is replaced; none: as its app says.
+    pub strategy: Option<Strategy>,
     /// When to answer.
     pub wait: Wait,
 }
@@ -94,6 +98,8 @@ pub struct Act {
     pub changes: Option<Box<Changes>>,
     /// How many slots are asked at a time; none: all.
     pub parallel: Option<NonZeroU16>,
+    /// In which order a reload replaces them; none: as the app says.
+    pub strategy: Option<Strategy>,
     /// When to answer.
     pub wait: Wait,
 }

@@ -11,8 +11,10 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::spec::Strategy;
 use crate::supervisor::apply::Step;
 use crate::supervisor::requests::Renew;
+use crate::supervisor::rollout::Manner;
 use crate::supervisor::slot::Slot;
 use crate::supervisor::waiters::{Form, Pending, Waiter, Want};
 use crate::supervisor::{
@@ -27,6 +29,20 @@ pub(crate) struct Wish {
     pub(crate) renew: Renew,
 }
 
+/// How many slots are asked when, and when the request is answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct When {
+    wait: Wait,
+    parallel: Option<NonZeroU16>,
+    strategy: Option<Strategy>,
+}
+
+impl When {
+    pub(super) fn of(wait: Wait, parallel: Option<NonZeroU16>, strategy: Option<Strategy>) -> When {
+        When { wait, parallel, strategy }
+    }
+}
+
 /// A request that has not asked all of its slots yet.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -39,6 +55,8 @@ pub(crate) struct Batch {
     pub(crate) asked: BTreeMap<SlotId, (Pending, Time)>,
     /// Apps of which an instance failed, and which.
     pub(crate) failed: BTreeMap<AppId, String>,
+    /// The first one of a reload: the others wait until it has held.
+    pub(crate) canary: Option<SlotId>,
 }
 
 impl Batch {
@@ -48,15 +66,29 @@ impl Batch {
 
     /// Takes out whoever is where it should be, or cannot get there in time.
     fn count(&mut self, slots: &BTreeMap<SlotId, Slot>, now: Time) {
-        let failed = &mut self.failed;
+        let (failed, canary) = (&mut self.failed, self.canary);
+        let mut is_taken = false;
         self.asked.retain(|id, (pending, deadline)| {
             let slot = slots.get(id);
             let answer = pending.judge(slot, now);
             if let (Some(SlotAnswer::Failed { .. }), Some(slot)) = (&answer, slot) {
                 failed.insert(slot.app, format!("{}:{}", slot.definition.spec.name, slot.instance));
             }
+            is_taken |= answer == Some(SlotAnswer::Superseded) && canary == Some(*id);
             answer.is_none() && now < *deadline
         });
+        if let Some((next, _)) = self.queue.front_mut().filter(|_| is_taken) {
+            // Somebody has to be the first.
+            next.renew = Renew::Reload(Manner::Canary);
+        }
+        self.canary = self.canary.filter(|canary| self.asked.contains_key(canary));
+    }
+
+    /// Whether another slot may be asked.
+    fn has_room(&self) -> bool {
+        let is_canary = self.queue.front().is_some_and(|(wish, _)| wish.renew == Renew::Reload(Manner::Canary));
+        let width = if is_canary { 1 } else { self.width };
+        self.canary.is_none() && self.asked.len() < width
     }
 }
 
@@ -70,7 +102,7 @@ impl Supervisor {
         form: Form,
         wishes: Vec<Wish>,
         waited: Vec<(SlotId, Want)>,
-        (wait, parallel): (Wait, Option<NonZeroU16>),
+        When { wait, parallel, strategy }: When,
     ) -> Vec<SlotId> {
         let mut moved: Vec<SlotId> = waited.iter().map(|(slot, _)| *slot).collect();
         let mut limit = waited
@@ -79,17 +111,20 @@ impl Supervisor {
             .max()
             .unwrap_or_default();
         let (mut waits, mut held) = (waited.clone(), Vec::new());
-        for (width, wishes) in self.groups(wishes, parallel) {
+        self.number(&wishes);
+        for (width, wishes) in self.groups(wishes, parallel, strategy) {
             let one = wishes.iter().filter_map(|wish| Some(self.limit_of(self.slots.get(&wish.slot)?, *wish))).max();
-            let rounds = u32::try_from(wishes.len().div_ceil(width.max(1)).max(1)).unwrap_or(u32::MAX);
+            let has_canary = wishes.iter().any(|wish| wish.renew == Renew::Reload(Manner::Canary));
+            let rounds = wishes.len().div_ceil(width.max(1)).max(1) + usize::from(has_canary);
+            let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
             limit = limit.max(one.unwrap_or_default().saturating_mul(rounds));
             let wants = wishes.iter().map(|wish| (wish.slot, wish.want));
-            if wishes.len() > width {
+            if wishes.len() > width || (has_canary && wishes.len() > 1) {
                 held.extend(wants.filter(|(id, _)| !waited.iter().any(|(other, _)| other == id)));
                 let numbered = |wish: Wish| Some((wish, self.slots.get(&wish.slot)?.wishes));
                 let queue = wishes.into_iter().filter_map(numbered).collect();
                 let (asked, failed) = (BTreeMap::new(), BTreeMap::new());
-                self.batches.push(Batch { request, who: Arc::clone(who), width, queue, asked, failed });
+                self.batches.push(Batch { request, who: Arc::clone(who), width, queue, asked, failed, canary: None });
             } else {
                 waits.extend(wants);
                 for wish in &wishes {
@@ -117,12 +152,18 @@ impl Supervisor {
         moved
     }
 
-    /// Who is asked together, and how many of them at a time. What is reloaded goes app by app, each by its `max_surge`.
-    fn groups(&self, wishes: Vec<Wish>, parallel: Option<NonZeroU16>) -> Vec<(usize, Vec<Wish>)> {
+    /// Who is asked together, and how many of them at a time. What is reloaded goes app by app, each by its `max_surge`, or
+    /// all at once where they are switched at once.
+    fn groups(
+        &self,
+        wishes: Vec<Wish>,
+        parallel: Option<NonZeroU16>,
+        strategy: Option<Strategy>,
+    ) -> Vec<(usize, Vec<Wish>)> {
         let (mut reloaded, mut others) = (BTreeMap::<AppId, Vec<Wish>>::new(), Vec::new());
         for wish in wishes {
             match self.slots.get(&wish.slot) {
-                Some(slot) if wish.renew == Renew::Reload && slot.is_reloadable() => {
+                Some(slot) if matches!(wish.renew, Renew::Reload(_)) && slot.is_reloadable() => {
                     reloaded.entry(slot.app).or_default().push(wish);
                 }
                 Some(_) | None => others.push(wish),
@@ -134,7 +175,12 @@ impl Supervisor {
             spec.map_or(1, |spec| spec.cluster.max_surge.of(wishes.len()))
         };
         let mut groups: Vec<_> = vec![(parallel.unwrap_or(others.len()), others)];
-        groups.extend(reloaded.into_iter().map(|(app, wishes)| (parallel.unwrap_or(surge(&app, &wishes)), wishes)));
+        for (app, mut wishes) in reloaded {
+            self.manners(app, strategy, &mut wishes);
+            let is_together = wishes.iter().any(|wish| wish.renew == Renew::Reload(Manner::Together));
+            let width = if is_together { wishes.len() } else { parallel.unwrap_or(surge(&app, &wishes)) };
+            groups.push((width, wishes));
+        }
         groups.retain(|(_, wishes)| !wishes.is_empty());
         groups
     }
@@ -143,7 +189,7 @@ impl Supervisor {
         let ready = self.limit(slot, wish.want);
         match wish.renew {
             // The new run first, then the end of the old one.
-            Renew::Reload => ready + self.limit(slot, Want::Down),
+            Renew::Reload(_) => ready + slot.definition.spec.cluster.bake + self.limit(slot, Want::Down),
             Renew::Always | Renew::IfDown | Renew::Never => ready,
         }
     }
@@ -152,7 +198,7 @@ impl Supervisor {
     pub(super) fn refuse_second_reload(&self, slots: &[SlotId]) -> Result<(), Refusal> {
         let is_queued = |id: &SlotId| {
             let queued = self.batches.iter().flat_map(|batch| &batch.queue);
-            queued.into_iter().any(|(wish, _)| wish.slot == *id && wish.renew == Renew::Reload)
+            queued.into_iter().any(|(wish, _)| wish.slot == *id && matches!(wish.renew, Renew::Reload(_)))
         };
         let busy =
             slots.iter().filter(|id| self.slots.get(id).is_some_and(|slot| slot.rollout.is_some()) || is_queued(id));
@@ -189,10 +235,14 @@ impl Supervisor {
         let mut batches = std::mem::take(&mut self.batches);
         for batch in &mut batches {
             batch.count(&self.slots, now);
-            while batch.asked.len() < batch.width
+            while batch.has_room()
                 && let Some((wish, wishes)) = batch.queue.pop_front()
             {
                 let passed_over = self.passed_over(batch, wish, wishes);
+                let is_canary = wish.renew == Renew::Reload(Manner::Canary);
+                if is_canary && passed_over.is_none() {
+                    batch.canary = Some(wish.slot);
+                }
                 if passed_over.is_none() {
                     self.ask_slot(now, wish.slot, &batch.who, wish.want, wish.renew);
                     self.wanted_version += 1;
@@ -225,7 +275,7 @@ impl Supervisor {
         let failed = batch
             .failed
             .get(&slot.app)
-            .filter(|_| matches!(wish.renew, Renew::Always | Renew::Reload) && slot.is_up())?;
+            .filter(|_| matches!(wish.renew, Renew::Always | Renew::Reload(_)) && slot.is_up())?;
         Some(SlotAnswer::Failed { reason: format!("left running, because `{failed}` failed"), run: None, next: None })
     }
 }

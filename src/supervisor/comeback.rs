@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::supervisor::batch::Wish;
 use crate::supervisor::requests::Renew;
 use crate::supervisor::slot::Slot;
 use crate::supervisor::waiters::{Form, Want};
@@ -85,6 +86,8 @@ impl Supervisor {
     }
 
     fn start_all(&mut self, now: Time, id: RequestId, who: &Arc<Who>, slots: Vec<SlotId>, wait: Wait) -> Vec<SlotId> {
+        let wish = |slot: &SlotId| Wish { slot: *slot, want: Want::Ready, renew: Renew::Always };
+        self.number(&slots.iter().map(wish).collect::<Vec<_>>());
         for slot in &slots {
             self.ask_slot(now, *slot, who, Want::Ready, Renew::Always);
         }

@@ -69,6 +69,11 @@ impl Supervisor {
         self.waiters.iter().find(|waiter| waiter.request == request)
     }
 
+    /// All requests that wait.
+    pub(crate) fn waiters(&self) -> impl Iterator<Item = &Waiter> {
+        self.waiters.iter()
+    }
+
     pub(crate) fn counters(&self) -> Counters {
         Counters { app: self.next_app, slot: self.next_slot, run: self.next_run }
     }

@@ -4,7 +4,7 @@
 //! clock or spawn; the same events give the same effects. The shell (`daemon`) feeds it and carries the effects out.
 //!
 //! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end, `sayings.rs` what runs say of themselves,
-//! `rollout.rs` the second run of a slot during a reload, `memory.rs` what a successor takes over,
+//! `rollout.rs` the second run of a slot during a reload, `trial.rs` what a reload keeps until it is sure, `memory.rs` what a successor takes over,
 //! `asks.rs` what clients can ask, `requests.rs` what each request wants, `comeback.rs` what an earlier daemon ran, `apply.rs` the plan of `start FILE`, `amend.rs` new values, `resize.rs` the number of slots, `targets.rs` what a target means,
 //! `waiters.rs` who waits for which answer, `batch.rs` who is asked later.
 
@@ -23,6 +23,7 @@ mod sayings;
 mod slot;
 mod steps;
 mod targets;
+mod trial;
 mod vocabulary;
 mod waiters;
 
@@ -40,7 +41,7 @@ pub(crate) use batch::{Batch, Wish};
 pub(crate) use memory::Counters;
 pub(crate) use requests::Renew;
 pub(crate) use restart::Lives;
-pub(crate) use rollout::{Doing, Rollout};
+pub(crate) use rollout::{Doing, Manner, Rollout};
 pub(crate) use sayings::request_to_end;
 pub(crate) use slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage};
 pub(crate) use waiters::{Form, Pending, Waiter, Want};
@@ -79,6 +80,8 @@ pub struct Supervisor {
     wanted_version: u64,
     /// Slots that a journal does not know of as they are.
     touched: BTreeSet<SlotId>,
+    /// Apps of which runs that are replaced together have failed, and which; empty between two events.
+    spoiled: Vec<(AppId, String)>,
 }
 
 /// What readers may know of one slot.
@@ -98,6 +101,10 @@ pub struct SlotFacts<'a> {
     pub last_run: Option<RunId>,
     /// When that run was spawned.
     pub started: Option<Time>,
+    /// Which edition of its app that run belongs to; 0: none.
+    pub edition: u32,
+    /// The second run that a reload brings, or leaves behind.
+    pub second: Option<Second>,
     /// When a request started it last.
     pub created: Time,
     /// How often it was restarted.
@@ -112,6 +119,36 @@ pub struct SlotFacts<'a> {
     pub reason: Option<&'a str>,
     /// The last exits, newest first.
     pub history: Vec<&'a Exit>,
+}
+
+/// The second run of a slot, for readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Second {
+    /// The run.
+    pub run: RunId,
+    /// When it was spawned.
+    pub started: Time,
+    /// Which edition of its app it belongs to.
+    pub edition: u32,
+    /// Where it is.
+    pub state: SecondState,
+    /// When that ends at the latest, if there is such a time.
+    pub until: Option<Time>,
+}
+
+/// Where the second run of a slot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondState {
+    /// It is not ready yet.
+    Launching,
+    /// It is ready, and waits for others.
+    Held,
+    /// It was replaced, and could take over again.
+    Parked,
+    /// Its connections are being ended.
+    Draining,
+    /// It was asked to end.
+    Stopping,
 }
 
 impl Supervisor {
@@ -129,6 +166,7 @@ impl Supervisor {
             leaving: false,
             wanted_version: 0,
             touched: BTreeSet::new(),
+            spoiled: Vec::new(),
         }
     }
 
@@ -229,7 +267,8 @@ impl Supervisor {
         else {
             return Vec::new();
         };
-        act(slot, &mut Turn { now, effects, next_run: &mut self.next_run, dice });
+        let spoiled = &mut self.spoiled;
+        act(slot, &mut Turn { now, effects, next_run: &mut self.next_run, dice, spoiled });
         vec![slot.id]
     }
 
@@ -241,6 +280,9 @@ impl Supervisor {
             moved.sort_unstable();
             moved.dedup();
             self.settle_slots(now, &moved, effects);
+            let agreed = self.agree(now, effects);
+            self.settle_slots(now, &agreed, effects);
+            moved.extend(agreed);
             for waiter in &mut self.waiters {
                 for id in &moved {
                     waiter.observe(*id, self.slots.get(id), now, effects);
@@ -261,7 +303,8 @@ impl Supervisor {
         for id in moved {
             let dice = self.roll();
             let Some(slot) = self.slots.get_mut(id) else { continue };
-            let mut turn = Turn { now, effects, next_run: &mut self.next_run, dice };
+            let spoiled = &mut self.spoiled;
+            let mut turn = Turn { now, effects, next_run: &mut self.next_run, dice, spoiled };
             slot.settle(&mut turn);
             // A crash with no pause, or a stop of something that waits, has a second step at once.
             slot.settle(&mut turn);
@@ -338,6 +381,8 @@ fn facts(slot: &Slot, now: Time) -> SlotFacts<'_> {
         run: run.map(|run| run.id),
         last_run: slot.last_run,
         started: run.map(|run| run.started),
+        edition: run.map_or(0, |run| run.edition),
+        second: second(slot),
         created: slot.created,
         restarts: slot.restarts,
         unstable: slot.lives.unstable(now),
@@ -346,4 +391,18 @@ fn facts(slot: &Slot, now: Time) -> SlotFacts<'_> {
         reason,
         history: slot.history.iter().collect(),
     }
+}
+
+fn second(slot: &Slot) -> Option<Second> {
+    let rollout = slot.rollout.as_ref()?;
+    let run = rollout.run()?;
+    let (state, until) = match rollout {
+        Rollout::Asked { .. } | Rollout::Launch { .. } => (SecondState::Launching, None),
+        Rollout::AwaitReady { until, .. } => (SecondState::Launching, Some(*until)),
+        Rollout::Held { .. } => (SecondState::Held, None),
+        Rollout::Baking { until, .. } => (SecondState::Parked, Some(*until)),
+        Rollout::Leaving { stage: Stage::Draining, at, .. } => (SecondState::Draining, Some(*at)),
+        Rollout::Leaving { at, .. } => (SecondState::Stopping, Some(*at)),
+    };
+    Some(Second { run: run.id, started: run.started, edition: run.edition, state, until })
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::spec::{Env, ExecMode, Signal};
 use crate::supervisor::apply::{self, Step};
-use crate::supervisor::batch::Wish;
+use crate::supervisor::batch::{When, Wish};
+use crate::supervisor::rollout::Manner;
 use crate::supervisor::slot::{Goal, Slot};
 use crate::supervisor::targets;
 use crate::supervisor::waiters::{Form, Waiter, Want};
@@ -17,13 +18,16 @@ use crate::supervisor::{
 /// How much longer than `kill_timeout` a stop may take before its answer says that it goes on.
 const AFTER_KILL: Duration = Duration::from_secs(2);
 
+/// A reload; in which manner each slot is replaced is decided when it is known which others are.
+const RELOAD: Renew = Renew::Reload(Manner::Plain);
+
 /// Whether a start is a new launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Renew {
     /// Also of what runs.
     Always,
-    /// Beside what runs and shares ports, else a new launch.
-    Reload,
+    /// Beside what runs and shares ports, in this manner, else a new launch.
+    Reload(Manner),
     /// Only of what does not run.
     IfDown,
     /// No launch.
@@ -47,7 +51,8 @@ impl Supervisor {
             Ask::Apply(apply) => self.on_apply(now, id, who, &apply, effects),
             Ask::Start(act) => self.on_act(now, (id, who), &act, (Want::Ready, Renew::IfDown), effects),
             Ask::Restart(act) => self.on_act(now, (id, who), &act, (Want::Ready, Renew::Always), effects),
-            Ask::Reload(act) => self.on_act(now, (id, who), &act, (Want::Ready, Renew::Reload), effects),
+            Ask::Reload(act) => self.on_act(now, (id, who), &act, (Want::Ready, RELOAD), effects),
+            Ask::AbortReload(act) => self.on_abort(now, id, who, &act, effects),
             Ask::Stop(act) => self.on_act(now, (id, who), &act, (Want::Down, Renew::Never), effects),
             Ask::Delete(act) => self.on_act(now, (id, who), &act, (Want::Gone, Renew::Never), effects),
             Ask::Reset(act) => self.on_reset(now, id, who, &act, effects),
@@ -76,7 +81,7 @@ impl Supervisor {
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<SlotId>, Refusal> {
         let slots = self.resolve(&act.targets)?;
-        if renew == Renew::Reload {
+        if renew == RELOAD {
             self.refuse_second_reload(&slots)?;
         }
         if let Some(changes) = &act.changes {
@@ -87,7 +92,14 @@ impl Supervisor {
         }
         self.wanted_version += 1;
         let wishes = slots.into_iter().map(|slot| Wish { slot, want, renew }).collect();
-        Ok(self.ask_and_wait(now, (id, who), Form::Outcome, wishes, Vec::new(), (act.wait, act.parallel)))
+        Ok(self.ask_and_wait(
+            now,
+            (id, who),
+            Form::Outcome,
+            wishes,
+            Vec::new(),
+            When::of(act.wait, act.parallel, act.strategy),
+        ))
     }
 
     pub(super) fn ask_slot(&mut self, now: Time, id: SlotId, who: &Arc<Who>, want: Want, renew: Renew) {
@@ -95,7 +107,7 @@ impl Supervisor {
         self.touched.insert(id);
         match (want, renew) {
             (Want::Ready, Renew::IfDown) if slot.is_up() => {}
-            (Want::Ready, Renew::Reload) => slot.want_reload(who, now),
+            (Want::Ready, Renew::Reload(manner)) => slot.want_reload(who, manner, now),
             (Want::Ready, Renew::IfDown | Renew::Always | Renew::Never) => slot.want_up(who, now),
             (Want::Down, _) => slot.want_down(Goal::Down, who),
             (Want::Gone, _) => slot.want_down(Goal::Deleted, who),
@@ -173,7 +185,7 @@ impl Supervisor {
             self.carry_out(now, (who, apply.unchanged), step, (&mut wishes, &mut waited), effects);
         }
         self.wanted_version += 1;
-        let when = (apply.wait, apply.parallel);
+        let when = When::of(apply.wait, apply.parallel, apply.strategy);
         Ok(self.ask_and_wait(now, (id, who), Form::Applied(plan), wishes, waited, when))
     }
 
@@ -192,7 +204,7 @@ impl Supervisor {
         };
         let anew = match unchanged {
             Unchanged::Restart => Renew::Always,
-            Unchanged::Leave | Unchanged::Reload => Renew::Reload,
+            Unchanged::Leave | Unchanged::Reload => RELOAD,
         };
         let (app, renew) = match (&step.shown.action, step.app) {
             (PlanAction::Keep, _) => return,

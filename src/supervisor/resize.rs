@@ -47,7 +47,10 @@ impl Supervisor {
             new.push(again.unwrap_or_else(|| {
                 let id = SlotId(self.next_slot);
                 self.next_slot += 1;
-                self.slots.insert(id, Slot::new(id, app, instance, Arc::clone(definition), now));
+                let edition = self.slots.values().filter(|slot| slot.app == app).map(|slot| slot.edition).max();
+                let edition = edition.unwrap_or_default();
+                let slot = Slot::new(id, app, instance, Arc::clone(definition), now);
+                self.slots.insert(id, Slot { edition, ..slot });
                 self.touched.insert(id);
                 id
             }));

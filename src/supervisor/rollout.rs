@@ -1,16 +1,21 @@
 //! A reload of one slot: the stages of the second run that stands beside the slot's phase meanwhile.
 //!
 //! ```text
-//!  [Asked] -> [Launch] -> [AwaitReady] --ready: the switch--> [Leaving: the old run] -> done
-//!                 |            |                               drained, asked, killed
-//!                 |            +-- died, too late, not wanted any more --+
-//!                 +-- cannot be made ------------> done                  v
-//!                                                    ^---- [Leaving: the new run]
+//!  [Asked] -> [Launch] -> [AwaitReady] --ready: the switch---> [Leaving: the old run] -> done
+//!                 |            |  |                   |    ^     drained, asked, killed
+//!                 |            |  +-> [Held: until    |    |
+//!                 |            |   its siblings are   v    | it has held
+//!                 |            |   ready] -> switch -> [Baking: the old run, parked]
+//!                 |            |        |                         | the new one failed
+//!                 |            |        |                         v
+//!                 |            +--------+- died, too late, --> [Leaving: the new run]
+//!                 +-- cannot be made -> done   not wanted any more
 //! ```
 //!
 //! Before the switch the phase holds the old run and nothing of it is touched; with the switch the new run is in the phase
 //! and the old one beside it. `Asked` lasts for no longer than the turn in which it was asked, so nothing is ever
 //! launched twice for one request. An old run that ends by itself before the switch leaves its place to the new one.
+//! What is held and baked, and the way back, are in `trial.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,15 +28,31 @@ use crate::supervisor::{ChangeKind, Effect, Left, ReadyBy, Resolve, RunId, Stand
 /// How long a cluster run that listens nowhere has to live to count as ready.
 const ALIVE: Duration = Duration::from_secs(3);
 
+/// How the run of a slot is replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// As soon as the new one is ready.
+    #[default]
+    Plain,
+    /// So, too; and the old one is kept until the new one has held for the bake time.
+    Canary,
+    /// When those of all other slots of the app are ready, too; then all old ones are kept.
+    Together,
+}
+
 /// The second run of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Rollout {
     /// A request wants the slot's run replaced.
-    Asked,
+    Asked { manner: Manner },
     /// The spawn of the new run is in flight.
-    Launch { run: Run },
+    Launch { run: Run, manner: Manner },
     /// The new run lives and is not ready yet; it has to be by `until`.
-    AwaitReady { run: Run, alive_at: Option<Time>, until: Time },
+    AwaitReady { run: Run, manner: Manner, alive_at: Option<Time>, until: Time },
+    /// The new run is ready, and waits for those of its siblings.
+    Held { run: Run },
+    /// The switch has been; this is the old run, which gets nothing and could take over again until this time.
+    Baking { run: Run, manner: Manner, until: Time },
     /// What is not wanted any more is on its way down: the old run after the switch, the new one if there was none.
     Leaving { run: Run, stage: Stage, at: Time },
 }
@@ -43,6 +64,8 @@ pub(crate) enum Doing {
     Launching,
     /// It runs.
     Running,
+    /// It runs, and could take over again.
+    Parked,
     /// It is on its way down, its next step being due at this time.
     Leaving(Stage, Time),
 }
@@ -51,8 +74,12 @@ impl Rollout {
     /// The run, if its process may live.
     pub(crate) fn run(&self) -> Option<Run> {
         match self {
-            Rollout::Asked => None,
-            Rollout::Launch { run } | Rollout::AwaitReady { run, .. } | Rollout::Leaving { run, .. } => Some(*run),
+            Rollout::Asked { .. } => None,
+            Rollout::Launch { run, .. }
+            | Rollout::AwaitReady { run, .. }
+            | Rollout::Held { run }
+            | Rollout::Baking { run, .. }
+            | Rollout::Leaving { run, .. } => Some(*run),
         }
     }
 
@@ -60,7 +87,8 @@ impl Rollout {
         match self {
             Rollout::AwaitReady { alive_at, until, .. } => Some(alive_at.map_or(*until, |at| at.min(*until))),
             Rollout::Leaving { stage, at, .. } if *stage != Stage::Unspawned => Some(*at),
-            Rollout::Asked | Rollout::Launch { .. } | Rollout::Leaving { .. } => None,
+            Rollout::Baking { until, .. } => Some(*until),
+            Rollout::Asked { .. } | Rollout::Launch { .. } | Rollout::Held { .. } | Rollout::Leaving { .. } => None,
         }
     }
 }
@@ -74,14 +102,14 @@ impl Slot {
     }
 
     /// A request wants its run replaced.
-    pub(super) fn want_reload(&mut self, who: &Arc<Who>, now: Time) {
+    pub(super) fn want_reload(&mut self, who: &Arc<Who>, manner: Manner, now: Time) {
         let lives = self.lives.clone();
         let is_reloadable = self.is_reloadable();
         self.want_up(who, now);
         if is_reloadable {
             // As long as the old run is there, its past is.
             self.lives = lives;
-            self.rollout = Some(Rollout::Asked);
+            self.rollout = Some(Rollout::Asked { manner });
         }
     }
 
@@ -95,10 +123,11 @@ impl Slot {
             Phase::Stopped | Phase::Waiting { .. } | Phase::Errored { .. } | Phase::Completed { .. } => {}
         }
         match &self.rollout {
-            Some(Rollout::Launch { run }) => runs.push((*run, Doing::Launching)),
-            Some(Rollout::AwaitReady { run, .. }) => runs.push((*run, Doing::Running)),
+            Some(Rollout::Launch { run, .. }) => runs.push((*run, Doing::Launching)),
+            Some(Rollout::AwaitReady { run, .. } | Rollout::Held { run }) => runs.push((*run, Doing::Running)),
+            Some(Rollout::Baking { run, .. }) => runs.push((*run, Doing::Parked)),
             Some(Rollout::Leaving { run, stage, at }) => runs.push((*run, Doing::Leaving(*stage, *at))),
-            Some(Rollout::Asked) | None => {}
+            Some(Rollout::Asked { .. }) | None => {}
         }
         runs
     }
@@ -116,13 +145,14 @@ impl Slot {
             Doing::Running if run.was_ready && run.closing => Standing::Draining,
             Doing::Running if run.was_ready => Standing::Ready,
             Doing::Launching | Doing::Running => Standing::Starting,
+            Doing::Parked => Standing::Parked,
             Doing::Leaving(..) => Standing::Draining,
         })
     }
 
     /// The run that a new launch of this run would replace.
     pub(crate) fn replaced_by(&self, id: RunId) -> Option<RunId> {
-        let is_incoming = matches!(&self.rollout, Some(Rollout::Launch { run }) if run.id == id);
+        let is_incoming = matches!(&self.rollout, Some(Rollout::Launch { run, .. }) if run.id == id);
         if is_incoming { self.run().map(|run| run.id) } else { None }
     }
 
@@ -141,33 +171,40 @@ impl Slot {
         let is_wanted = self.goal == Goal::Up && self.generation <= self.launched;
         match self.rollout.clone() {
             None => {}
-            Some(Rollout::Asked) => match self.phase {
-                Phase::Online { run } if self.goal == Goal::Up => self.launch_beside(run, turn),
+            Some(Rollout::Asked { manner }) => match self.phase {
+                Phase::Online { run } if self.goal == Goal::Up => self.launch_beside(run, manner, turn),
                 _ => self.rollout = None,
             },
-            Some(Rollout::Launch { run }) if !is_wanted => {
-                let at = turn.now.after(self.definition.spec.stop.kill_timeout);
-                self.rollout = Some(Rollout::Leaving { run, stage: Stage::Unspawned, at });
+            Some(Rollout::Launch { run, .. }) if !is_wanted => self.leave_unspawned(run, turn),
+            Some(Rollout::AwaitReady { run, .. } | Rollout::Held { run }) if !is_wanted => self.ask_aside(run, turn),
+            Some(Rollout::AwaitReady { run, manner, alive_at: Some(at), .. }) if turn.now >= at => {
+                self.is_prepared(run, manner, ReadyBy::Alive, turn);
             }
-            Some(Rollout::AwaitReady { run, .. }) if !is_wanted => self.ask_aside(run, turn),
-            Some(Rollout::AwaitReady { run, alive_at: Some(at), .. }) if turn.now >= at => {
-                self.switch(run, ReadyBy::Alive, turn);
-            }
-            Some(Rollout::AwaitReady { run, until, .. }) if turn.now >= until => {
+            Some(Rollout::AwaitReady { run, manner, until, .. }) if turn.now >= until => {
                 let limit = in_words(self.definition.spec.listen_timeout);
                 self.abort(run, format!("not ready within {limit}"), turn);
+                self.spoil(manner, turn);
                 self.ask_aside(run, turn);
             }
+            // It has held, or nobody cares any more.
+            Some(Rollout::Baking { run, until, .. }) if !is_wanted || turn.now >= until => self.drain_aside(run, turn),
             Some(Rollout::Leaving { run, stage, at }) if turn.now >= at => self.push_aside(run, stage, turn),
-            Some(Rollout::Launch { .. } | Rollout::AwaitReady { .. } | Rollout::Leaving { .. }) => {}
+            Some(
+                Rollout::Launch { .. }
+                | Rollout::AwaitReady { .. }
+                | Rollout::Held { .. }
+                | Rollout::Baking { .. }
+                | Rollout::Leaving { .. },
+            ) => {}
         }
     }
 
-    fn launch_beside(&mut self, old: Run, turn: &mut Turn<'_>) {
+    fn launch_beside(&mut self, old: Run, manner: Manner, turn: &mut Turn<'_>) {
         *turn.next_run += 1;
         let run = RunId(*turn.next_run);
         self.launched = self.generation;
-        self.rollout = Some(Rollout::Launch { run: Run::new(run, turn.now, ExecMode::Cluster, true) });
+        let new = Run { edition: self.edition, ..Run::new(run, turn.now, ExecMode::Cluster, true) };
+        self.rollout = Some(Rollout::Launch { run: new, manner });
         self.holds_sockets = true;
         turn.effects.push(Effect::Spawn {
             run,
@@ -182,13 +219,13 @@ impl Slot {
     /// The process of the second run exists.
     pub(super) fn on_spawned_aside(&mut self, turn: &mut Turn<'_>) {
         match self.rollout {
-            Some(Rollout::Launch { run }) => {
+            Some(Rollout::Launch { run, manner }) => {
                 let run = Run { started: turn.now, ..run };
                 // What listens has to be replaced by what listens; time alone is no sign of that.
                 let old_listens = self.run().is_some_and(|old| old.listens);
                 let alive_at = if old_listens { None } else { self.alive_at(run.mode, turn.now) };
                 let until = turn.now.after(self.definition.spec.listen_timeout);
-                self.rollout = Some(Rollout::AwaitReady { run, alive_at, until });
+                self.rollout = Some(Rollout::AwaitReady { run, manner, alive_at, until });
                 let by = self.asked_by.clone();
                 turn.effects.push(self.told(ChangeKind::Started(run.id), by));
             }
@@ -197,7 +234,14 @@ impl Slot {
                 turn.effects.push(self.told(ChangeKind::Started(run.id), self.asked_by.clone()));
                 self.ask_aside(run, turn);
             }
-            Some(Rollout::Asked | Rollout::AwaitReady { .. } | Rollout::Leaving { .. }) | None => {}
+            Some(
+                Rollout::Asked { .. }
+                | Rollout::AwaitReady { .. }
+                | Rollout::Held { .. }
+                | Rollout::Baking { .. }
+                | Rollout::Leaving { .. },
+            )
+            | None => {}
         }
     }
 
@@ -205,18 +249,21 @@ impl Slot {
     pub(super) fn on_spawn_failed_aside(&mut self, run: Run, why: String, turn: &mut Turn<'_>) {
         self.remember(run, None, why.clone(), turn);
         turn.effects.push(self.told(ChangeKind::SpawnFailed(why.clone()), None));
-        let was_wanted = matches!(self.rollout, Some(Rollout::Launch { .. }));
-        if was_wanted {
+        if let Some(Rollout::Launch { manner, .. } | Rollout::AwaitReady { manner, .. }) = self.rollout {
             self.abort(run, why, turn);
+            self.spoil(manner, turn);
+        } else if matches!(self.rollout, Some(Rollout::Held { .. })) {
+            self.abort(run, why, turn);
+            self.spoil(Manner::Together, turn);
         }
         self.rollout = None;
     }
 
     /// The second run shows that it is ready, or one of the signs that it has to give.
     pub(super) fn on_ready_aside(&mut self, by: ReadyBy, turn: &mut Turn<'_>) {
-        let Some(Rollout::AwaitReady { run, alive_at, until }) = self.rollout else { return };
+        let Some(Rollout::AwaitReady { run, manner, alive_at, until }) = self.rollout else { return };
         let run = run.with(by);
-        self.rollout = Some(Rollout::AwaitReady { run, alive_at, until });
+        self.rollout = Some(Rollout::AwaitReady { run, manner, alive_at, until });
         let old_listens = self.run().is_some_and(|old| old.listens);
         let needs = (old_listens, self.definition.spec.wait_ready);
         let is_ready = match needs {
@@ -224,16 +271,17 @@ impl Slot {
             (listens, notifies) => (run.listens || !listens) && (run.notified || !notifies),
         };
         if is_ready {
-            self.switch(run, by, turn);
+            self.is_prepared(run, manner, by, turn);
         }
     }
 
-    /// The switch: from now on the new run gets all new connections, and the old one is drained.
-    fn switch(&mut self, run: Run, by: ReadyBy, turn: &mut Turn<'_>) {
+    /// The switch: from now on the new run gets all new connections, and the old one is drained, or kept for a while.
+    pub(super) fn switch(&mut self, run: Run, manner: Manner, by: ReadyBy, turn: &mut Turn<'_>) {
         let old = self.phase.clone();
         self.take_place(run);
         self.come_online(run, by, turn);
         self.rollout = match old {
+            Phase::Online { run: old } if self.is_baked(manner) => Some(self.park(old, manner, turn)),
             Phase::Online { run: old } | Phase::Starting { run: old, .. } => {
                 let (stage, at) = self.begin_drain(old, turn);
                 Some(Rollout::Leaving { run: old, stage, at })
@@ -253,7 +301,7 @@ impl Slot {
             return false;
         }
         match self.rollout {
-            Some(Rollout::Launch { run }) => {
+            Some(Rollout::Launch { run, .. }) => {
                 self.take_place(run);
                 self.phase = Phase::Launching { run };
             }
@@ -262,10 +310,14 @@ impl Slot {
                 let alive_at = self.alive_at(run.mode, run.started);
                 self.phase = Phase::Starting { run, alive_at };
                 if self.is_ready(run) {
-                    self.come_online(run, if run.notified { ReadyBy::Notified } else { ReadyBy::Listening }, turn);
+                    self.come_online(run, shown_by(run), turn);
                 }
             }
-            Some(Rollout::Asked | Rollout::Leaving { .. }) | None => return false,
+            Some(Rollout::Held { run }) => {
+                self.take_place(run);
+                self.come_online(run, shown_by(run), turn);
+            }
+            Some(Rollout::Asked { .. } | Rollout::Baking { .. } | Rollout::Leaving { .. }) | None => return false,
         }
         self.rollout = None;
         true
@@ -278,7 +330,7 @@ impl Slot {
     }
 
     /// Ends the reload; the old run goes on as if there had been none.
-    fn abort(&mut self, run: Run, reason: String, turn: &mut Turn<'_>) {
+    pub(super) fn abort(&mut self, run: Run, reason: String, turn: &mut Turn<'_>) {
         self.failed = Some(Failed { generation: self.launched, run: run.id, reason: reason.clone() });
         turn.effects.push(self.told(ChangeKind::ReloadAborted { run: run.id, reason }, None));
     }
@@ -292,25 +344,37 @@ impl Slot {
             Some(Rollout::Leaving { stage, at, .. }) => {
                 (true, matches!(stage, Stage::Killed | Stage::KilledSurvivors(_)), *at)
             }
-            Some(Rollout::Asked | Rollout::Launch { .. } | Rollout::AwaitReady { .. }) | None => {
-                (false, false, turn.now.after(stop.kill_timeout))
-            }
+            Some(
+                Rollout::Asked { .. }
+                | Rollout::Launch { .. }
+                | Rollout::AwaitReady { .. }
+                | Rollout::Held { .. }
+                | Rollout::Baking { .. },
+            )
+            | None => (false, false, turn.now.after(stop.kill_timeout)),
         };
         let at = match &self.rollout {
             // It has not been asked yet, so that time has not begun.
             Some(Rollout::Leaving { stage: Stage::Draining, .. }) => turn.now.after(stop.kill_timeout),
             _ => at,
         };
+        let is_parked = matches!(self.rollout, Some(Rollout::Baking { .. }));
         let reason = match (asked, killed) {
             (true, true) => format!("{status}: did not end within {}", in_words(stop.kill_timeout)),
             (true, false) => format!("{status}, replaced"),
+            (false, _) if is_parked => format!("{status}, while its successor was on trial"),
+            (false, _) if matches!(self.rollout, Some(Rollout::Held { .. })) => {
+                format!("{status} after {}, before the others were ready", in_words(uptime))
+            }
             (false, _) => format!("{status} after {}, before it was ready", in_words(uptime)),
         };
         let signal = stop.signal;
         self.remember(run, Some(status), reason.clone(), turn);
         turn.effects.push(self.told(ChangeKind::Exited { run: run.id, status, uptime, asked, left }, None));
-        if !asked {
+        if !asked && !is_parked {
+            let manner = self.manner();
             self.abort(run, reason, turn);
+            self.spoil(manner, turn);
         }
         self.rollout = match left {
             Left::Nothing => None,
@@ -355,7 +419,7 @@ impl Slot {
         (Stage::Draining, until)
     }
 
-    fn ask_aside(&mut self, run: Run, turn: &mut Turn<'_>) {
+    pub(super) fn ask_aside(&mut self, run: Run, turn: &mut Turn<'_>) {
         let at = self.send_stop(run, turn);
         self.rollout = Some(Rollout::Leaving { run, stage: Stage::Asked, at });
     }
@@ -370,5 +434,14 @@ impl Slot {
                 }
             }
         }
+    }
+}
+
+/// By which of its signs a run is ready.
+pub(super) fn shown_by(run: Run) -> ReadyBy {
+    match run {
+        Run { notified: true, .. } => ReadyBy::Notified,
+        Run { listens: true, .. } => ReadyBy::Listening,
+        Run { .. } => ReadyBy::Alive,
     }
 }

@@ -19,8 +19,12 @@ pub(crate) fn request_to_end(stop: &StopSpec, run: Run) -> (Effect, Option<Signa
 impl Rollout {
     fn run_mut(&mut self) -> Option<&mut Run> {
         match self {
-            Rollout::Asked => None,
-            Rollout::Launch { run } | Rollout::AwaitReady { run, .. } | Rollout::Leaving { run, .. } => Some(run),
+            Rollout::Asked { .. } => None,
+            Rollout::Launch { run, .. }
+            | Rollout::AwaitReady { run, .. }
+            | Rollout::Held { run }
+            | Rollout::Baking { run, .. }
+            | Rollout::Leaving { run, .. } => Some(run),
         }
     }
 }

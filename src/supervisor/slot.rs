@@ -56,6 +56,8 @@ pub(crate) struct Run {
     pub(crate) listens: bool,
     /// Whether it said that it is ready.
     pub(crate) notified: bool,
+    /// The edition of its app that it belongs to.
+    pub(crate) edition: u32,
     /// Whether it said that it is about to end.
     pub(crate) closing: bool,
     /// Whether it listens for SIGINT, and for SIGTERM not.
@@ -74,6 +76,7 @@ impl Run {
             notified: false,
             closing: false,
             interrupt_only: false,
+            edition: 0,
         }
     }
 
@@ -152,6 +155,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) next_run: &'a mut u64,
     pub(crate) dice: u64,
+    /// Apps of which runs that are replaced together have failed, and which.
+    pub(crate) spoiled: &'a mut Vec<(AppId, String)>,
 }
 
 /// One place of an app.
@@ -169,6 +174,8 @@ pub(crate) struct Slot {
     pub(crate) generation: u32,
     /// The generation of the last launch.
     pub(crate) launched: u32,
+    /// The edition of its app that its next launch belongs to: counts what requests have put in place for the whole app.
+    pub(crate) edition: u32,
     /// How often requests have wanted something of it.
     pub(crate) wishes: u32,
     /// Who asked last.
@@ -198,6 +205,7 @@ impl Slot {
             parked: false,
             generation: 0,
             launched: 0,
+            edition: 0,
             wishes: 0,
             asked_by: None,
             phase: Phase::Stopped,

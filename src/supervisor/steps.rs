@@ -55,6 +55,10 @@ impl Slot {
         };
         self.remember(run, None, why.clone(), turn);
         self.announce(ChangeKind::SpawnFailed(why.clone()), turn);
+        if let Some((old, manner)) = self.on_trial(run) {
+            self.on_lost_on_trial((old, run), why, turn);
+            return self.spoil(manner, turn);
+        }
         match &self.phase {
             Phase::Stopping { .. } => self.become_stopped("stopped by request", turn),
             Phase::Launching { .. }
@@ -129,6 +133,10 @@ impl Slot {
         let Some(run) = self.run().filter(|run| run.id == id) else {
             return;
         };
+        if let Some((old, manner)) = self.on_trial(run) {
+            self.on_exited_on_trial((old, run), status, left, turn);
+            return self.spoil(manner, turn);
+        }
         let left = if self.definition.spec.stop.treekill { left } else { Left::Nothing };
         let (asked, killed, kill_at) = match &self.phase {
             // It had not been asked yet, so that time begins now.
@@ -198,7 +206,8 @@ impl Slot {
         self.last_run = Some(run);
         let mode = self.definition.spec.exec_mode;
         self.holds_sockets |= mode == ExecMode::Cluster;
-        self.phase = Phase::Launching { run: Run::new(run, turn.now, mode, asked) };
+        let new = Run { edition: self.edition, ..Run::new(run, turn.now, mode, asked) };
+        self.phase = Phase::Launching { run: new };
         turn.effects.push(Effect::Spawn {
             run,
             slot: self.id,
@@ -353,6 +362,9 @@ impl Slot {
             | ChangeKind::Exited { .. }
             | ChangeKind::Waiting { .. }
             | ChangeKind::ReloadAborted { .. }
+            | ChangeKind::Held(_)
+            | ChangeKind::Parked { .. }
+            | ChangeKind::RolledBack { .. }
             | ChangeKind::Errored { .. } => None,
         };
         turn.effects.push(self.told(kind, by));

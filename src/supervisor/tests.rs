@@ -6,6 +6,7 @@ mod declare;
 mod handover;
 mod meanwhile;
 mod reload;
+mod trial;
 mod verbs;
 
 use std::collections::BTreeMap;
@@ -130,6 +131,7 @@ fn apply_of(specs: Vec<AppSpec>) -> Apply {
         force: false,
         update_env: false,
         parallel: None,
+        strategy: None,
         wait: Wait::UntilDone,
     }
 }
@@ -140,6 +142,7 @@ pub(super) fn act(word: &str) -> Act {
         update_env: None,
         changes: None,
         parallel: None,
+        strategy: None,
         wait: Wait::UntilDone,
     }
 }

@@ -51,7 +51,7 @@ impl Pending {
             want,
             generation: if slot.generation > 0 { slot.generation } else { slot.launched },
             known: slot.failed.as_ref().map(|failed| failed.run),
-            seen: slot.state(),
+            seen: on_the_way(slot.state()),
             is_held: false,
         }
     }
@@ -133,11 +133,11 @@ impl Waiter {
         let Some(mut pending) = self.pending.remove(&id) else { return };
         let state = slot.map_or(State::Stopped, Slot::state);
         let answer = if pending.is_held { None } else { pending.judge(slot, now) };
-        if answer.is_none() && state == pending.seen {
+        if answer.is_none() && on_the_way(state) == pending.seen {
             self.pending.insert(id, pending);
             return;
         }
-        pending.seen = state;
+        pending.seen = on_the_way(state);
         self.finish(id, pending, answer, state, effects);
     }
 
@@ -197,6 +197,14 @@ impl Waiter {
             Form::Outcome => Reply::Outcome(self.results),
         };
         Effect::Reply { to: self.request, reply }
+    }
+}
+
+/// What counts as a step: that a run is asked to end after it was drained is none, and its records know no such state.
+fn on_the_way(state: State) -> State {
+    match state {
+        State::Draining => State::Stopping,
+        State::Online | State::Launching | State::Stopping | State::Stopped | State::Errored | State::Waiting => state,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::tests::{Bench, act, apply};
 use super::*;
-use crate::spec::{AppSpec, Changes, ExecMode, ExitStatus, RestartDelay, RestartPolicy, Signal, Surge};
+use crate::spec::{AppSpec, Changes, ExecMode, ExitStatus, RestartDelay, RestartPolicy, Signal, Strategy, Surge};
 
 /// xorshift: the same walk for the same seed.
 struct Dice(u64);
@@ -102,13 +102,36 @@ impl World {
     }
 }
 
+/// What must hold of one on trial, or of one that waits for others.
+#[track_caller]
+fn check_trial(core: &Supervisor, slot: &Slot) {
+    match &slot.rollout {
+        Some(Rollout::Baking { run, .. }) => {
+            assert!(matches!(slot.phase, Phase::Online { .. }) && run.was_ready, "nobody is on trial: {slot:?}");
+            assert!(slot.goal == Goal::Up && slot.generation <= slot.launched, "kept for nothing: {slot:?}");
+        }
+        Some(Rollout::Held { run }) => {
+            assert!(!run.was_ready && slot.goal == Goal::Up, "{slot:?}");
+            let is_awaited = |other: &Slot| {
+                let waits = matches!(other.rollout, Some(Rollout::Launch { .. } | Rollout::AwaitReady { .. }));
+                other.app == slot.app && waits && other.manner() == Manner::Together
+            };
+            assert!(core.slots.values().any(is_awaited), "it waits for nobody: {slot:?}");
+        }
+        Some(Rollout::Asked { .. } | Rollout::Launch { .. } | Rollout::AwaitReady { .. } | Rollout::Leaving { .. }) => {
+        }
+        None => {}
+    }
+}
+
 /// What must hold of the core after every event.
 #[track_caller]
 fn check(core: &Supervisor, world: &World, now: Time) {
     for slot in core.slots.values() {
         let lives = world.processes.values().filter(|(id, _)| *id == slot.id).count();
         assert_eq!(slot.runs().len(), lives, "slot {slot:?}");
-        assert_ne!(slot.rollout, Some(Rollout::Asked), "a wish is left lying: {slot:?}");
+        assert!(!matches!(slot.rollout, Some(Rollout::Asked { .. })), "a wish is left lying: {slot:?}");
+        check_trial(core, slot);
         assert!(slot.launched <= slot.generation, "{slot:?}");
         assert!(slot.history.len() <= 10);
         if let Some(at) = slot.deadline() {
@@ -153,6 +176,8 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
         spec.exec_mode = ExecMode::Cluster;
         spec.cluster.drain_timeout = Duration::from_millis(dice.roll(2_000));
         spec.cluster.max_surge = Surge::Count(u16::try_from(dice.roll(3)).unwrap());
+        spec.cluster.bake = Duration::from_millis([0, 500, 3_000, 9_000][usize::try_from(dice.roll(4)).unwrap()]);
+        spec.cluster.strategy = if dice.roll(3) == 0 { Strategy::BlueGreen } else { Strategy::Rolling };
     }
     spec.wait_ready = dice.roll(5) == 0;
     spec.stop.message = dice.roll(5) == 0;
@@ -171,7 +196,7 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
 
 fn random_ask(dice: &mut Dice) -> Ask {
     let word = ["a", "b", "c", "all", "0", "1", "nope"][usize::try_from(dice.roll(7)).unwrap()];
-    match dice.roll(18) {
+    match dice.roll(20) {
         0..=2 => {
             let Ask::Apply(mut ask) = apply(vec![random_spec(dice)]) else { unreachable!("apply makes an Apply") };
             ask.unchanged = [Unchanged::Leave, Unchanged::Leave, Unchanged::Restart, Unchanged::Reload]
@@ -198,6 +223,8 @@ fn random_ask(dice: &mut Dice) -> Ask {
         13 | 14 => Ask::Reload(act(word)),
         15 => Ask::Reload(Act { changes: changes(dice), ..act("all") }),
         16 => Ask::Reload(Act { parallel: NonZeroU16::new(1), ..act("all") }),
+        17 => Ask::Reload(Act { strategy: Some(Strategy::BlueGreen), ..act("all") }),
+        18 => Ask::AbortReload(act(word)),
         _ => Ask::Delete(act(word)),
     }
 }
@@ -323,7 +350,7 @@ impl Stroll {
 
 #[test]
 fn a_random_walk_never_breaks_an_invariant() {
-    let (mut switched, mut aborted) = (0, 0);
+    let (mut switched, mut aborted, mut taken_back) = (0, 0, 0);
     for seed in 1..400 {
         let mut stroll = Stroll::new(seed);
         for _ in 0..300 {
@@ -331,12 +358,14 @@ fn a_random_walk_never_breaks_an_invariant() {
                 match effect {
                     Effect::Drain { .. } => switched += 1,
                     Effect::Announce(Change { kind: ChangeKind::ReloadAborted { .. }, .. }) => aborted += 1,
+                    Effect::Announce(Change { kind: ChangeKind::RolledBack { .. }, .. }) => taken_back += 1,
                     _ => {}
                 }
             }
         }
     }
-    assert!(switched > 500 && aborted > 100, "it goes everywhere: {switched} drains, {aborted} aborts");
+    let went = format!("{switched} drains, {aborted} aborts, {taken_back} taken back");
+    assert!(switched > 500 && aborted > 100 && taken_back > 20, "it goes everywhere: {went}");
 }
 
 /// Everything does at once what it is asked for, until the request has its answer.
@@ -430,6 +459,7 @@ fn in_an_obedient_world_every_request_is_answered_with_exactly_as_many_spawns_as
 fn in_an_obedient_world_a_reload_replaces_every_run_once() {
     let mut spec = AppSpec::sample("api");
     (spec.instances, spec.exec_mode) = (8, ExecMode::Cluster);
+    let together = |spec: &AppSpec| Ask::Reload(Act { strategy: Some(Strategy::BlueGreen), ..act(&spec.name) });
     let changed = AppSpec { env: [("A".to_owned(), "1".to_owned())].into(), ..spec.clone() };
     let (mut bench, mut world) = (Bench::new(), World::default());
     let scale = |count| Ask::Scale(Scale { targets: act("api").targets, count, wait: Wait::UntilDone });
@@ -437,10 +467,11 @@ fn in_an_obedient_world_a_reload_replaces_every_run_once() {
         Ask::Apply(ask) => Ask::Apply(Apply { unchanged: Unchanged::Reload, ..ask }),
         other => other,
     };
-    let table: [(Ask, usize, usize); 15] = [
+    let table: [(Ask, usize, usize); 16] = [
         (apply(vec![spec.clone()]), 8, 8),
         (Ask::Reload(act("api")), 8, 10),
         (Ask::Reload(Act { parallel: NonZeroU16::new(3), ..act("api") }), 8, 11),
+        (together(&spec), 8, 16),
         (apply(vec![changed.clone()]), 8, 10),
         (apply(vec![changed.clone()]), 0, 8),
         (reload_file(&changed), 8, 10),

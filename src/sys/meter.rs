@@ -370,8 +370,10 @@ mod tests {
         let own = nix::unistd::getpid().as_raw();
         let begun = cpu_time(own).unwrap();
         let busy = Instant::now();
-        while busy.elapsed() < Duration::from_millis(20) {}
-        assert!(cpu_time(own).unwrap() >= begun + 10_000_000);
+        // A machine that has others to serve gives it less than the time that passes.
+        while cpu_time(own).unwrap() < begun + 10_000_000 {
+            assert!(busy.elapsed() < LIMIT);
+        }
         // No number is as high as this one (proc_sys_kernel(5): pid_max).
         assert_eq!(cpu_time(1 << 26), None);
     }

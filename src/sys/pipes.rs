@@ -1,11 +1,11 @@
 //! What is in a pipe, seen without taking anything out of it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// How a pipe's reading end is.
@@ -29,6 +29,27 @@ pub fn waiting(pipe: &impl AsFd) -> io::Result<usize> {
     // SAFETY: FIONREAD stores one int, and this is one.
     Errno::result(unsafe { libc::ioctl(pipe.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
     Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// What a pipe holds unless it was enlarged (pipe(7)).
+pub const USUAL_SIZE: usize = 64 * 1024;
+
+/// How many bytes all pipes of an ordinary user may hold before new ones are made tiny (proc_sys_fs(5):
+/// pipe-user-pages-soft).
+pub fn soft_limit() -> usize {
+    let pages = fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").ok().and_then(|text| text.trim().parse().ok());
+    pages.unwrap_or(0_usize).saturating_mul(4096)
+}
+
+/// Makes a pipe hold so much.
+///
+/// # Errors
+///
+/// EPERM above the limits of pipe(7).
+pub fn enlarge(pipe: &impl AsFd, bytes: usize) -> io::Result<()> {
+    let bytes = i32::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
+    fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes))?;
+    Ok(())
 }
 
 /// How the pipe is at this moment.
@@ -107,6 +128,15 @@ mod tests {
         assert_eq!((waiting(&reader).unwrap(), state(&reader).unwrap()), (30_000, PipeState::Readable));
         reader.read_exact(&mut [0; 30_000]).unwrap();
         assert_eq!((waiting(&reader).unwrap(), state(&reader).unwrap()), (0, PipeState::Ended));
+    }
+
+    #[test]
+    fn a_pipe_can_be_enlarged() {
+        let (reader, writer) = output_pipe().unwrap();
+        enlarge(&reader, 2 * USUAL_SIZE).unwrap();
+        File::from(writer).write_all(&[7; 2 * USUAL_SIZE]).unwrap();
+        assert_eq!(waiting(&reader).unwrap(), 2 * USUAL_SIZE);
+        assert!(enlarge(&reader, usize::MAX).is_err());
     }
 
     #[test]

@@ -78,6 +78,34 @@ impl SharedMemory {
         unsafe { slice::from_raw_parts(self.start.as_ptr().cast(), self.length.get() / size_of::<AtomicU64>()) }
     }
 
+    /// Appends a range to `into`, as fast as memory goes. What somebody else changes meanwhile comes out torn, as it would
+    /// for read(2).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a range outside.
+    pub fn copy_out(&self, range: Range<usize>, into: &mut Vec<u8>) -> io::Result<()> {
+        let place = self.bytes().get(range).ok_or(io::ErrorKind::InvalidInput)?;
+        let old = into.len();
+        into.resize(old + place.len(), 0);
+        // SAFETY: both ranges have this length, one is borrowed and the other one a vector of ours. Who holds such memory
+        // changes it only as its one user at that time.
+        unsafe { place.as_ptr().cast::<u8>().copy_to_nonoverlapping(into[old..].as_mut_ptr(), place.len()) };
+        Ok(())
+    }
+
+    /// Replaces the bytes from here on.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a range outside.
+    pub fn copy_in(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        let place = self.bytes().get(at..at.saturating_add(bytes.len())).ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: as above; atomics may be written through shared references.
+        unsafe { place.as_ptr().cast_mut().cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Ok(())
+    }
+
     /// One read(2) into this range.
     ///
     /// # Errors
@@ -154,6 +182,17 @@ mod tests {
         let shorter = SharedMemory::create("t", NonZeroUsize::MIN).unwrap();
         assert_eq!(refused(shorter.as_fd().try_clone_to_owned().unwrap()), io::ErrorKind::InvalidData);
         assert_eq!(refused(pipe().unwrap().0.into()), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn bytes_are_copied_in_and_out() {
+        let memory = SharedMemory::create("t", LENGTH).unwrap();
+        memory.copy_in(9_997, b"abc").unwrap();
+        let mut bytes = b">".to_vec();
+        memory.copy_out(9_996..10_000, &mut bytes).unwrap();
+        assert_eq!(bytes, b">\0abc");
+        assert!(memory.copy_in(9_998, b"abc").is_err() && memory.copy_in(usize::MAX, b"abc").is_err());
+        assert!(memory.copy_out(9_998..10_001, &mut bytes).is_err());
     }
 
     #[test]

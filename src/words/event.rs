@@ -14,6 +14,13 @@ pub(crate) fn what(event: &EventKind) -> String {
         EventKind::Draining { .. } => "draining: its connections are being ended".to_owned(),
         EventKind::Remark { text, .. } => format!("note: {}", printable(text)),
         EventKind::ReloadAborted { reason, .. } => format!("reload ended, nothing was replaced: {}", printable(reason)),
+        EventKind::Held { .. } => "ready, and waits for the others".to_owned(),
+        EventKind::Parked { bake, .. } => {
+            format!("replaced, and kept for {} in case its successor fails", fine_span(*bake))
+        }
+        EventKind::RolledBack { reason, .. } => {
+            format!("has taken over again, its successor failed: {}", printable(reason))
+        }
         EventKind::Stopping { signal, .. } => format!("stopping with {}", printable(signal)),
         EventKind::Signalled { signal, .. } => format!("{} sent", printable(signal)),
         EventKind::Reset => "counters set back".to_owned(),
@@ -34,6 +41,12 @@ pub(crate) fn what(event: &EventKind) -> String {
         EventKind::Stopped { reason } if reason.starts_with("stopped") => printable(reason).into_owned(),
         EventKind::Stopped { reason } => format!("stopped: {}", printable(reason)),
         EventKind::Deleted => "deleted".to_owned(),
+        EventKind::LogFailing { path, reason } => {
+            format!("cannot write {}: {}", printable(&path.to_string_lossy()), printable(reason))
+        }
+        EventKind::LogWritten { path, lost } => {
+            format!("writes {} again; {lost} bytes were lost", printable(&path.to_string_lossy()))
+        }
         EventKind::DaemonReady { pid, restarts: 0 } => format!("daemon ready, pid {pid}"),
         EventKind::DaemonReady { pid, restarts } => format!("daemon ready again, pid {pid}, restart {restarts}"),
         EventKind::DaemonLeaving => "daemon leaves, all apps are stopped".to_owned(),

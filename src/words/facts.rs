@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::proto::{AppView, MetricView, NodeView, PortView, SaidView, SlotView, State};
-use crate::spec::{AppSpec, Capture, ExecMode, Origin, Program, RestartDelay, RestartPolicy};
+use crate::proto::{AppView, MetricView, NodeView, PortView, SaidView, SecondView, SlotView, State};
+use crate::spec::{AppSpec, Balance, Capture, ExecMode, Origin, Program, RestartDelay, RestartPolicy, Strategy};
 use crate::words::clock::moment;
 use crate::words::units::{cpu, fine_span, memory, redacted, remaining, span};
 
@@ -95,6 +95,14 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
             },
         ),
     ]);
+    if spec.exec_mode == ExecMode::Cluster {
+        let strategy = match spec.cluster.strategy {
+            Strategy::Rolling => "in batches",
+            Strategy::BlueGreen => "all at once (blue-green)",
+        };
+        let bake = if spec.cluster.bake.is_zero() { "at once".to_owned() } else { time(spec.cluster.bake) };
+        rows.push(("reloaded", format!("{strategy}, sure after {bake}")));
+    }
     if !spec.restart.stop_exit_codes.is_empty() {
         let codes: Vec<String> = spec.restart.stop_exit_codes.iter().map(u8::to_string).collect();
         rows.push(("finished by exit codes", codes.join(", ")));
@@ -118,7 +126,13 @@ fn asked_by(spec: &AppSpec) -> String {
 fn mode(spec: &AppSpec) -> String {
     match (spec.exec_mode, &spec.cluster.capture) {
         (ExecMode::Fork, _) => "fork".to_owned(),
-        (ExecMode::Cluster, Capture::Auto) => "cluster".to_owned(),
+        (ExecMode::Cluster, Capture::Auto) => match spec.cluster.balance {
+            Balance::Random => "cluster".to_owned(),
+            Balance::Shared => "cluster, one queue for all".to_owned(),
+            Balance::Weighted => format!("cluster, by weight {:?}", spec.cluster.weights),
+            Balance::SourceIp => "cluster, each client to its own instance".to_owned(),
+            Balance::Least => "cluster, to whom has least to do".to_owned(),
+        },
         (ExecMode::Cluster, Capture::Off) => "cluster, no port is shared".to_owned(),
         (ExecMode::Cluster, Capture::Ports(ports)) => {
             let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
@@ -128,7 +142,8 @@ fn mode(spec: &AppSpec) -> String {
 }
 
 fn port(port: &PortView) -> String {
-    let PortView { address, members, serving, queued, sharing, connections } = port;
+    let PortView { address, members, serving, queued, sharing, connections, overflows } = port;
+    let lost = if *overflows == 0 { String::new() } else { format!(", {overflows} did not fit into its queue") };
     let connections = match connections {
         None => String::new(),
         Some(1) => ", 1 connection".to_owned(),
@@ -136,10 +151,10 @@ fn port(port: &PortView) -> String {
     };
     if *sharing > 0 {
         let instances = if *sharing == 1 { "instance" } else { "instances" };
-        return format!("{address}, one queue for {sharing} {instances}, {queued} waiting{connections}");
+        return format!("{address}, one queue for {sharing} {instances}, {queued} waiting{connections}{lost}");
     }
     let sockets = if *members == 1 { "socket" } else { "sockets" };
-    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here{connections}")
+    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here{connections}{lost}")
 }
 
 /// What its program says of itself.
@@ -182,6 +197,16 @@ pub(crate) fn slot(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static st
         ("error log", file(&slot.error_file)),
         ("created", age(slot.created)),
     ];
+    if slot.generation > 0 {
+        rows.push(("generation", slot.generation.to_string()));
+    }
+    if let Some(SecondView { pid, generation, state, until, .. }) = &slot.second {
+        let pid = pid.map_or_else(|| "no pid yet".to_owned(), |pid| format!("pid {pid}"));
+        let until = until.map(|at| format!(", {} at most", fine_span(at.saturating_sub(now)))).unwrap_or_default();
+        rows.push(("beside it", format!("{}, {pid}, generation {generation}{until}", state.as_str())));
+    }
+    rows.extend(slot.combined_file.iter().map(|path| ("log of both", path.display().to_string())));
+    rows.extend(slot.log_problem.iter().map(|problem| ("log problem", problem.clone())));
     rows.extend(slot.ports.iter().map(|shared| ("shared port", port(shared))));
     rows.extend(said(&slot.said));
     if let Some(drain) = &slot.draining {

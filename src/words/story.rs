@@ -106,14 +106,19 @@ pub(crate) fn tone(event: &EventKind) -> Option<Tone> {
         | EventKind::SpawnFailed { .. }
         | EventKind::Killed { .. }
         | EventKind::ReloadAborted { .. }
+        | EventKind::RolledBack { .. }
+        | EventKind::LogFailing { .. }
         | EventKind::Errored { .. } => Some(Tone::Bad),
         EventKind::Created
         | EventKind::Started { .. }
         | EventKind::Draining { .. }
+        | EventKind::Held { .. }
+        | EventKind::Parked { .. }
         | EventKind::Stopping { .. }
         | EventKind::Reset
         | EventKind::Stopped { .. }
         | EventKind::Deleted
+        | EventKind::LogWritten { .. }
         | EventKind::DaemonReady { .. }
         | EventKind::DaemonLeaving
         | EventKind::Missed { .. } => None,

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rsx::cluster::{
-    Balance, Drain, Ending, Group, GroupKey, Mark, Member, MemberId, Outcome, Owner, Place, Reading, Run, SocketId,
-    Standing, Step, Time, Traffic, Weight, free_tag,
+    Balance, Drain, Ending, Group, GroupKey, Mark, Member, MemberId, Outcome, Owner, Place, Reading, Run, Share,
+    SocketId, Standing, Step, Time, Traffic, Weight, free_tag,
 };
 use rsx::spec::Signal;
 use rsx::sys::fds::Channel;
@@ -304,6 +304,7 @@ impl Answerer {
             id: self.id(),
             place: Place(self.place),
             weight: Weight::MIN,
+            share: Share::Whole,
             mark: Some(Mark::new(u16::try_from(self.run.0).unwrap())),
             standing: Standing::Starting,
         };

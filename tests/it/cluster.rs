@@ -51,7 +51,9 @@ impl Served {
         rsx.set_env("SERVE", port.to_string());
         let (script, text) = if program == "node" { ("web.js", NODE) } else { ("web.py", PYTHON) };
         rsx.write(script, text);
-        rsx.ecosystem(&format!("[[apps]]\nname = \"web\"\nscript = \"{script}\"\ninstances = {instances}\n"));
+        // The trial of a reload's first instance has tests of its own.
+        let app = format!("name = \"web\"\nscript = \"{script}\"\ninstances = {instances}\nbake = \"100ms\"\n");
+        rsx.ecosystem(&format!("[[apps]]\n{app}"));
         rsx.ok("start ecosystem.toml").prints(&[&format!("web shares 127.0.0.1:{port}")]);
         Some(Served { rsx, port, script })
     }
@@ -106,7 +108,7 @@ fn instances_share_a_port_and_all_of_them_answer(served: Served) {
     // 400 over 4: six standard deviations.
     assert!(seen.answers.values().all(|count| *count > seen.count() / 10), "{:?}", seen.answers);
     rsx.ok("ls").prints(&["cluster"]);
-    rsx.ok("describe web").prints(&[&format!("127.0.0.1:{port}, 4 sockets, 4 serving, 0 waiting here")]);
+    rsx.ok("describe web").prints(&[&format!("127.0.0.1:{port}, 4 sockets, 4 serving,")]);
     rsx.ok("stop web");
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_err(), "nobody is there, and nobody waits");
 }

@@ -47,6 +47,18 @@ pub(in crate::cli) struct ValueFlags {
     /// The file for standard error
     #[arg(short, long, visible_alias = "err", value_name = "FILE")]
     pub(in crate::cli) error: Option<String>,
+    /// One more file for both
+    #[arg(short, long, value_name = "FILE")]
+    pub(in crate::cli) log: Option<String>,
+    /// Begin each line with the time
+    #[arg(long)]
+    pub(in crate::cli) time: bool,
+    /// Begin each line with the time in this form: `YYYY-MM-DD HH:mm:ss`
+    #[arg(long, value_name = "FORM")]
+    pub(in crate::cli) log_date_format: Option<String>,
+    /// What a line is: `raw`, or `json` for an object with its time, app, instance, stream and message
+    #[arg(long, value_name = "TYPE")]
+    pub(in crate::cli) log_type: Option<String>,
     /// The file that holds its pid while it runs
     #[arg(short, long, value_name = "FILE")]
     pub(in crate::cli) pid: Option<String>,

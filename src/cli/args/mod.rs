@@ -134,7 +134,7 @@ pub(super) enum Verb {
     Restart(Box<RestartArgs>),
     /// Restart without downtime; in fork mode there is no such thing, and it restarts
     #[command(alias = "gracefulReload")]
-    Reload(Box<RestartArgs>),
+    Reload(Box<ReloadArgs>),
     /// Apply config files, and restart what is unchanged
     #[command(name = "startOrRestart")]
     StartOrRestart(FilesArgs),
@@ -302,7 +302,24 @@ fn at_a_time(text: &str) -> Result<NonZeroU16, String> {
     text.parse().map_err(|_| format!("it is a number from 1 to {}", u16::MAX))
 }
 
-/// `rsx restart`, `rsx reload`.
+/// `rsx reload`.
+#[derive(Debug, Args)]
+pub(super) struct ReloadArgs {
+    #[command(flatten)]
+    pub(super) renew: RestartArgs,
+    /// Replace in batches, or bring up all new ones and then switch at once; default: what the app says
+    #[arg(long, value_name = "STRATEGY", value_parser = ["rolling", "blue-green"], help_heading = "How")]
+    pub(super) strategy: Option<String>,
+    /// End a reload that is under way: what is not replaced for good goes back
+    #[arg(
+        long,
+        help_heading = "How",
+        conflicts_with_all = ["strategy", "args", "env", "only", "dry_run", "prune", "force", "update_env", "parallel", "attach"]
+    )]
+    pub(super) abort: bool,
+}
+
+/// `rsx restart`.
 #[derive(Debug, Args)]
 pub(super) struct RestartArgs {
     /// all, /regex/, name, namespace, id, config file or script

@@ -2,15 +2,16 @@
 //!
 //! Sleeps until a file changes, the daemon tells of a process, or the reader of stdout is gone.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::cli::logs::choice::{Choice, Wish};
+use crate::cli::logs::choice::Wish;
 use crate::cli::logs::print::{Age, Printer, label, prefix};
-use crate::cli::logs::tail::{Mark, Rest, Tail};
+use crate::cli::logs::tail::{Begin, Mark, Ready, Tail, Then};
 use crate::cli::logs::watcher::{Changed, Watcher};
 use crate::cli::logs::{Source, sources};
 use crate::cli::output::Output;
@@ -22,21 +23,26 @@ use crate::error::{ExitCode, Failure};
 use crate::proto::{Event, EventKind};
 use crate::spec::Stream;
 
+/// How much of one file is read before others and the daemon's news get their turn.
+const TURN: usize = 4 * 1024 * 1024;
+
 /// Some files whose lines go to stdout.
 pub(super) struct Follower {
     printer: Printer,
     wish: Wish,
     tails: Vec<Tail>,
+    /// When following began, in milliseconds of the epoch.
+    began: u64,
 }
 
 impl Follower {
     pub(super) fn new(printer: Printer, wish: Wish) -> Follower {
-        Follower { printer, wish, tails: Vec::new() }
+        Follower { printer, wish, tails: Vec::new(), began: 0 }
     }
 
     /// Adds a file; its number is the count of those before it.
     pub(super) fn add(&mut self, source: Source) -> usize {
-        self.tails.push(Tail::new(source, Choice::new(self.wish.clone())));
+        self.tails.push(Tail::new(source, self.wish.clone()));
         self.align();
         self.tails.len() - 1
     }
@@ -47,61 +53,73 @@ impl Follower {
         self.tails[number].open_at(mark)
     }
 
-    /// Prints the last lines of each file that are wanted; all that are without a number.
+    /// Prints the last lines of each file that are wanted, all that are without a number, merged by time.
     ///
     /// # Errors
     ///
-    /// Reading and writing; and a choice by time if no file has lines that tell one.
-    pub(super) fn history(&mut self, session: &mut Session, lines: Option<u64>) -> Result<(), Failure> {
-        for number in 0..self.tails.len() {
-            match lines {
-                Some(lines) if !self.wish.is_active() => self.tails[number].open_at_last(lines)?,
-                Some(_) | None => self.tails[number].open_at_start()?,
-            }
-            self.print_history(number, &mut session.out, lines.filter(|_| self.wish.is_active()))?;
-        }
-        let unsuited: Vec<&Tail> = self.tails.iter().filter(|tail| tail.choice.is_unsuited()).collect();
-        if !unsuited.is_empty() && !self.tails.iter().any(|tail| tail.choice.has_times()) {
+    /// Reading and writing; and a choice by time if nothing tells the time of any line.
+    pub(super) fn history(&mut self, session: &mut Session, lines: Option<u64>, then: Then) -> Result<(), Failure> {
+        let begin = match lines {
+            Some(lines) if self.wish.is_timed() => Begin::LastOf(lines),
+            Some(lines) => Begin::Last(lines),
+            None => Begin::All,
+        };
+        self.tails.iter_mut().try_for_each(|tail| tail.open(begin, then))?;
+        let all: BTreeSet<usize> = (0..self.tails.len()).collect();
+        self.round(&mut session.out, &all, usize::MAX, Age::Past)?;
+        let unsuited: Vec<&Tail> =
+            self.tails.iter().filter(|tail| self.wish.is_timed() && tail.clock.is_unsuited()).collect();
+        if !unsuited.is_empty() && !self.tails.iter().any(|tail| tail.clock.has_times()) {
             return Err(untimed());
         }
         for tail in unsuited {
             let path = tail.source.path.display();
-            session.out.talk(&format!("notice: {path} is left out: its lines do not begin with a time"));
+            session.out.talk(&format!("notice: {path} is left out: nothing tells when its lines came"));
         }
         Ok(())
     }
 
-    /// Prints one file; of the wanted lines only the last ones, where a number is given.
-    fn print_history(&mut self, number: usize, out: &mut Output, last: Option<u64>) -> Result<(), Failure> {
+    /// Prints the lines of these files that are there, merged by time, each file up to its turn; returns those that may
+    /// have more.
+    fn round(
+        &mut self,
+        out: &mut Output,
+        due: &BTreeSet<usize>,
+        turn: usize,
+        age: Age,
+    ) -> Result<BTreeSet<usize>, Failure> {
         let Follower { printer, tails, .. } = self;
-        let Some(tail) = tails.get_mut(number) else { return Ok(()) };
-        let Some(last) = last else {
-            loop {
-                let mut emit =
-                    |source: &Source, prefix: &str, line: &[u8]| printer.print(out, source, prefix, line, Age::Past);
-                if tail.advance(&mut emit)? == Rest::None || out.is_closed() {
-                    return Ok(());
+        let mut budgets = vec![turn; tails.len()];
+        let mut heap = BinaryHeap::new();
+        let mut more = BTreeSet::new();
+        let mut waiting: Vec<usize> = due.iter().copied().collect();
+        loop {
+            for number in waiting.drain(..) {
+                match tails[number].ready(&mut budgets[number])? {
+                    Ready::Line(order) => heap.push(Reverse((order, number))),
+                    Ready::Empty => {}
+                    Ready::Later => {
+                        more.insert(number);
+                    }
+                }
+                if let Some(trouble) = tails[number].trouble() {
+                    out.talk(&trouble);
                 }
             }
-        };
-        let last = usize::try_from(last).unwrap_or(usize::MAX);
-        let mut kept: VecDeque<Vec<u8>> = VecDeque::new();
-        let mut keep = |_: &Source, _: &str, line: &[u8]| {
-            kept.push_back(line.to_vec());
-            if kept.len() > last {
-                kept.pop_front();
+            // What this file has next may be older than what the others have.
+            if !more.is_empty() {
+                more.extend(heap.into_iter().map(|Reverse((_, number))| number));
+                return Ok(more);
             }
-            Ok(())
-        };
-        while tail.advance(&mut keep)? == Rest::More {}
-        kept.iter().try_for_each(|line| printer.print(out, &tail.source, &tail.prefix, line, Age::Past))
-    }
-
-    /// Prints last lines that nothing ended: no more will come.
-    pub(super) fn finish(&mut self, out: &mut Output) -> Result<(), Failure> {
-        let Follower { printer, tails, .. } = self;
-        let mut emit = |source: &Source, prefix: &str, line: &[u8]| printer.print(out, source, prefix, line, Age::Past);
-        tails.iter_mut().try_for_each(|tail| tail.finish(&mut emit))
+            let Some(Reverse((_, number))) = heap.pop() else { return Ok(more) };
+            let printed = tails[number]
+                .hand_out(|source, prefix, line, stamp| printer.print(out, source, prefix, line, stamp.time, age));
+            printed.transpose()?;
+            if out.is_closed() {
+                return Ok(BTreeSet::new());
+            }
+            waiting.push(number);
+        }
     }
 
     /// Prints what comes, until the reader of stdout goes away.
@@ -119,12 +137,13 @@ impl Follower {
             None => None,
         };
         let mut watcher = Watcher::new().map_err(watched)?;
+        self.began = session.now();
         for (number, tail) in self.tails.iter_mut().enumerate() {
-            tail.choice.go_live();
+            tail.go_live();
             watcher.watch(&tail.source.path, number).map_err(watched)?;
         }
         // What was written or started between the history and the watches.
-        let mut due: Vec<usize> = (0..self.tails.len()).collect();
+        let mut due: BTreeSet<usize> = (0..self.tails.len()).collect();
         self.meet_newcomers(session, words, is_wanted, &mut watcher, &mut due)?;
         loop {
             while !due.is_empty() {
@@ -140,7 +159,7 @@ impl Follower {
             }
             if has_changes {
                 due = match watcher.changed().map_err(watched)? {
-                    Changed::Some(numbers) => numbers.into_iter().collect(),
+                    Changed::Some(numbers) => numbers,
                     Changed::Any => (0..self.tails.len()).collect(),
                 };
             }
@@ -186,7 +205,7 @@ impl Follower {
         words: &[String],
         is_wanted: &dyn Fn(Stream) -> bool,
         watcher: &mut Watcher,
-        due: &mut Vec<usize>,
+        due: &mut BTreeSet<usize>,
     ) -> Result<(), Failure> {
         // A target that means nothing for the moment may mean something again.
         let Ok(mut found) = sources::find_again(session, words) else { return Ok(()) };
@@ -198,11 +217,11 @@ impl Follower {
             }
             let path = source.path.clone();
             let number = self.add(source);
-            self.tails[number].choice.go_live();
+            self.tails[number].open_since(self.began)?;
             watcher
                 .watch(&path, number)
                 .map_err(|errno| Failure::failed(format!("cannot watch `{}`", path.display())).caused_by(&errno))?;
-            due.push(number);
+            due.insert(number);
         }
         Ok(())
     }
@@ -221,16 +240,21 @@ impl Follower {
             | EventKind::Waiting { .. }
             | EventKind::Errored { .. }
             | EventKind::ReloadAborted { .. }
+            | EventKind::RolledBack { .. }
             | EventKind::Signalled { .. }
             | EventKind::Started { .. } => true,
             EventKind::Created
             | EventKind::Changed { .. }
             | EventKind::Online { .. }
             | EventKind::Draining { .. }
+            | EventKind::Held { .. }
+            | EventKind::Parked { .. }
             | EventKind::Stopping { .. }
             | EventKind::Reset
             | EventKind::Stopped { .. }
             | EventKind::Deleted
+            | EventKind::LogFailing { .. }
+            | EventKind::LogWritten { .. }
             | EventKind::DaemonReady { .. }
             | EventKind::DaemonLeaving
             | EventKind::Missed { .. } => false,
@@ -248,26 +272,22 @@ impl Follower {
     }
 
     /// Gives each of these files one turn; returns those that have more.
-    fn advance(&mut self, out: &mut Output, watcher: &mut Watcher, due: &[usize]) -> Result<Vec<usize>, Failure> {
-        let Follower { printer, tails, .. } = self;
-        let mut more = Vec::new();
-        for number in due {
-            if out.is_closed() {
-                return Ok(Vec::new());
-            }
-            let Some(tail) = tails.get_mut(*number) else { continue };
-            let before = tail.identity();
-            let mut emit =
-                |source: &Source, prefix: &str, line: &[u8]| printer.print(out, source, prefix, line, Age::New);
-            if tail.advance(&mut emit)? == Rest::More {
-                more.push(*number);
-            }
-            if tail.identity() != before {
+    fn advance(
+        &mut self,
+        out: &mut Output,
+        watcher: &mut Watcher,
+        due: &BTreeSet<usize>,
+    ) -> Result<BTreeSet<usize>, Failure> {
+        let before: Vec<_> = due.iter().map(|number| (*number, self.tails[*number].identity())).collect();
+        let mut more = self.round(out, due, TURN, Age::New)?;
+        for (number, before) in before {
+            let tail = &self.tails[number];
+            if tail.identity() != before && !out.is_closed() {
                 watcher
-                    .watch(&tail.source.path, *number)
+                    .watch(&tail.source.path, number)
                     .map_err(|errno| Failure::failed("cannot watch the log files").caused_by(&errno))?;
                 // It may have grown between the opening and the watch.
-                more.push(*number);
+                more.insert(number);
             }
         }
         Ok(more)
@@ -292,8 +312,8 @@ impl Follower {
 }
 
 fn untimed() -> Failure {
-    Failure::new(ExitCode::Usage, "no line of these logs begins with a time, so none can be chosen by time")
-        .hint("`--since` and `--until` read ISO 8601 times; without them: --lines N, --grep REGEX")
+    Failure::new(ExitCode::Usage, "no line of these logs begins with a time, and no index tells when they came")
+        .hint("without `--since` and `--until`: --lines N, --grep REGEX")
 }
 
 /// Sleeps; tells whether files changed, events came, or the reader of stdout is gone.

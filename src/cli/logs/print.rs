@@ -7,7 +7,7 @@ use chrono::{DateTime, Local, SecondsFormat};
 use serde::Serialize;
 
 use crate::cli::args::LogsArgs;
-use crate::cli::logs::{Source, when};
+use crate::cli::logs::Source;
 use crate::cli::output::Output;
 use crate::cli::render::clock::moment;
 use crate::cli::session::Session;
@@ -42,6 +42,9 @@ struct JsonLine<'a> {
     app: &'a str,
     id: Option<u32>,
     stream: Stream,
+    /// When it came, in milliseconds of the epoch, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<u64>,
     line: Cow<'a, str>,
 }
 
@@ -83,31 +86,32 @@ impl Printer {
         source: &Source,
         prefix: &str,
         line: &[u8],
+        time: Option<u64>,
         age: Age,
     ) -> Result<(), Failure> {
         match self.form {
             Form::Prefixed => {
-                self.arrival(out, age)?;
+                self.arrival(out, time, age)?;
                 out.data(prefix)?;
                 out.line(self.highlighted(line))
             }
             Form::Raw => {
-                self.arrival(out, age)?;
+                self.arrival(out, time, age)?;
                 out.line(self.highlighted(line))
             }
-            Form::Pairs => out.line(pairs(source, line, age)),
+            Form::Pairs => out.line(pairs(source, line, time, age)),
             Form::Json => {
                 let line = String::from_utf8_lossy(line);
-                out.json(&JsonLine { app: &source.app, id: source.id, stream: source.stream, line })
+                out.json(&JsonLine { app: &source.app, id: source.id, stream: source.stream, time, line })
             }
         }
     }
 
-    /// Only what has just come has a time of coming.
-    fn arrival(&self, out: &mut Output, age: Age) -> Result<(), Failure> {
-        match (self.shows_arrival, age) {
-            (true, Age::New) => out.data(format!("{} ", self.style.paint(Tint::Grey, &moment(now())))),
-            (true, Age::Past) | (false, _) => Ok(()),
+    /// What has just come has a time of coming, even if nothing tells it.
+    fn arrival(&self, out: &mut Output, time: Option<u64>, age: Age) -> Result<(), Failure> {
+        match time.or_else(|| (age == Age::New).then(now)).filter(|_| self.shows_arrival) {
+            Some(time) => out.data(format!("{} ", self.style.paint(Tint::Grey, &moment(time)))),
+            None => Ok(()),
         }
     }
 
@@ -120,8 +124,8 @@ impl Printer {
 }
 
 /// `timestamp=… app=… id=… type=out message=…`: the line's own time; of a new line without one, that of its coming.
-fn pairs(source: &Source, line: &[u8], age: Age) -> String {
-    let time = when::of_line(line).or_else(|| (age == Age::New).then(|| i64::try_from(now()).unwrap_or(i64::MAX)));
+fn pairs(source: &Source, line: &[u8], time: Option<u64>, age: Age) -> String {
+    let time = time.or_else(|| (age == Age::New).then(now)).map(|time| i64::try_from(time).unwrap_or(i64::MAX));
     let time = time.and_then(DateTime::from_timestamp_millis);
     let time = time.map(|time| time.with_timezone(&Local).to_rfc3339_opts(SecondsFormat::Millis, false));
     let kind = match source.stream {
@@ -164,13 +168,13 @@ mod tests {
 
     #[test]
     fn pairs_carry_the_time_of_the_line_or_none() {
-        assert_eq!(pairs(&source(), b"x", Age::Past), "timestamp=- app=api id=3 type=error message=x");
-        let timed = pairs(&source(), b"2026-05-28T12:00:00Z x", Age::New);
+        assert_eq!(pairs(&source(), b"x", None, Age::Past), "timestamp=- app=api id=3 type=error message=x");
+        let timed = pairs(&source(), b"2026-05-28T12:00:00Z x", Some(1_779_969_600_000), Age::New);
         assert!(
             timed.starts_with("timestamp=2026-05-2") && timed.ends_with("message=2026-05-28T12:00:00Z x"),
             "{timed}"
         );
-        assert!(!pairs(&source(), b"x", Age::New).starts_with("timestamp=-"));
+        assert!(!pairs(&source(), b"x", None, Age::New).starts_with("timestamp=-"));
     }
 
     #[test]

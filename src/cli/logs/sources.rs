@@ -1,14 +1,15 @@
 //! Which files a target means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::PathBuf;
 
 use crate::cli::logs::Source;
 use crate::cli::session::{Session, view};
 use crate::cli::targets;
 use crate::error::{ExitCode, Failure};
-use crate::logs::log_name;
-use crate::proto::{Target, View, ViewDetail};
+use crate::logs::{Archive, log_name};
+use crate::proto::{Kept, Target, View, ViewDetail};
 use crate::spec::Stream;
 
 /// The files of some targets.
@@ -21,7 +22,7 @@ pub(super) struct Found {
 /// The files of these words; of all apps without one.
 pub(super) fn find(session: &mut Session, words: &[String]) -> Result<Found, Failure> {
     let Some(mut daemon) = session.daemon()? else {
-        let sources = from_names(session, words)?;
+        let sources = from_files(session, words)?;
         session.out.talk("no rsx daemon runs: this is what the files hold");
         return Ok(Found { sources, is_live: false });
     };
@@ -89,6 +90,54 @@ fn of_view(view: &View, targets: &[Target]) -> Result<Vec<Source>, Failure> {
     Ok(sources.collect())
 }
 
+/// Without a daemon: what was wanted says whose files are where, the folder of logs has the rest.
+fn from_files(session: &Session, words: &[String]) -> Result<Vec<Source>, Failure> {
+    let mut sources = from_wanted(session, words)?;
+    match from_names(session, words) {
+        Ok(named) => {
+            let known: Vec<PathBuf> = sources.iter().map(|source| source.path.clone()).collect();
+            sources.extend(named.into_iter().filter(|source| !known.contains(&source.path)));
+        }
+        Err(failure) if failure.code() == ExitCode::NoSuchTarget && !sources.is_empty() => {}
+        Err(failure) => return Err(failure),
+    }
+    Ok(sources)
+}
+
+/// The longest state file that is read, in bytes.
+const LONGEST: u64 = 64 << 20;
+
+/// The files of the apps that the last daemon had. A state that cannot be read is the next daemon's to complain about.
+fn from_wanted(session: &Session, words: &[String]) -> Result<Vec<Source>, Failure> {
+    let home = session.home()?;
+    let mut text = Vec::new();
+    let file = std::fs::File::open(home.wanted()).and_then(|file| file.take(LONGEST).read_to_end(&mut text));
+    let Ok(kept) = file.map_err(serde_json::Error::io).and_then(|_| serde_json::from_slice::<Kept>(&text)) else {
+        return Ok(Vec::new());
+    };
+    let regexes = words.iter().map(|word| targets::regex_of(word)).collect::<Result<Vec<_>, _>>()?;
+    let mut sources = Vec::new();
+    for app in kept.apps {
+        let is_of_app = |word: &String, regex: &Option<regex_lite::Regex>| match regex {
+            Some(regex) => regex.is_match(&app.spec.name),
+            None => word == "all" || [&app.spec.name, &app.spec.namespace].contains(&word),
+        };
+        let is_app = words.is_empty() || words.iter().zip(&regexes).any(|(word, regex)| is_of_app(word, regex));
+        for slot in &app.slots {
+            let is_slot = || words.iter().any(|word| word.parse() == Ok(slot.id));
+            if !is_app && !is_slot() {
+                continue;
+            }
+            let files = [Stream::Out, Stream::Error].map(|stream| (stream, slot.instance));
+            sources.extend(files.into_iter().filter_map(|(stream, instance)| {
+                let path = app.spec.log_path(&home.logs(), stream, instance)?;
+                Some(Source { path, app: app.spec.name.clone(), id: Some(slot.id), stream })
+            }));
+        }
+    }
+    Ok(sources)
+}
+
 fn from_names(session: &Session, words: &[String]) -> Result<Vec<Source>, Failure> {
     let folder = session.home()?.logs();
     let entries = match std::fs::read_dir(&folder) {
@@ -97,9 +146,12 @@ fn from_names(session: &Session, words: &[String]) -> Result<Vec<Source>, Failur
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(nothing(words)),
         Err(error) => return Err(Failure::failed(format!("cannot read `{}`", folder.display())).caused_by(&error)),
     };
-    let mut files: Vec<(PathBuf, crate::logs::LogName)> =
-        entries.flatten().filter_map(|entry| Some((entry.path(), log_name(entry.file_name().to_str()?)?))).collect();
-    files.sort_by(|a, b| a.0.cmp(&b.0));
+    // Of some only archives may be left.
+    let live = |name: String| Archive::read(&name).map_or(name.clone(), |(live, _)| live.to_owned());
+    let names: BTreeSet<String> =
+        entries.flatten().filter_map(|entry| Some(live(entry.file_name().into_string().ok()?))).collect();
+    let files: Vec<(PathBuf, crate::logs::LogName)> =
+        names.iter().filter_map(|name| Some((folder.join(name), log_name(name)?))).collect();
     let regexes = words.iter().map(|word| targets::regex_of(word)).collect::<Result<Vec<_>, _>>()?;
     let is_meant = |name: &crate::logs::LogName| {
         words.is_empty()

@@ -1,42 +1,49 @@
-//! One log file that is read: history first, then what comes, from the same descriptor and offset, so that no line is
-//! lost or shown twice between the two.
+//! The lines of one log, one after the other: its history, then what comes, from the same descriptors and offsets, so that
+//! no line is lost or shown twice between the two.
 
-use std::fs::File;
+use std::collections::VecDeque;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use memchr::memchr;
+
 use crate::cli::logs::Source;
-use crate::cli::logs::choice::Choice;
+use crate::cli::logs::chain::{Chain, Step};
+use crate::cli::logs::choice::{Clock, Stamp, Wish};
+use crate::cli::logs::segment::Identity;
 use crate::error::Failure;
-use crate::logs::{LineCutter, TailSearch};
+use crate::logs::Lines;
 use crate::proto::Event;
 
-/// How much of one file is shown before the others get their turn.
-const TURN: usize = 1024 * 1024;
-/// How much is read at once.
-const BLOCK: usize = 64 * 1024;
-
-/// Takes each line, with its source and the prefix of that.
-pub(super) type Emit<'a> = &'a mut dyn FnMut(&Source, &str, &[u8]) -> Result<(), Failure>;
-
-/// One file that is read. It may be emptied, deleted, renamed and created again meanwhile.
+/// One log that is read. Its file may be emptied, deleted, renamed, rotated and compressed meanwhile.
 pub(super) struct Tail {
     pub(super) source: Source,
     pub(super) prefix: String,
-    pub(super) choice: Choice,
-    open: Option<Open>,
-    cutter: LineCutter,
+    pub(super) clock: Clock,
+    wish: Wish,
+    chain: Chain,
+    lines: Lines,
+    /// The last lines of a history of which all had to be looked at.
+    kept: VecDeque<(Vec<u8>, Stamp)>,
+    next: Option<Next>,
+    is_live: bool,
+    /// Nothing will come behind the history: its last line counts even if nothing ended it.
+    is_final: bool,
+    is_over: bool,
+    /// When what was read last came at the latest.
+    latest: u64,
+    /// What could not be read, and has not been told yet.
+    trouble: Option<String>,
 }
 
-struct Open {
-    file: File,
-    position: u64,
-    identity: Identity,
+/// The next line, in the whole ones.
+#[derive(Clone, Copy)]
+struct Next {
+    start: usize,
+    end: usize,
+    stamp: Stamp,
 }
-
-/// Which file it is, whatever its name (device and inode).
-pub(super) type Identity = (u64, u64);
 
 /// Where a file ended at some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,21 +58,48 @@ pub(super) fn mark(path: &Path) -> Option<Mark> {
     Some(Mark { identity: (meta.dev(), meta.ino()), length: meta.len() })
 }
 
-/// Whether a file has more to show than its turn allowed.
+/// Where the history of a log begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
-    None,
-    More,
+pub(super) enum Begin {
+    /// With so many last lines.
+    Last(u64),
+    /// With everything that is wanted.
+    All,
+    /// With so many last ones of all that are wanted, which only reading them tells.
+    LastOf(u64),
+}
+
+/// What follows the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// What is written from then on.
+    Stream,
+    Nothing,
+}
+
+/// Whether there is a next line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// Since then.
+    Line(u64),
+    /// None yet.
+    Empty,
+    /// The turn is over before one was found.
+    Later,
 }
 
 impl Tail {
-    pub(super) fn new(source: Source, choice: Choice) -> Tail {
-        Tail { source, prefix: String::new(), choice, open: None, cutter: LineCutter::new() }
+    pub(super) fn new(source: Source, wish: Wish) -> Tail {
+        let (chain, lines) = (Chain::new(&source.path), Lines::new());
+        let (prefix, clock, kept) = (String::new(), Clock::default(), VecDeque::new());
+        let (next, trouble, latest) = (None, None, 0);
+        let (is_live, is_final, is_over) = (false, false, false);
+        Tail { source, prefix, clock, wish, chain, lines, kept, next, is_live, is_final, is_over, latest, trouble }
     }
 
-    /// The file that is open, if one is.
+    /// The live file that is open, if one is.
     pub(super) fn identity(&self) -> Option<Identity> {
-        self.open.as_ref().map(|open| open.identity)
+        self.chain.identity()
     }
 
     /// Whether the event is about the instance whose file this is.
@@ -76,126 +110,151 @@ impl Tail {
         }
     }
 
-    /// Opens the file where its last lines begin. A file that is not there (yet) has no history.
-    pub(super) fn open_at_last(&mut self, lines: u64) -> Result<(), Failure> {
-        self.open = self.try_open()?;
-        let Some(open) = &mut self.open else { return Ok(()) };
-        let start = last_lines(&open.file, lines);
-        open.position = start.map_err(|error| cannot_read(&self.source, &error))?;
-        Ok(())
-    }
-
-    /// Opens the file at its beginning: which lines are the last ones that are wanted, only their reading tells.
-    pub(super) fn open_at_start(&mut self) -> Result<(), Failure> {
-        self.open = self.try_open()?;
+    /// Opens what the history is in. A file that is not there (yet) has none.
+    pub(super) fn open(&mut self, begin: Begin, then: Then) -> Result<(), Failure> {
+        self.is_final = then == Then::Nothing;
+        let begun = match begin {
+            Begin::Last(lines) => self.chain.begin_at_last(lines, self.wish.grep.as_ref()),
+            Begin::All | Begin::LastOf(_) => self.chain.begin_since(self.wish.since()),
+        };
+        begun.map_err(|error| cannot_read(&self.source, &error))?;
+        self.chain.bound();
+        if let Begin::LastOf(last) = begin {
+            self.keep(usize::try_from(last).unwrap_or(usize::MAX))?;
+        }
         Ok(())
     }
 
     /// Opens the file where it ended then; another file of its name at its beginning.
     pub(super) fn open_at(&mut self, mark: Option<Mark>) -> Result<(), Failure> {
-        self.open = self.try_open()?;
-        let mark = mark.filter(|mark| Some(mark.identity) == self.identity());
-        if let (Some(open), Some(mark)) = (&mut self.open, mark) {
-            open.position = mark.length;
+        self.is_live = true;
+        let begun = match mark {
+            Some(mark) => self.chain.begin_at(mark.identity, mark.length),
+            None => self.chain.begin_at_live(),
+        };
+        begun.map_err(|error| cannot_read(&self.source, &error))
+    }
+
+    /// Opens a log that was not there, or not wanted, at this moment; what came before it is left out as far as an index
+    /// tells.
+    pub(super) fn open_since(&mut self, moment: u64) -> Result<(), Failure> {
+        self.is_live = true;
+        self.chain.begin_since(Some(moment)).map_err(|error| cannot_read(&self.source, &error))
+    }
+
+    /// From now on lines come as they are written.
+    pub(super) fn go_live(&mut self) {
+        self.is_live = true;
+        self.chain.unbound();
+    }
+
+    /// What could not be read, once.
+    pub(super) fn trouble(&mut self) -> Option<String> {
+        self.trouble.take()
+    }
+
+    /// Looks for the next line that is wanted, reading at most so many bytes.
+    pub(super) fn ready(&mut self, budget: &mut usize) -> Result<Ready, Failure> {
+        if let Some((_, stamp)) = self.kept.front() {
+            return Ok(Ready::Line(stamp.order));
         }
+        loop {
+            if let Some(next) = self.next {
+                return Ok(Ready::Line(next.stamp.order));
+            }
+            while !self.is_over && self.look() {
+                if let Some(next) = self.next {
+                    return Ok(Ready::Line(next.stamp.order));
+                }
+            }
+            if self.is_over {
+                return Ok(Ready::Empty);
+            }
+            if *budget == 0 {
+                return Ok(Ready::Later);
+            }
+            match self.chain.step(&mut self.lines) {
+                Ok(Step::Read(count)) => {
+                    *budget = budget.saturating_sub(count);
+                    self.latest = self.chain.current().map_or(0, |segment| segment.latest());
+                }
+                Ok(Step::Broken) => self.lines.end(),
+                Ok(Step::Lost) => self.lines.forget(),
+                Ok(Step::End) if self.is_final => {
+                    self.is_final = false;
+                    self.lines.end();
+                }
+                Ok(Step::End) => {
+                    self.lines.rest();
+                    return Ok(Ready::Empty);
+                }
+                Err(error) if self.chain.current().is_none() => {
+                    let path = self.source.path.display();
+                    self.trouble =
+                        Some(format!("notice: an archive of {path} is damaged and partly left out: {error}"));
+                    self.lines.end();
+                }
+                Err(error) => return Err(cannot_read(&self.source, &error)),
+            }
+        }
+    }
+
+    /// Hands out the line that [`Tail::ready`] has found.
+    pub(super) fn hand_out<R>(&mut self, to: impl FnOnce(&Source, &str, &[u8], Stamp) -> R) -> Option<R> {
+        if let Some((line, stamp)) = self.kept.pop_front() {
+            return Some(to(&self.source, &self.prefix, &line, stamp));
+        }
+        let next = self.next.take()?;
+        let result = to(&self.source, &self.prefix, &self.lines.whole()[next.start..next.end], next.stamp);
+        self.lines.take(next.end + 1);
+        Some(result)
+    }
+
+    /// Looks at the next whole line, or at all that do not match; whether there was anything to look at.
+    fn look(&mut self) -> bool {
+        let whole = self.lines.whole();
+        if whole.is_empty() {
+            return false;
+        }
+        let line = match &self.wish.grep {
+            // Each line may tell a time that the next ones need.
+            Some(pattern) if !self.wish.is_timed() => match pattern.find(whole, 0) {
+                Some(line) => line,
+                None => {
+                    self.lines.take(whole.len());
+                    return true;
+                }
+            },
+            Some(_) | None => 0..memchr(b'\n', whole).unwrap_or(whole.len()),
+        };
+        let text = &whole[line.clone()];
+        let behind = self.lines.since(line.start);
+        let current = self.chain.current();
+        let came = current.and_then(|segment| segment.moment(segment.position().saturating_sub(behind)));
+        let stamp = self.clock.stamp(text, came, self.latest);
+        let is_matching = || self.wish.grep.as_ref().is_none_or(|grep| grep.is_match(text));
+        self.is_over = came.is_some_and(|came| self.wish.is_over(came));
+        if self.wish.takes(stamp, self.is_live) && (!self.wish.is_timed() || is_matching()) {
+            self.next = Some(Next { start: line.start, end: line.end, stamp });
+        } else {
+            self.lines.take(line.end + 1);
+        }
+        true
+    }
+
+    /// Reads the whole history for its last lines.
+    fn keep(&mut self, last: usize) -> Result<(), Failure> {
+        let mut kept: VecDeque<(Vec<u8>, Stamp)> = VecDeque::new();
+        let mut budget = usize::MAX;
+        while let Ready::Line(_) = self.ready(&mut budget)? {
+            kept.extend(self.hand_out(|_, _, line, stamp| (line.to_vec(), stamp)));
+            if kept.len() > last {
+                kept.pop_front();
+            }
+        }
+        self.kept = kept;
         Ok(())
     }
-
-    /// Prints what is new, up to one turn.
-    pub(super) fn advance(&mut self, emit: Emit<'_>) -> Result<Rest, Failure> {
-        let mut shown = 0;
-        let mut buffer = vec![0; BLOCK];
-        while shown < TURN {
-            let Some(open) = &mut self.open else {
-                self.open = self.try_open()?;
-                if self.open.is_none() {
-                    return Ok(Rest::None);
-                }
-                continue;
-            };
-            let count = open.file.read_at(&mut buffer, open.position);
-            let count = count.map_err(|error| cannot_read(&self.source, &error))?;
-            if count > 0 {
-                open.position += count as u64;
-                shown += count;
-                self.print(emit, Some(&buffer[..count]))?;
-                continue;
-            }
-            // The end of the file, or beyond it: it was emptied and starts again.
-            if open.file.metadata().is_ok_and(|meta| meta.len() < open.position) {
-                open.position = 0;
-                self.cutter.forget();
-                continue;
-            }
-            // All of this file was shown. Is its name another file's by now?
-            let (old, successor) = (open.identity, self.try_open()?);
-            match successor {
-                Some(successor) if successor.identity != old => {
-                    self.print(emit, None)?;
-                    self.open = Some(successor);
-                }
-                Some(_) | None => return Ok(Rest::None),
-            }
-        }
-        Ok(Rest::More)
-    }
-
-    /// Prints the last line even if nothing ended it.
-    pub(super) fn finish(&mut self, emit: Emit<'_>) -> Result<(), Failure> {
-        self.print(emit, None)
-    }
-
-    /// Prints the lines that these bytes complete; without bytes, the unfinished one.
-    fn print(&mut self, emit: Emit<'_>, bytes: Option<&[u8]>) -> Result<(), Failure> {
-        let Tail { source, prefix, choice, cutter, .. } = self;
-        let mut written = Ok(());
-        let mut on_line = |line: &[u8]| {
-            if written.is_ok() && choice.takes(line) {
-                written = emit(source, prefix, line);
-            }
-        };
-        match bytes {
-            Some(bytes) => cutter.push(bytes, &mut on_line),
-            None => cutter.finish(&mut on_line),
-        }
-        written
-    }
-
-    fn try_open(&self) -> Result<Option<Open>, Failure> {
-        let open = || {
-            let file = File::open(&self.source.path)?;
-            let meta = file.metadata()?;
-            io::Result::Ok((meta.is_file(), Open { file, position: 0, identity: (meta.dev(), meta.ino()) }))
-        };
-        match open() {
-            // A log that goes to a terminal or a pipe cannot be read back.
-            Ok((is_file, open)) => Ok(is_file.then_some(open)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(cannot_read(&self.source, &error)),
-        }
-    }
-}
-
-/// Where the last lines of a file begin.
-fn last_lines(file: &File, lines: u64) -> io::Result<u64> {
-    let mut search = TailSearch::new(file.metadata()?.len(), lines);
-    let mut buffer = vec![0; BLOCK];
-    while let Some(block) = search.next_block() {
-        let length = usize::try_from(block.end - block.start).unwrap_or(BLOCK).min(BLOCK);
-        let mut filled = 0;
-        while filled < length {
-            match file.read_at(&mut buffer[filled..length], block.start + filled as u64)? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        if filled < length {
-            // It was emptied under the search: whatever it holds now is new.
-            return Ok(0);
-        }
-        search.take(&buffer[..length]);
-    }
-    Ok(search.start())
 }
 
 fn cannot_read(source: &Source, error: &io::Error) -> Failure {
@@ -203,107 +262,4 @@ fn cannot_read(source: &Source, error: &io::Error) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::{self, OpenOptions};
-    use std::io::Write;
-    use std::path::Path;
-
-    use super::*;
-    use crate::spec::Stream;
-
-    fn append(path: &Path, text: &str) {
-        let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-    }
-
-    fn tail(path: &Path) -> Tail {
-        let source = Source { path: path.to_owned(), app: "a".into(), id: Some(0), stream: Stream::Out };
-        Tail::new(source, Choice::default())
-    }
-
-    fn lines(tail: &mut Tail) -> Vec<String> {
-        let mut lines = Vec::new();
-        let mut emit = |_: &Source, _: &str, line: &[u8]| {
-            lines.push(String::from_utf8_lossy(line).into_owned());
-            Ok(())
-        };
-        while tail.advance(&mut emit).unwrap() == Rest::More {}
-        lines
-    }
-
-    #[test]
-    fn the_last_lines_of_a_real_file_are_found() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a-out.log");
-        let text: String = (0..50_000).map(|n| format!("line {n}\n")).collect();
-        fs::write(&path, &text).unwrap();
-        let mut tail = tail(&path);
-        tail.open_at_last(3).unwrap();
-        assert_eq!(lines(&mut tail), ["line 49997", "line 49998", "line 49999"]);
-    }
-
-    #[test]
-    fn history_and_stream_join_without_gap_or_double() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a-out.log");
-        append(&path, "one\ntwo\nthr");
-        let mut tail = tail(&path);
-        tail.open_at_last(2).unwrap();
-        assert_eq!(lines(&mut tail), ["two"]);
-        append(&path, "ee\nfour\n");
-        assert_eq!(lines(&mut tail), ["three", "four"]);
-        assert_eq!(lines(&mut tail), Vec::<String>::new());
-    }
-
-    #[test]
-    fn a_file_that_is_emptied_starts_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a-out.log");
-        append(&path, "old\npart");
-        let mut tail = tail(&path);
-        tail.open_at_last(9).unwrap();
-        assert_eq!(lines(&mut tail), ["old"]);
-        OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
-        append(&path, "new\n");
-        assert_eq!(lines(&mut tail), ["new"]);
-    }
-
-    #[test]
-    fn a_renamed_file_is_read_to_its_end_before_its_successor() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a-out.log");
-        append(&path, "one\n");
-        let mut tail = tail(&path);
-        tail.open_at_last(9).unwrap();
-        assert_eq!(lines(&mut tail), ["one"]);
-        fs::rename(&path, dir.path().join("a-out.log.1")).unwrap();
-        append(&dir.path().join("a-out.log.1"), "last of the old");
-        append(&path, "first of the new\n");
-        assert_eq!(lines(&mut tail), ["last of the old", "first of the new"]);
-    }
-
-    #[test]
-    fn a_file_that_comes_later_is_read_from_its_beginning() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a-out.log");
-        let mut tail = tail(&path);
-        tail.open_at_last(1).unwrap();
-        assert_eq!(lines(&mut tail), Vec::<String>::new());
-        append(&path, "one\ntwo\n");
-        assert_eq!(lines(&mut tail), ["one", "two"]);
-        fs::remove_file(&path).unwrap();
-        assert_eq!(lines(&mut tail), Vec::<String>::new());
-        append(&path, "again\n");
-        assert_eq!(lines(&mut tail), ["again"]);
-    }
-
-    #[test]
-    fn a_busy_file_ends_its_turn() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a-out.log");
-        fs::write(&path, vec![b'\n'; TURN + 10]).unwrap();
-        let mut tail = tail(&path);
-        assert_eq!(tail.advance(&mut |_, _, _| Ok(())).unwrap(), Rest::More);
-        assert_eq!(tail.advance(&mut |_, _, _| Ok(())).unwrap(), Rest::None);
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 /// Watches files by their names: each file itself, and its folder for its successor.
@@ -78,6 +79,18 @@ impl Watcher {
                 }
             }
         }
+    }
+}
+
+/// How long [`await_change`] waits for a change that may have come before it, in milliseconds.
+const CHANGE: u8 = 100;
+
+/// Waits until this file changes, for a short time at most.
+pub(super) fn await_change(path: &Path) {
+    let Ok(inotify) = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) else { return };
+    if inotify.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_ATTRIB).is_ok() {
+        // Whatever it says, the caller looks again.
+        let _ = poll(&mut [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)], PollTimeout::from(CHANGE));
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn kind(kind: &Kind) -> String {
         Kind::List => "list".into(),
         Kind::Env => "table of variables".into(),
         Kind::Signal => "signal".into(),
+        Kind::Date => "form of a time".into(),
         Kind::ExitCodes => "exit code or codes".into(),
         Kind::Cron => "cron pattern".into(),
         Kind::Words(words) => words.join(", "),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 use crate::cli::style::{Style, Tint};
-use crate::proto::{AppView, DrainView, SlotView, State, View};
+use crate::proto::{AppView, DrainView, SecondState, SecondView, SlotView, State, View};
 use crate::spec::ExecMode;
 use crate::words::{place, trouble, units};
 
@@ -75,8 +75,16 @@ pub(in crate::cli) fn table(view: &View, sheet: Sheet) -> String {
         Extent::Short => &SHORT,
     };
     // Texts once, for measuring and for drawing.
-    let texts: Vec<Vec<String>> =
-        rows.iter().map(|(app, slot)| columns.iter().map(|c| text(*c, app, slot, sheet.now)).collect()).collect();
+    let mut lines: Vec<(State, Vec<String>)> = Vec::with_capacity(rows.len());
+    for (app, slot) in &rows {
+        lines.push((slot.state, columns.iter().map(|c| text(*c, app, slot, sheet.now)).collect()));
+        // While a reload replaces one process by another, both are there.
+        lines.extend(slot.second.iter().map(|second| {
+            let texts = columns.iter().map(|c| text_of_second(*c, app, (slot, second), sheet.now)).collect();
+            (state_of_second(second.state), texts)
+        }));
+    }
+    let (states, texts): (Vec<State>, Vec<Vec<String>>) = lines.into_iter().unzip();
     let shown = fitting(columns, &texts, sheet.width);
     let mut table = Table::new();
     table.load_preset(match sheet.width {
@@ -89,8 +97,8 @@ pub(in crate::cli) fn table(view: &View, sheet: Sheet) -> String {
         Style::Plain => table.force_no_tty(),
     };
     table.set_header(shown.iter().map(|i| heading(columns[*i], sheet.style)));
-    for ((_, slot), texts) in rows.iter().zip(&texts) {
-        table.add_row(shown.iter().map(|i| cell(columns[*i], &texts[*i], slot.state, sheet.style)));
+    for (state, texts) in states.iter().zip(&texts) {
+        table.add_row(shown.iter().map(|i| cell(columns[*i], &texts[*i], *state, sheet.style)));
     }
     let mut drawn = match sheet.width {
         Some(_) => table.to_string(),
@@ -239,11 +247,35 @@ fn text(column: Column, app: &AppView, slot: &SlotView, now: u64) -> String {
             (None, _) | (_, None) => "0".to_owned(),
         },
         Restarts => slot.restarts.to_string(),
+        Status if is_left_behind(app, slot) => format!("{} (old)", slot.state),
         Status => slot.state.to_string(),
         Cpu => units::cpu(slot.cpu),
         Memory => units::memory(slot.memory),
         User => app.user.clone(),
         Watching => "disabled".to_owned(),
+    }
+}
+
+/// Whether a reload has replaced others of the app and not this one.
+fn is_left_behind(app: &AppView, slot: &SlotView) -> bool {
+    let newest = app.slots.iter().filter(|slot| slot.pid.is_some()).map(|slot| slot.generation).max();
+    slot.pid.is_some() && newest.is_some_and(|newest| slot.generation < newest)
+}
+
+fn text_of_second(column: Column, app: &AppView, (slot, second): (&SlotView, &SecondView), now: u64) -> String {
+    match column {
+        Id | Name | Namespace | Mode | User | Watching => text(column, app, slot, now),
+        Pid => second.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+        Uptime => units::span(now.saturating_sub(second.started)),
+        Status => second.state.as_str().to_owned(),
+        Version | Restarts | Cpu | Memory => "-".to_owned(),
+    }
+}
+
+fn state_of_second(state: SecondState) -> State {
+    match state {
+        SecondState::Launching | SecondState::Held => State::Launching,
+        SecondState::Parked | SecondState::Draining | SecondState::Stopping => State::Stopping,
     }
 }
 
@@ -303,6 +335,26 @@ mod tests {
         slot.last_exit = sample::full_view().apps[0].slots[1].history.first().cloned();
         let told = trouble(&sample::app("api", vec![]), &slot, sheet(None, Style::Plain)).unwrap();
         assert_eq!(told, "api: launching again: exit code 1 → rsx why api");
+    }
+
+    #[test]
+    fn both_generations_are_shown_while_a_reload_replaces_one_by_the_other_and_after_it_has_failed() {
+        let second = SecondView {
+            run: 9,
+            pid: Some(77),
+            started: sample::NOW - 2_000,
+            generation: 2,
+            state: SecondState::Parked,
+            until: None,
+        };
+        let new = SlotView { generation: 2, second: Some(second), ..sample::slot(0, 0, State::Online) };
+        let view =
+            View { apps: vec![sample::app("api", vec![new, sample::slot(1, 1, State::Online)])], ..sample::view() };
+        let drawn = table(&view, Sheet { extent: Extent::Short, ..sheet(None, Style::Plain) });
+        let lines: Vec<Vec<&str>> = drawn.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[1][..3], ["0", "api", "online"], "{drawn}");
+        assert_eq!(lines[2], ["0", "api", "parked", "-", "-"], "{drawn}");
+        assert_eq!(lines[3][..4], ["1", "api", "online", "(old)"], "{drawn}");
     }
 
     #[test]

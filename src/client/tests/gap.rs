@@ -20,6 +20,7 @@ fn restart() -> Call {
         update_env: None,
         changes: None,
         parallel: None,
+        strategy: None,
         no_wait: false,
     })
 }

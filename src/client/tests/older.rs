@@ -36,6 +36,7 @@ fn a_daemon_of_the_first_release_is_understood() {
         update_env: None,
         changes: None,
         parallel: None,
+        strategy: None,
         no_wait: false,
     };
     let mut client = Client::connect(&home, "restart").unwrap().unwrap();

@@ -104,6 +104,8 @@ pub enum Kind {
     Env,
     /// A signal, by name or number.
     Signal,
+    /// The form of a time stamp.
+    Date,
     /// Exit codes, one or several.
     ExitCodes,
     /// A cron pattern of five or six fields.
@@ -202,6 +204,7 @@ impl Kind {
             Kind::Time => "a time such as `500ms`, `3s`, `1m30s` or `2h`, or a number of milliseconds".into(),
             Kind::List => "a list of texts, or one text that is split as a shell does".into(),
             Kind::Env => "a table of variables, such as `{ PORT = 3000 }`".into(),
+            Kind::Date => "a form such as `YYYY-MM-DD HH:mm:ss`, in the letters of moment.js".into(),
             Kind::Signal => "a signal such as `SIGTERM`, `INT` or 15".into(),
             Kind::ExitCodes => "exit codes from 0 to 255, one or a list".into(),
             Kind::Cron => "a cron pattern of five or six fields, such as `0 3 * * *`".into(),

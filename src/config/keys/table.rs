@@ -184,10 +184,10 @@ pub const GROUPS: &[Group] = &[
     Group {
         title: "Cluster and reload",
         keys: keys! {
-            /// How connections are spread over the instances.
-            balance: Kind::Words(&["random", "source-ip", "weighted", "shared"]), "random", r#""source-ip""#, later_unless("this balance", &["random", "shared"]);
-            /// The share of each instance under `balance = "weighted"`.
-            weights: Kind::Integers { min: 0, max: 1000 }, "none", "[3, 1]", later("the balance `weighted`");
+            /// Who gets a new connection: anyone, by `weights`, the same for a client, who has least to do, or all have one queue.
+            balance: Kind::Words(&["random", "weighted", "source-ip", "least", "shared"]), "random; `weighted` with `weights`", r#""source-ip""#, NOW;
+            /// The part of each instance under `balance = "weighted"`; those behind the last begin anew.
+            weights: Kind::Integers { min: 1, max: 1000 }, "none", "[3, 1]", NOW;
             /// Which ports are shared: all but those of inspectors, a list, or none.
             capture: Kind::OneOf(&[Kind::Words(&["auto", "off"]), SWITCH, Kind::Integers { min: 1, max: 65_535 }]), "auto", "[3000]", NOW;
             /// Sockets that rsx opens and passes.
@@ -198,10 +198,10 @@ pub const GROUPS: &[Group] = &[
             drain_timeout: Kind::Time, "10s", r#""10s""#, NOW;
             /// How many instances a reload replaces at a time.
             max_surge: Kind::OneOf(&[Kind::Integer { min: 1, max: 10_000 }, Kind::Percent]), "25%", r#""25%""#, NOW;
-            /// In batches, or all at once.
-            strategy: Kind::Words(&["rolling", "blue-green"]), "rolling", r#""blue-green""#, later_unless("the strategy `blue-green`", &["rolling"]);
-            /// How long the first instance of a reload must hold.
-            bake: Kind::Time, "3s", r#""3s""#, later("a canary (`bake`)");
+            /// `rolling`: in batches; `blue-green`: all new ones beside the old ones, then all at once.
+            strategy: Kind::Words(&["rolling", "blue-green"]), "rolling", r#""blue-green""#, NOW;
+            /// How long the first new instance of a reload has to hold before the old one goes; 0: not at all.
+            bake: Kind::Time, "3s", r#""3s""#, NOW;
             /// The number of instances follows the load.
             autoscale: Kind::OneOf(&[SWITCH, Kind::Map(&Kind::Any)]), "off", "{ max = 8 }", later_unless("autoscaling", OFF);
         },
@@ -236,16 +236,16 @@ pub const GROUPS: &[Group] = &[
             disable_logs: SWITCH, "false", "false", NOW;
             /// Rotation of log files.
             rotate: Kind::OneOf(&[SWITCH, Kind::Table(ROTATE)]), "none in this version", r#"{ size = "10M", keep = 10 }"#, later_unless("rotation", OFF);
-            /// One file for both streams.
-            log_file | log: Kind::OneOf(&[SWITCH, Kind::Path]), "none", r#""logs/all.log""#, later_unless("a combined log file", OFF);
+            /// One more file for both streams; `true`: `logs/NAME.log` in the home.
+            log_file | log: Kind::OneOf(&[SWITCH, Kind::Path]), "none", r#""logs/all.log""#, NOW;
             /// Who writes the log files.
             log_driver: Kind::Words(&["pipe", "file"]), "pipe", r#""file""#, later_unless("the log driver `file`", &["pipe"]);
-            /// Time stamps before each line.
-            time: SWITCH, "false", "true", later_unless("time stamps in logs", OFF);
-            /// The form of these time stamps.
-            log_date_format: Kind::Text, "none", r#""YYYY-MM-DD HH:mm:ss""#, later("time stamps in logs");
-            /// One JSON object a line.
-            log_type: Kind::Words(&["raw", "json"]), "raw", r#""json""#, later_unless("JSON logs", &["raw"]);
+            /// Each line begins with the time, in ISO 8601 unless `log_date_format` is given.
+            time: SWITCH, "false", "true", NOW;
+            /// Each line begins with the time, in this form.
+            log_date_format: Kind::Date, "none", r#""YYYY-MM-DD HH:mm:ss""#, NOW;
+            /// `json`: each line becomes an object with time, app, instance, stream and message.
+            log_type: Kind::Words(&["raw", "json"]), "raw", r#""json""#, NOW;
             /// What happens when the disk is slower than the program.
             log_full: Kind::Words(&["block", "drop"]), "block", r#""drop""#, later_unless("`log_full`", &["block"]);
             /// Holds the pid while the app runs; of several instances each has its own: `api-0.pid`.

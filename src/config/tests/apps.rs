@@ -290,13 +290,29 @@ fn what_rsx_init_writes_loads_without_a_problem() {
     let mut keys = String::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# ")) {
         let is_key = line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
-        if is_key && !line.starts_with("restart_delay") && !line.starts_with("cwd") {
+        if is_key && !line.starts_with("restart_delay") && !line.starts_with("weights") && !line.starts_with("cwd") {
             keys.push_str(line);
             keys.push('\n');
         }
     }
     assert!(keys.lines().count() > 25, "{keys}");
     assert!(loaded(&format!("[[apps]]\nscript='app.js'\n{keys}")).warnings.is_empty(), "{keys}");
+}
+
+#[test]
+fn weights_and_balance_go_together() {
+    use crate::spec::Balance;
+
+    let cluster = |keys: &str| app(&format!("script = 'app.js'\ninstances = 2\n{keys}")).cluster;
+    assert_eq!(cluster("balance = 'least'").balance, Balance::Least);
+    assert_eq!(cluster("weights = [3, 1]").balance, Balance::Weighted);
+    let both = cluster("balance = 'weighted'\nweights = [3, 1]");
+    assert_eq!((both.balance, both.weights.as_slice()), (Balance::Weighted, &[3, 1][..]));
+    let file = |keys: &str| messages(&format!("[[apps]]\nscript = 'app.js'\n{keys}"), Format::Toml);
+    assert_eq!(file("balance = 'weighted'"), ["`weighted` without `weights`"]);
+    assert!(file("weights = [0]")[0].starts_with("`weights` cannot be `0`"));
+    let unused = loaded("[[apps]]\nscript = 'app.js'\nbalance = 'source-ip'\nweights = [1]");
+    assert_eq!(unused.warnings.problems()[0].message, "`weights` has no effect here");
 }
 
 #[test]

@@ -297,9 +297,11 @@ impl Ports {
     fn join(&mut self, run: RunId, facts: &Facts, holder: Option<Holder>, backlog: i32) -> io::Result<Answer> {
         let id = SocketId(facts.cookie.0);
         let Facts { address, v6only, device, uid, namespace, .. } = *facts;
-        let Some(app) = self.runs.get(&run).map(|captured| captured.app.clone()) else { return Ok(Answer::Continue) };
+        let Some((app, terms)) = self.runs.get(&run).map(|captured| (captured.app.clone(), captured.terms)) else {
+            return Ok(Answer::Continue);
+        };
         let Some(member) = self.new_member(run, id) else { return Ok(Answer::Continue) };
-        let at = self.group(GroupKey { namespace, address, v6only, device, uid }, &app);
+        let at = self.group(GroupKey { namespace, address, v6only, device, uid }, &app, terms.balance);
         let Some(port) = self.groups.get_mut(at) else { return Ok(Answer::Continue) };
         if !port.group.has_room() {
             return Ok(Answer::Failed(Errno::EADDRINUSE));
@@ -325,6 +327,7 @@ impl Ports {
         }
         if let Some(port) = self.groups.get_mut(at) {
             port.group.joined(member);
+            port.group.set_balance(terms.balance);
             port.kept.insert(id, Kept { fd: socket, tag, holder, others: BTreeMap::new() });
         }
         if let Some(captured) = self.runs.get_mut(&run) {

@@ -18,8 +18,10 @@
 //! | `remarks` | what the owner of a run should know |
 //! | `waiting_room` | where connections wait while the last run goes |
 //! | `drains` | from the switch to a run without connections |
+//! | `rescue` | who waits for a run that is gone, while its slot has another |
 //! | `traffic` | whose connections are whose |
 //! | `closed` | sockets that their programs have closed |
+//! | `loads` | what members have to do, and weights that follow it |
 //! | `views` | what is shown |
 //! | `records` | what is known, as records |
 //! | `ledger` | what a successor has to know, in memory that the guardian keeps |
@@ -35,11 +37,13 @@ mod closed;
 mod drains;
 mod inspect;
 mod ledger;
+mod loads;
 mod own;
 mod ports;
 mod queue;
 mod records;
 mod remarks;
+mod rescue;
 mod restore;
 mod seen;
 #[cfg(test)]
@@ -59,7 +63,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::cluster::{Ending, Standing};
+use crate::cluster::{Balance, Ending, Mark, Standing, Weight};
 use crate::daemon::engine::Report;
 use crate::daemon::link::Link;
 use crate::proto::PortView;
@@ -94,6 +98,23 @@ pub(super) struct Newcomer {
     pub(super) wants: Wants,
     /// The run of its slot that it is to take over from.
     pub(super) replaces: Option<RunId>,
+    pub(super) terms: Terms,
+}
+
+/// On which terms a run takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// How those are chosen who get new connections. Of the runs that share a port the last one decides.
+    pub(super) balance: Balance,
+    pub(super) weight: Weight,
+    /// What its probes are recognised by, where there are any.
+    pub(super) mark: Option<Mark>,
+}
+
+impl Default for Terms {
+    fn default() -> Terms {
+        Terms { balance: Balance::Random, weight: Weight::MIN, mark: None }
+    }
 }
 
 /// What is to be shared of a run.

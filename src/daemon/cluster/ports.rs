@@ -14,11 +14,11 @@ use std::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::cluster::{
-    Balance, Finding, Group, GroupKey, Member, MemberId, Owner, Place, Run, SocketId, Standing, Step, Weight, free_tag,
+    Balance, Finding, Group, GroupKey, Member, MemberId, Owner, Place, Run, Share, SocketId, Standing, Step, free_tag,
 };
 use crate::daemon::cluster::ledger::Ledger;
 use crate::daemon::cluster::records::{captured_record, group_record, records};
-use crate::daemon::cluster::{Newcomer, SENT, Wants};
+use crate::daemon::cluster::{Newcomer, SENT, Terms, Wants};
 use crate::daemon::engine::Report;
 use crate::daemon::failpoint;
 use crate::daemon::link::Link;
@@ -77,6 +77,7 @@ pub(super) struct Captured {
     pub(super) needs: BTreeSet<u16>,
     pub(super) listens: BTreeSet<u16>,
     pub(super) standing: Standing,
+    pub(super) terms: Terms,
     /// Until the last process under it has ended.
     pub(super) filter: Option<Listener>,
     pub(super) process: Option<Arc<Process>>,
@@ -105,7 +106,7 @@ impl Captured {
 impl Ports {
     /// A run is about to be made.
     pub(super) fn expect(&mut self, newcomer: Newcomer) {
-        let Newcomer { run, slot, instance, app, replaces, wants } = newcomer;
+        let Newcomer { run, slot, instance, app, replaces, wants, terms } = newcomer;
         let is_outgoing = |member: &Member| Some(RunId(member.id.run.0)) == replaces;
         let outgoing = self.groups.iter().filter(|port| port.group.members().any(is_outgoing));
         let needs = outgoing.map(|port| port.group.key().address.port()).collect();
@@ -117,6 +118,7 @@ impl Ports {
             needs,
             listens: BTreeSet::new(),
             standing: Standing::Starting,
+            terms,
             filter: None,
             process: None,
             ended: false,
@@ -174,8 +176,9 @@ impl Ports {
             if RunId(member.id.run.0) != run || member.standing == Standing::Leaving {
                 return None;
             }
-            // What waits is served by the next run of the slot.
-            let is_kept = !is_replaced || waiting.contains(&member.socket);
+            // What waits, or is on its way to it, is served by the next run of the slot, or passed on.
+            let is_fed = member.standing == Standing::Ready;
+            let is_kept = !is_replaced || is_fed || waiting.contains(&member.socket);
             Some(if is_kept { Standing::Dead } else { Standing::Leaving })
         });
         self.drop_if_over(run);
@@ -297,9 +300,9 @@ impl Ports {
     }
 
     /// Which group a key is, made if there is none.
-    pub(super) fn group(&mut self, key: GroupKey, app: &str) -> usize {
+    pub(super) fn group(&mut self, key: GroupKey, app: &str, balance: Balance) -> usize {
         self.groups.iter().position(|port| *port.group.key() == key).unwrap_or_else(|| {
-            let group = Group::new(key, Balance::Random);
+            let group = Group::new(key, balance);
             self.groups.push(Port { group, app: app.to_owned(), kept: HashMap::new() });
             self.groups.len() - 1
         })
@@ -365,7 +368,8 @@ impl Ports {
         let id = self.next_id(run);
         let captured = self.runs.get(&run)?;
         let (place, standing) = (place(captured.slot), captured.standing);
-        Some(Member { socket, id, place, weight: Weight::MIN, mark: None, standing })
+        let Terms { weight, mark, .. } = captured.terms;
+        Some(Member { socket, id, place, weight, share: Share::Whole, mark, standing })
     }
 
     /// Leaves a socket with the guardian, before its program goes on.

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 
-use crate::cluster::{GroupKey, Member, SocketId, Standing};
+use crate::cluster::{Balance, GroupKey, Mark, Member, Share, SocketId, Standing};
 use crate::daemon::cluster::Wants;
 use crate::daemon::cluster::ports::{Captured, Port};
-use crate::proto::{CapturedRecord, GroupRecord, MemberRecord, PlaceRecord, SocketRecord, StandingRecord};
+use crate::proto::{
+    BalanceRecord, CapturedRecord, GroupRecord, MemberRecord, PlaceRecord, SocketRecord, StandingRecord,
+};
 use crate::supervisor::RunId;
 use crate::sys::seccomp::Asker;
 use crate::sys::tcp::Tag;
@@ -20,7 +22,7 @@ pub(super) fn records(groups: &[Port], runs: &BTreeMap<RunId, Captured>) -> Vec<
 pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord {
     let Captured { slot, instance, app, wants, needs, listens, standing: good_for, ended, bound, sockets, .. } =
         captured;
-    let Captured { inspected, remarks, places, tags, .. } = captured;
+    let Captured { inspected, remarks, places, tags, terms, .. } = captured;
     let Wants { only, inspectors, has_one_queue } = wants;
     let place = |((process, number), socket): (&(Asker, RawFd), &SocketId)| PlaceRecord {
         process: process.0,
@@ -37,6 +39,9 @@ pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord
         ended: *ended,
         bound: bound.iter().map(|socket| socket.0).collect(),
         sockets: *sockets,
+        balance: balance(terms.balance),
+        weight: terms.weight.get(),
+        mark: terms.mark.map(Mark::number),
         instance: *instance,
         only: only.clone(),
         inspectors: inspectors.clone(),
@@ -59,6 +64,9 @@ pub(super) fn group_record(port: &Port, joining: Option<(&Member, Tag)>) -> Grou
         slot: member.place.0,
         tag: tag.number(),
         standing: standing(member.standing),
+        weight: member.weight.get(),
+        mark: member.mark.map(Mark::number),
+        is_small: member.share == Share::Small,
         others: port
             .kept
             .get(&member.socket)
@@ -72,7 +80,26 @@ pub(super) fn group_record(port: &Port, joining: Option<(&Member, Tag)>) -> Grou
         device,
         uid,
         app: port.app.clone(),
+        balance: balance(port.group.balance()),
         members: members.map(member).collect(),
+    }
+}
+
+fn balance(balance: Balance) -> BalanceRecord {
+    match balance {
+        Balance::Random => BalanceRecord::Random,
+        Balance::Weighted => BalanceRecord::Weighted,
+        Balance::SourceIp => BalanceRecord::SourceIp,
+        Balance::Least => BalanceRecord::Least,
+    }
+}
+
+pub(super) fn recalled_balance(record: BalanceRecord) -> Balance {
+    match record {
+        BalanceRecord::Random => Balance::Random,
+        BalanceRecord::Weighted => Balance::Weighted,
+        BalanceRecord::SourceIp => Balance::SourceIp,
+        BalanceRecord::Least => Balance::Least,
     }
 }
 

@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use tracing::{info, warn};
 
-use crate::cluster::{Balance, Group, GroupKey, Member, MemberId, Owner, Place, Run, SocketId, Standing, Weight};
-use crate::daemon::cluster::Wants;
+use crate::cluster::{Group, GroupKey, Mark, Member, MemberId, Owner, Place, Run, Share, SocketId, Standing, Weight};
 use crate::daemon::cluster::ledger::{self, Ledger};
 use crate::daemon::cluster::ports::{Captured, Kept, Port, Ports, filter_name, socket_name};
-use crate::daemon::cluster::records::{recalled_standing, records};
+use crate::daemon::cluster::records::{recalled_balance, recalled_standing, records};
 use crate::daemon::cluster::thread::CALLS;
 use crate::daemon::cluster::waiting_room::NOBODY;
+use crate::daemon::cluster::{Terms, Wants};
 use crate::daemon::link::Link;
 use crate::proto::{CapturedRecord, GroupRecord, MemberRecord, PlaceRecord, SocketRecord};
 use crate::supervisor::{RunId, SlotId};
@@ -184,7 +184,7 @@ fn port(record: GroupRecord, sockets: &mut HashMap<SocketId, OwnedFd>) -> Option
         members.swap_remove(at);
         members.retain(|member| kept.contains_key(&SocketId(member.socket)));
     }
-    let group = Group::restored(key, Balance::Random, members.iter().map(member));
+    let group = Group::restored(key, recalled_balance(record.balance), members.iter().map(member));
     (!kept.is_empty()).then_some(Port { group, app: record.app, kept })
 }
 
@@ -194,7 +194,7 @@ fn key(record: &GroupRecord) -> GroupKey {
 }
 
 fn member(record: &MemberRecord) -> Member {
-    let MemberRecord { socket, run, nth, slot, standing, .. } = *record;
+    let MemberRecord { socket, run, nth, slot, standing, weight, mark, is_small, .. } = *record;
     Member {
         socket: SocketId(socket),
         id: match Run(run) {
@@ -202,8 +202,9 @@ fn member(record: &MemberRecord) -> Member {
             run => MemberId { run, owner: Owner(0), nth },
         },
         place: Place(slot),
-        weight: Weight::MIN,
-        mark: None,
+        weight: Weight::new(weight).unwrap_or(Weight::MIN),
+        share: if is_small { Share::Small } else { Share::Whole },
+        mark: mark.map(Mark::new),
         standing: recalled_standing(standing),
     }
 }
@@ -211,6 +212,7 @@ fn member(record: &MemberRecord) -> Member {
 fn recalled_run(record: CapturedRecord, filter: Option<Listener>, bound: impl Iterator<Item = SocketId>) -> Captured {
     let CapturedRecord { run: _, slot, app, needs, listens, standing, ended, bound: _, sockets, tags, .. } = record;
     let CapturedRecord { instance, only, inspectors, inspected, has_one_queue, remarks, places, .. } = record;
+    let CapturedRecord { balance, weight, mark, .. } = record;
     let place = |place: PlaceRecord| ((Asker(place.process), place.number), SocketId(place.socket));
     Captured {
         slot: SlotId(slot),
@@ -222,7 +224,13 @@ fn recalled_run(record: CapturedRecord, filter: Option<Listener>, bound: impl It
         standing: match recalled_standing(standing) {
             // Of a run only these are said.
             good @ (Standing::Ready | Standing::Parked | Standing::Starting | Standing::Draining) => good,
-            Standing::Unhealthy | Standing::Dead | Standing::Leaving => Standing::Starting,
+            ill @ Standing::Unhealthy => ill,
+            Standing::Dead | Standing::Leaving => Standing::Starting,
+        },
+        terms: Terms {
+            balance: recalled_balance(balance),
+            weight: Weight::new(weight).unwrap_or(Weight::MIN),
+            mark: mark.map(Mark::new),
         },
         filter,
         process: None,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::cluster::{Ending, Standing};
-use crate::daemon::cluster::{Newcomer, Sockets, Wants, drains};
+use crate::daemon::cluster::{Newcomer, Sockets, Terms, Wants, drains};
 use crate::daemon::engine::Report;
 use crate::spec::Signal;
 use crate::supervisor::{RunId, SlotId, Time};
@@ -65,6 +65,7 @@ impl World {
             app: app.to_owned(),
             wants: Wants::default(),
             replaces: replaces.map(RunId),
+            terms: Terms::default(),
         };
         let gate = self.sockets.gate(newcomer).unwrap();
         let process = Arc::new(spawn_captured(&launch(run, ports), &gate).unwrap());

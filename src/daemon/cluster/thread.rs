@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, error, warn};
 
@@ -12,6 +12,7 @@ use crate::cluster::{Standing, Time};
 use crate::daemon::cluster::closed::{SOMEBODY_CAME, Watchman};
 use crate::daemon::cluster::drains::{self, Drains};
 use crate::daemon::cluster::ports::{Ports, filter_name};
+use crate::daemon::cluster::rescue::Rescues;
 use crate::daemon::cluster::{Command, Newcomer, Shown, lock, restore};
 use crate::daemon::engine::Report;
 use crate::daemon::failpoint;
@@ -27,10 +28,15 @@ pub(super) const CALLS: &str = "sock/calls";
 /// How many questions of one run are taken before others have their turn.
 const TURN: usize = 16;
 
+/// How often weights follow what members have to do.
+const WEIGH_EVERY: Duration = Duration::from_secs(1);
+
 /// See the module.
 pub(super) struct Thread {
     ports: Ports,
     drains: Drains,
+    rescues: Rescues,
+    weighed_at: Instant,
     slots: Slots,
     poller: Poller,
     /// Where listeners arrive.
@@ -53,6 +59,8 @@ impl Thread {
         let mut thread = Thread {
             ports,
             drains: Drains::default(),
+            rescues: Rescues::default(),
+            weighed_at: Instant::now(),
             slots,
             poller: Poller::new()?,
             gates: HashMap::new(),
@@ -112,6 +120,13 @@ impl Thread {
                 failpoint::here("drained");
                 self.report(Report::Drained { run });
             }
+            let reports = self.reports.clone();
+            // The engine may have ended.
+            self.rescues.go_on(&mut self.ports, |report| drop(reports.send(report)));
+            if self.weighed_at.elapsed() >= WEIGH_EVERY {
+                self.weighed_at = Instant::now();
+                self.ports.weigh();
+            }
             self.tell_remarks();
             for (run, remaining) in self.drains.due_to_be_told() {
                 self.report(Report::Remaining { run, remaining });
@@ -124,7 +139,9 @@ impl Thread {
     fn pause(&self) -> Option<Duration> {
         let now = drains::now();
         let drain = self.drains.next().map(|at: Time| at.since(now));
-        drain.into_iter().chain(self.watchman.pause(&self.ports)).min()
+        let weigh = self.ports.has_loads().then(|| WEIGH_EVERY.saturating_sub(self.weighed_at.elapsed()));
+        let pauses = drain.into_iter().chain(self.watchman.pause(&self.ports));
+        pauses.chain(self.rescues.pause()).chain(weigh).min()
     }
 
     fn on_command(&mut self, command: Command) {
@@ -157,6 +174,7 @@ impl Thread {
                 self.drains.end(run);
                 self.close_gate(run);
                 self.ports.ended(run);
+                self.rescue(run);
             }
             Command::GiveUp(slot) => self.ports.give_up(slot),
             Command::Show(seen) => {
@@ -281,6 +299,12 @@ impl Thread {
         }
         self.drains.end(run);
         self.ports.over(run);
+        self.rescue(run);
+    }
+
+    /// Who waits for a run that is gone may have to be passed on.
+    fn rescue(&mut self, run: RunId) {
+        self.ports.orphans(run).into_iter().for_each(|socket| self.rescues.begin(socket));
     }
 
     fn tell_ready(&mut self, run: RunId) {

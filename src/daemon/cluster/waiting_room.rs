@@ -9,7 +9,7 @@ use std::io;
 
 use tracing::{debug, warn};
 
-use crate::cluster::{Member, MemberId, Owner, Run, SocketId, Standing, Weight};
+use crate::cluster::{Member, MemberId, Owner, Run, Share, SocketId, Standing, Weight};
 use crate::daemon::cluster::ports::{Kept, Ports, place};
 use crate::supervisor::{RunId, SlotId};
 use crate::sys::tcp::{self, Cookie, Facts, Target};
@@ -49,6 +49,7 @@ impl Ports {
             id: MemberId { run: NOBODY, owner: Owner(id.0), nth: 0 },
             place: place(slot),
             weight: Weight::MIN,
+            share: Share::Whole,
             mark: None,
             standing: Standing::Dead,
         };

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use crate::daemon::convert;
 use crate::proto::{
-    AnswerRecord, AskedRecord, BatchRecord, ExitRecord, FailedRecord, GoalRecord, PhaseRecord, ResultRecord,
-    RolloutRecord, RunRecord, SlotRecord, StageRecord, State as Shown, WaitRecord, WantRecord, WishRecord,
+    AnswerRecord, AskedRecord, BatchRecord, ExitRecord, FailedRecord, GoalRecord, MannerRecord, PhaseRecord,
+    ResultRecord, RolloutRecord, RunRecord, SlotRecord, StageRecord, State as Shown, WaitRecord, WantRecord,
+    WishRecord,
 };
 use crate::supervisor::{
-    AppId, Batch, Cause, Definition, Exit, Failed, Form, Goal, Lives, Pending, Phase, Renew, Reply, RequestId, Rollout,
-    Run, RunId, Slot, SlotAnswer, SlotId, SlotResult, Stage, State, Time, Waiter, Want, Who, Wish,
+    AppId, Batch, Cause, Definition, Exit, Failed, Form, Goal, Lives, Manner, Pending, Phase, Renew, Reply, RequestId,
+    Rollout, Run, RunId, Slot, SlotAnswer, SlotId, SlotResult, Stage, State, Time, Waiter, Want, Who, Wish,
 };
 
 pub(super) fn millis(duration: Duration) -> u64 {
@@ -30,6 +31,7 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
         parked,
         generation,
         launched,
+        edition,
         wishes,
         asked_by,
         phase: now,
@@ -55,9 +57,11 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
         parked: *parked,
         generation: *generation,
         launched: *launched,
+        edition: *edition,
         wishes: *wishes,
         asked_by: asked_by.as_ref().map(|who| (who.uid, who.verb.clone())),
         phase: phase(now),
+        manner: rollout.as_ref().map_or(MannerRecord::Plain, rollout_manner),
         rollout: rollout.as_ref().map(self::rollout),
         holds_sockets: *holds_sockets,
         unstable: unstable.iter().map(|time| time.as_millis()).collect(),
@@ -74,15 +78,15 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
 }
 
 fn run(run: &Run) -> RunRecord {
-    let Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only } = *run;
+    let Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition } = *run;
     let (id, started) = (id.0, started.as_millis());
-    RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only }
+    RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition }
 }
 
 fn recalled_run(record: RunRecord) -> Run {
-    let RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only } = record;
+    let RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition } = record;
     let (id, started) = (RunId(id), Time::from_millis(started));
-    Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only }
+    Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition }
 }
 
 fn stage(stage: Stage) -> StageRecord {
@@ -107,11 +111,39 @@ fn recalled_stage(record: StageRecord) -> Stage {
     }
 }
 
+fn manner(manner: Manner) -> MannerRecord {
+    match manner {
+        Manner::Plain => MannerRecord::Plain,
+        Manner::Canary => MannerRecord::Canary,
+        Manner::Together => MannerRecord::Together,
+    }
+}
+
+fn recalled_manner(record: MannerRecord) -> Manner {
+    match record {
+        MannerRecord::Plain => Manner::Plain,
+        MannerRecord::Canary => Manner::Canary,
+        MannerRecord::Together => Manner::Together,
+    }
+}
+
+fn rollout_manner(rollout: &Rollout) -> MannerRecord {
+    match rollout {
+        Rollout::Asked { manner: it }
+        | Rollout::Launch { manner: it, .. }
+        | Rollout::AwaitReady { manner: it, .. }
+        | Rollout::Baking { manner: it, .. } => manner(*it),
+        Rollout::Held { .. } | Rollout::Leaving { .. } => MannerRecord::Plain,
+    }
+}
+
 fn rollout(rollout: &Rollout) -> RolloutRecord {
     match rollout {
-        Rollout::Asked => RolloutRecord::Asked,
-        Rollout::Launch { run: it } => RolloutRecord::Launch(run(it)),
-        Rollout::AwaitReady { run: it, alive_at, until } => RolloutRecord::AwaitReady {
+        Rollout::Asked { .. } => RolloutRecord::Asked,
+        Rollout::Launch { run: it, .. } => RolloutRecord::Launch(run(it)),
+        Rollout::Held { run: it } => RolloutRecord::Held(run(it)),
+        Rollout::Baking { run: it, until, .. } => RolloutRecord::Baking { run: run(it), until: until.as_millis() },
+        Rollout::AwaitReady { run: it, alive_at, until, .. } => RolloutRecord::AwaitReady {
             run: run(it),
             alive_at: alive_at.map(Time::as_millis),
             until: until.as_millis(),
@@ -122,12 +154,18 @@ fn rollout(rollout: &Rollout) -> RolloutRecord {
     }
 }
 
-fn recalled_rollout(record: RolloutRecord) -> Rollout {
+fn recalled_rollout(record: RolloutRecord, manner: MannerRecord) -> Rollout {
+    let manner = recalled_manner(manner);
     match record {
-        RolloutRecord::Asked => Rollout::Asked,
-        RolloutRecord::Launch(run) => Rollout::Launch { run: recalled_run(run) },
+        RolloutRecord::Asked => Rollout::Asked { manner },
+        RolloutRecord::Launch(run) => Rollout::Launch { run: recalled_run(run), manner },
+        RolloutRecord::Held(run) => Rollout::Held { run: recalled_run(run) },
+        RolloutRecord::Baking { run, until } => {
+            Rollout::Baking { run: recalled_run(run), manner, until: Time::from_millis(until) }
+        }
         RolloutRecord::AwaitReady { run, alive_at, until } => Rollout::AwaitReady {
             run: recalled_run(run),
+            manner,
             alive_at: alive_at.map(Time::from_millis),
             until: Time::from_millis(until),
         },
@@ -172,10 +210,12 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         parked,
         generation,
         launched,
+        edition,
         wishes,
         asked_by,
         phase,
         rollout,
+        manner,
         holds_sockets,
         unstable,
         backoff_step,
@@ -198,10 +238,11 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         parked,
         generation,
         launched,
+        edition,
         wishes,
         asked_by: asked_by.map(|(uid, verb)| Arc::new(Who { uid, verb })),
         phase: recalled_phase(phase),
-        rollout: rollout.map(recalled_rollout),
+        rollout: rollout.map(|record| recalled_rollout(record, manner)),
         holds_sockets,
         lives: Lives { unstable: unstable.into_iter().map(Time::from_millis).collect(), backoff_step, half_open },
         created: Time::from_millis(created),
@@ -339,16 +380,20 @@ fn recalled_want(want: WantRecord) -> Want {
 
 /// A request that has not asked all of its slots.
 pub(crate) fn batch(key: Option<&str>, batch: &Batch) -> BatchRecord {
-    let Batch { request: _, who, width, queue, asked, failed } = batch;
+    let Batch { request: _, who, width, queue, asked, failed, canary } = batch;
     let wish = |wish: &Wish| WishRecord {
         slot: wish.slot.0,
         want: want(wish.want),
         renew: match wish.renew {
-            Renew::Always | Renew::Reload => Some(true),
+            Renew::Always | Renew::Reload(_) => Some(true),
             Renew::IfDown => Some(false),
             Renew::Never => None,
         },
-        reload: wish.renew == Renew::Reload,
+        reload: matches!(wish.renew, Renew::Reload(_)),
+        manner: match wish.renew {
+            Renew::Reload(it) => manner(it),
+            Renew::Always | Renew::IfDown | Renew::Never => MannerRecord::Plain,
+        },
     };
     BatchRecord {
         key: key.map(str::to_owned),
@@ -357,17 +402,18 @@ pub(crate) fn batch(key: Option<&str>, batch: &Batch) -> BatchRecord {
         queue: queue.iter().map(|(one, wishes)| (wish(one), *wishes)).collect(),
         asked: asked.iter().map(|(slot, (pending, until))| (wait(*slot, pending), until.as_millis())).collect(),
         failed: failed.iter().map(|(app, name)| (app.0, name.clone())).collect(),
+        canary: canary.map(|slot| slot.0),
     }
 }
 
 /// It goes on, under the number that its request has now.
 pub(crate) fn recalled_batch(request: RequestId, record: BatchRecord) -> Batch {
-    let BatchRecord { key: _, who: (uid, verb), width, queue, asked, failed } = record;
-    let wish = |WishRecord { slot, want, renew, reload }: WishRecord| Wish {
+    let BatchRecord { key: _, who: (uid, verb), width, queue, asked, failed, canary } = record;
+    let wish = |WishRecord { slot, want, renew, reload, manner }: WishRecord| Wish {
         slot: SlotId(slot),
         want: recalled_want(want),
         renew: match renew {
-            Some(true) if reload => Renew::Reload,
+            Some(true) if reload => Renew::Reload(recalled_manner(manner)),
             Some(true) => Renew::Always,
             Some(false) => Renew::IfDown,
             None => Renew::Never,
@@ -384,6 +430,7 @@ pub(crate) fn recalled_batch(request: RequestId, record: BatchRecord) -> Batch {
         queue: queue.into_iter().map(|(one, wishes)| (wish(one), wishes)).collect(),
         asked: asked.collect(),
         failed: failed.into_iter().map(|(app, name)| (AppId(app), name)).collect(),
+        canary: canary.map(SlotId),
     }
 }
 

@@ -45,7 +45,15 @@ fn compare(core: &Supervisor, past: Past, keys: &HashMap<RequestId, String>, pla
 fn compare_waiters(core: &Supervisor, asked: &[AskedRecord], keys: &HashMap<RequestId, String>, place: &str) {
     for (id, key) in keys {
         let Some(waiter) = core.waiter(*id) else { continue };
-        assert!(asked.iter().any(|record| record.key == *key), "{place}: nobody knows that {key} waits");
+        let Some(record) = asked.iter().find(|record| record.key == *key) else {
+            panic!("{place}: nobody knows that {key} waits");
+        };
+        // Who has been asked by now is waited for, whoever goes on.
+        let (_, written): (String, Waiter) = recalled_waiter(*id, record.clone());
+        for (slot, pending) in &waiter.pending {
+            let held = written.pending.get(slot).map(|pending| pending.is_held);
+            assert_eq!(held, Some(pending.is_held), "{place}: {key} and {slot:?}");
+        }
         let text = serde_json::to_string(&waiting(key, waiter)).unwrap();
         let (known, again): (String, Waiter) = recalled_waiter(*id, serde_json::from_str(&text).unwrap());
         assert_eq!((known.as_str(), &again), (key.as_str(), waiter), "{place}");

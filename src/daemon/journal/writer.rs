@@ -110,11 +110,13 @@ impl Writer {
         let batches: Vec<BatchRecord> =
             core.batches().iter().map(|one| state::batch((turn.key)(one.request), one)).collect();
         if batches != self.known.batches {
-            // What they wait for changes with every slot that is asked.
-            for (key, waiter) in
-                core.batches().iter().filter_map(|one| Some(((turn.key)(one.request)?, core.waiter(one.request)?)))
-            {
-                records.push(Record::Asked(Box::new(state::waiting(key, waiter))));
+            // What they wait for changes with every slot that is asked, the last one included: then the batch is no more.
+            let of_batches =
+                |key: &str| self.known.batches.iter().chain(&batches).any(|batch| batch.key.as_deref() == Some(key));
+            for waiter in core.waiters() {
+                if let Some(key) = (turn.key)(waiter.request).filter(|key| of_batches(key)) {
+                    records.push(Record::Asked(Box::new(state::waiting(key, waiter))));
+                }
             }
             self.known.batches.clone_from(&batches);
             records.push(Record::Batches(batches));

@@ -2,12 +2,13 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::daemon::pump::window::{READ, Refused, Unfinished, Window};
+use crate::daemon::pump::window::{Buffer, READ, Refused, Window, buffer_of};
 use crate::daemon::spawner::open_log;
-use crate::logs::{FileMark, Missing, missing};
+use crate::logs::{Area, FileMark, Missing, Record, Target, missing};
 
 /// Bytes that could not be written.
 #[derive(Debug)]
@@ -16,11 +17,9 @@ pub(super) struct Lost {
     pub(super) error: io::Error,
 }
 
-/// What became of a predecessor's bytes.
+/// What became of a predecessor's bytes, for one file.
 #[derive(Debug)]
 pub(super) enum Finished {
-    /// There were none.
-    Nothing,
     /// So many that were missing are in the file.
     Appended { path: PathBuf, bytes: usize },
     /// Somebody else has changed or removed the file meanwhile: so many may be there twice.
@@ -31,10 +30,26 @@ pub(super) enum Finished {
     Lost { path: PathBuf, lost: Lost },
 }
 
-/// Writes the bytes of the window in a range, whole or until an error.
-pub(super) fn append(window: &Window, mut from: usize, to: usize, file: &File) -> Result<(), Lost> {
+/// Bytes of the window that are on record.
+#[derive(Clone, Debug)]
+pub(super) struct Batch {
+    pub(super) area: Area,
+    pub(super) buffer: Buffer,
+    pub(super) range: Range<usize>,
+}
+
+impl Batch {
+    fn of(record: &Record<'_>) -> Batch {
+        let range = record.from as usize..record.to as usize;
+        Batch { area: record.area, buffer: buffer_of(record), range }
+    }
+}
+
+/// Writes the bytes, whole or until an error.
+pub(super) fn append(window: &Window, batch: &Batch, file: &File) -> Result<(), Lost> {
+    let Range { start: mut from, end: to } = batch.range;
     while from < to {
-        let error = match window.write(from, to, file) {
+        let error = match window.write(batch.area, batch.buffer, from..to, file) {
             Ok(0) => ErrorKind::WriteZero.into(),
             Ok(count) => {
                 from += count;
@@ -49,34 +64,38 @@ pub(super) fn append(window: &Window, mut from: usize, to: usize, file: &File) -
 }
 
 /// Finishes what a predecessor has left in the window. A death in here changes nothing: it is done again from the start.
-pub(super) fn finish(window: &Window) -> Result<Finished, Refused> {
-    let finished = match window.unfinished()? {
-        Some(unfinished) => complete(window, unfinished),
-        None => Finished::Nothing,
+pub(super) fn finish(window: &Window) -> Result<Vec<Finished>, Refused> {
+    let Some((record, begun)) = window.unfinished()? else {
+        // What was to be read and was not is still in its pipe.
+        window.forget();
+        return Ok(Vec::new());
     };
-    window.is_done();
+    let batch = Batch::of(&record);
+    let all = record.targets.iter().enumerate();
+    let finished = all.map(|(index, target)| complete(window, &batch, target, (index, begun))).collect();
+    window.is_done(batch.buffer, record.then);
     Ok(finished)
 }
 
-fn complete(window: &Window, unfinished: Unfinished) -> Finished {
-    let Unfinished { record, begun } = unfinished;
-    let (path, bytes) = (record.path.into_owned(), record.length as usize);
-    if begun {
+fn complete(window: &Window, batch: &Batch, target: &Target<'_>, (index, begun): (usize, u64)) -> Finished {
+    let (path, bytes) = (target.path.to_path_buf(), batch.range.len());
+    if begun >> index & 1 == 1 {
         return Finished::Untold { path, bytes };
     }
-    let (file, missing) = match target(window, bytes, &path, record.mark) {
-        Ok(target) => target,
+    let (file, missing) = match find_out(window, batch, target) {
+        Ok(found) => found,
         Err(error) => return Finished::Lost { path, lost: Lost { bytes, error } },
     };
-    if record.mark.is_none() {
-        window.begins();
+    if target.mark.is_none() {
+        window.begins(index);
     }
     let from = match missing {
         Missing::Nothing => bytes,
         Missing::From(from) => from,
         Missing::Unknown => 0,
     };
-    match append(window, from, bytes, &file) {
+    let rest = Batch { range: batch.range.start + from..batch.range.end, ..batch.clone() };
+    match append(window, &rest, &file) {
         Ok(()) if missing == Missing::Unknown => Finished::Doubtful { path, bytes },
         Ok(()) => Finished::Appended { path, bytes: bytes - from },
         Err(lost) => Finished::Lost { path, lost },
@@ -84,22 +103,22 @@ fn complete(window: &Window, unfinished: Unfinished) -> Finished {
 }
 
 /// The file to append to, and what it lacks.
-fn target(window: &Window, bytes: usize, path: &Path, mark: Option<FileMark>) -> io::Result<(File, Missing)> {
+fn find_out(window: &Window, batch: &Batch, Target { path, mark }: &Target<'_>) -> io::Result<(File, Missing)> {
     let Some(mark) = mark else { return Ok((open_log(path)?, Missing::From(0))) };
-    let Some((name, file)) = find(path, &mark) else { return Ok((open_log(path)?, Missing::Unknown)) };
+    let Some((name, file)) = find(path, mark) else { return Ok((open_log(path)?, Missing::Unknown)) };
     let size = file.metadata()?.len();
     let Some(grown) = size.checked_sub(mark.size) else { return Ok((file, Missing::Unknown)) };
     let mut wanted = Vec::new();
-    window.copy(0, bytes, &mut wanted);
+    window.copy(batch.area, batch.buffer, batch.range.clone(), &mut wanted);
     let missing = match read_from(&name, mark.size) {
         Ok(behind) => missing(&wanted, &behind),
         // A file that may be written and not read: its size has to do.
-        Err(_) => Missing::From(usize::try_from(grown).map_or(bytes, |grown| grown.min(bytes))),
+        Err(_) => Missing::From(usize::try_from(grown).map_or(wanted.len(), |grown| grown.min(wanted.len()))),
     };
     Ok((file, missing))
 }
 
-/// The file that was noted: under its name, or where logrotate(8) has moved it, in the same folder.
+/// The file that was noted: under its name, or where a rotation has moved it, in the same folder.
 fn find(path: &Path, mark: &FileMark) -> Option<(PathBuf, File)> {
     let is_it = |found: &Metadata| (found.dev(), found.ino()) == (mark.device, mark.inode);
     let open = |name: PathBuf| {

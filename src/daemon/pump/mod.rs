@@ -1,7 +1,10 @@
 //! The log pump: one thread that moves what programs write from their pipes into their files.
 //!
-//! Bytes are written as they came, one write a read. A slow disk slows this thread, and through full pipes the programs
-//! that write; never supervision. The last words of each standard error are kept for those who ask why something failed.
+//! Bytes are written as they came, one write a read (`flow.rs`); or line by line behind a time, as JSON objects, or into a
+//! file that others write to as well, and then an unfinished line waits for its end. A slow disk slows this thread, and
+//! through full pipes the programs that write; never supervision. What cannot be written at all is lost, counted and told
+//! of, and writing goes on as soon as it can (`sink.rs`). The last words of each standard error are kept for those who ask
+//! why something failed.
 //!
 //! Between pipe and file the bytes lie in memory that the guardian keeps, too (`window.rs`), so that a daemon may die at
 //! any moment: the next one's pump finishes what was begun (`finish.rs`), then serves the pipes. Each byte is written
@@ -9,11 +12,15 @@
 //! write that was begun is not repeated.
 
 mod finish;
+mod flow;
+mod sink;
 mod thread;
 mod window;
 
 #[cfg(test)]
 mod tests;
+
+pub(super) use sink::Health;
 
 use std::fs::File;
 use std::io;
@@ -29,7 +36,7 @@ use crate::daemon::engine::Report;
 use crate::daemon::pump::thread::Thread;
 use crate::daemon::pump::window::Window;
 use crate::proto::LogFile;
-use crate::spec::Stream;
+use crate::spec::{LogForm, Stream};
 use crate::supervisor::RunId;
 use crate::sys::poller::{Poller, Waker};
 
@@ -39,9 +46,28 @@ pub(super) struct Source {
     pub(super) run: RunId,
     pub(super) stream: Stream,
     pub(super) pipe: File,
-    /// The file; none: the bytes are dropped.
-    pub(super) sink: Option<File>,
-    pub(super) path: Option<PathBuf>,
+    /// Its own file and the one of both streams; none: the bytes are dropped.
+    pub(super) files: Vec<LogOut>,
+    pub(super) style: Arc<Style>,
+}
+
+/// A file that bytes go to.
+#[derive(Debug)]
+pub(super) struct LogOut {
+    pub(super) path: PathBuf,
+    /// None: it could not be opened.
+    pub(super) file: Option<File>,
+}
+
+/// How the output of one run is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Style {
+    /// As lines name it.
+    pub(super) app: String,
+    pub(super) instance: u16,
+    pub(super) form: LogForm,
+    /// Others write into the same files.
+    pub(super) is_shared: bool,
 }
 
 /// The handle of the thread.

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Seek, SeekFrom};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::daemon::engine::Report;
-use crate::daemon::pump::finish::{Finished, Lost, append, finish};
+use crate::daemon::pump::finish::{Finished, Lost, finish};
+use crate::daemon::pump::flow::{Flow, PATIENCE, Shared, Turn};
+use crate::daemon::pump::sink::SinkId;
 use crate::daemon::pump::window::Window;
 use crate::daemon::pump::{Age, Request, Source};
-use crate::daemon::spawner::open_log;
-use crate::logs::{FileMark, LastWords};
+use crate::logs::LastWords;
 use crate::proto::LogFile;
 use crate::spec::Stream;
 use crate::supervisor::RunId;
-use crate::sys::pipes::{self, PipeState};
 use crate::sys::poller::{Interest, Poller, Ready};
 
 /// How much of one pipe is read before others have their turn, when its end is asked for.
@@ -28,36 +28,6 @@ const DRAIN: usize = 4 * 1024 * 1024;
 
 /// How many ended runs' last words are remembered.
 const REMEMBERED: usize = 512;
-
-/// How often a file that cannot be written is told of.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
-
-/// A source and what could not be written of it.
-struct Flow {
-    source: Source,
-    /// The number of the file's device, and its own there; none if it has no size.
-    identity: Option<(u64, u64)>,
-    losses: Losses,
-}
-
-/// Bytes that were lost and not told of yet. A line in the daemon's log for each of them would fill the next disk.
-#[derive(Debug, Default)]
-struct Losses {
-    bytes: usize,
-    told: Option<Instant>,
-}
-
-impl Losses {
-    /// Takes in a loss; how many bytes there are to tell of, if it is time.
-    fn add(&mut self, bytes: usize, now: Instant) -> Option<usize> {
-        self.bytes = self.bytes.saturating_add(bytes);
-        if self.told.is_some_and(|at| now.duration_since(at) < COMPLAIN_EVERY) {
-            return None;
-        }
-        self.told = Some(now);
-        Some(std::mem::take(&mut self.bytes))
-    }
-}
 
 pub(super) struct Thread {
     poller: Poller,
@@ -67,9 +37,9 @@ pub(super) struct Thread {
     next_token: u64,
     tails: HashMap<RunId, LastWords>,
     ended: VecDeque<RunId>,
-    window: Window,
-    /// The end of what was read, on its way to a tail.
-    end: Vec<u8>,
+    shared: Shared,
+    /// Files in which somebody waits for the end of somebody else's line.
+    contended: Vec<SinkId>,
 }
 
 impl Thread {
@@ -87,8 +57,8 @@ impl Thread {
             next_token: 0,
             tails: HashMap::new(),
             ended: VecDeque::new(),
-            window,
-            end: Vec::new(),
+            shared: Shared::new(window),
+            contended: Vec::new(),
         }
     }
 
@@ -97,67 +67,83 @@ impl Thread {
         self.finish();
         let mut ready: Vec<Ready> = Vec::new();
         loop {
-            if let Err(error) = self.poller.wait(&mut ready, None) {
+            let patience = self.patience();
+            if let Err(error) = self.poller.wait(&mut ready, patience) {
                 warn!("log pump: epoll_wait: {error}");
             }
             while let Ok(request) = self.inbox.try_recv() {
-                match request {
-                    Request::Add(source, age) => self.add(*source, age),
-                    Request::Tail(run, answer) => {
-                        self.drain(|source| source.run == run);
-                        let lines = self.tails.get(&run).map(LastWords::lines).unwrap_or_default();
-                        // Whoever asked may have stopped waiting.
-                        let _ = answer.send(lines);
-                    }
-                    Request::Flush(paths, done) => {
-                        self.drain(|source| source.path.as_ref().is_some_and(|path| paths.contains(path)));
-                        // Whoever asked may have stopped waiting, here and below.
-                        let _ = done.send(paths.into_iter().filter_map(empty).collect());
-                    }
-                    Request::Reopen(done) => {
-                        let _ = done.send(self.reopen());
-                    }
-                    Request::Settle(done) => {
-                        self.drain(|_| true);
-                        // Whoever asked may have stopped waiting.
-                        let _ = done.send(());
-                    }
-                    Request::Pipes(done) => {
-                        let copy = |Flow { source, .. }: &Flow| {
-                            let pipe = source.pipe.as_fd().try_clone_to_owned().ok()?;
-                            Some((source.run, source.stream, pipe))
-                        };
-                        // Whoever asked may have stopped waiting.
-                        let _ = done.send(self.flows.values().filter_map(copy).collect());
-                    }
-                    Request::Finish(done) => {
-                        self.drain(|_| true);
-                        let _ = done.send(());
-                        return;
-                    }
+                if !self.answer(request) {
+                    return;
                 }
             }
             for Ready { token, .. } in ready.drain(..) {
                 self.read(token);
             }
+            self.settle_lines();
+            self.tell();
         }
+    }
+
+    /// Does what was asked for; whether the thread goes on. Whoever asked may have stopped waiting.
+    fn answer(&mut self, request: Request) -> bool {
+        match request {
+            Request::Add(source, age) => self.add(*source, age),
+            Request::Tail(run, answer) => {
+                self.drain(|flow, _| flow.source.run == run);
+                let lines = self.tails.get(&run).map(LastWords::lines).unwrap_or_default();
+                let _ = answer.send(lines);
+            }
+            Request::Flush(paths, done) => {
+                self.drain(|flow, shared| flow.path(shared).is_some_and(|path| paths.iter().any(|it| it == path)));
+                let files = paths.into_iter().filter_map(empty).collect();
+                self.shared.sinks.all().for_each(|sink| sink.on_emptied());
+                let _ = done.send(files);
+            }
+            Request::Reopen(done) => {
+                let _ = done.send(self.reopen());
+            }
+            Request::Settle(done) => {
+                self.drain(|_, _| true);
+                let _ = done.send(());
+            }
+            Request::Pipes(done) => {
+                let copy = |Flow { source, .. }: &Flow| {
+                    let pipe = source.pipe.as_fd().try_clone_to_owned().ok()?;
+                    Some((source.run, source.stream, pipe))
+                };
+                let _ = done.send(self.flows.values().filter_map(copy).collect());
+            }
+            Request::Finish(done) => {
+                self.drain(|_, _| true);
+                let _ = done.send(());
+                return false;
+            }
+        }
+        true
     }
 
     /// Finishes what a predecessor has begun, and tells what could not be done.
     fn finish(&self) {
-        match finish(&self.window) {
-            Ok(Finished::Nothing) => {}
-            Ok(Finished::Appended { path, bytes }) => info!(bytes, "finished {}", path.display()),
-            Ok(Finished::Doubtful { path, bytes }) => {
-                warn!("{} was changed while no daemon ran; {bytes} bytes may be in it twice", path.display());
+        let finished = match finish(&self.shared.window) {
+            Ok(finished) => finished,
+            Err(refused) => {
+                warn!("what the previous daemon had read and not written to a log yet is lost: {refused}");
+                return;
             }
-            Ok(Finished::Untold { path, bytes }) => {
-                warn!("the previous daemon died writing to {}; {bytes} bytes may be missing", path.display());
+        };
+        for one in finished {
+            match one {
+                Finished::Appended { path, bytes } => info!(bytes, "finished {}", path.display()),
+                Finished::Doubtful { path, bytes } => {
+                    warn!("{} was changed while no daemon ran; {bytes} bytes may be in it twice", path.display());
+                }
+                Finished::Untold { path, bytes } => {
+                    warn!("the previous daemon died writing to {}; {bytes} bytes may be missing", path.display());
+                }
+                Finished::Lost { path, lost: Lost { bytes, error } } => {
+                    warn!("cannot write {}: {error}; {bytes} bytes are lost", path.display());
+                }
             }
-            Ok(Finished::Lost { path, lost: Lost { bytes, error } }) => {
-                warn!("cannot write {}: {error}; {bytes} bytes are lost", path.display());
-            }
-            Err(refused) => warn!("what the previous daemon had read and not written to a log yet is lost: {refused}"),
         }
     }
 
@@ -169,19 +155,26 @@ impl Thread {
             return;
         }
         if source.stream == Stream::Error {
-            let tail = match (age, &source.path) {
-                (Age::Adopted(since), Some(path)) => spoken(path, since),
+            let tail = match (age, source.files.first()) {
+                (Age::Adopted(since), Some(file)) => spoken(&file.path, since),
                 (Age::Adopted(_), None) | (Age::New, _) => LastWords::default(),
             };
             self.tails.insert(source.run, tail);
         }
-        let identity = source.sink.as_ref().and_then(identity);
-        self.flows.insert(token, Flow { source, identity, losses: Losses::default() });
+        let (flow, is_shared) = Flow::new(source, token, matches!(age, Age::Adopted(_)), &mut self.shared);
+        if is_shared {
+            // Whoever was alone is not any more.
+            for other in self.flows.values_mut().filter(|other| other.sinks.iter().any(|id| flow.sinks.contains(id))) {
+                other.hold(&mut self.shared);
+            }
+        }
+        self.flows.insert(token, flow);
     }
 
     /// Reads everything that is there from the sources of this kind.
-    fn drain(&mut self, which: impl Fn(&Source) -> bool) {
-        let tokens: Vec<u64> = self.flows.iter().filter(|(_, f)| which(&f.source)).map(|(token, _)| *token).collect();
+    fn drain(&mut self, which: impl Fn(&Flow, &mut Shared) -> bool) {
+        let tokens: Vec<u64> =
+            self.flows.iter().filter(|(_, flow)| which(flow, &mut self.shared)).map(|(token, _)| *token).collect();
         for token in tokens {
             let mut left = DRAIN;
             while left > 0 {
@@ -191,67 +184,113 @@ impl Thread {
                 }
             }
         }
+        self.tell();
     }
 
     /// Every name leads to a file again that somebody may have moved away. What cannot be opened is written as before.
     fn reopen(&mut self) -> Vec<LogFile> {
         let mut files = Vec::new();
-        for Flow { source, identity: known, .. } in self.flows.values_mut() {
-            let Some(path) = source.path.clone() else { continue };
-            let opened = open_log(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
-            files.push(match opened {
-                Ok((bytes, file)) => {
-                    *known = identity(&file);
-                    source.sink = Some(file);
-                    LogFile { path, bytes, problem: None }
-                }
+        for sink in self.shared.sinks.all() {
+            let path = sink.path.clone();
+            files.push(match sink.reopen() {
+                Ok(bytes) => LogFile { path, bytes, problem: None },
                 Err(error) => LogFile { path, bytes: 0, problem: Some(error.to_string()) },
             });
         }
         files.sort();
-        files.dedup();
         files
     }
 
-    /// One read and one write. `None`: there is nothing more for now, or for ever.
+    /// One turn of a flow. `None`: there is nothing more for now, or for ever.
     fn read(&mut self, token: u64) -> Option<usize> {
-        let Flow { source, identity, losses } = self.flows.get_mut(&token)?;
-        let (count, mark) = match take(&mut self.window, source, *identity) {
-            Ok(Taken::Bytes(count, mark)) => (count, mark),
-            Ok(Taken::Nothing) => return None,
-            Ok(Taken::End) => {
+        let flow = self.flows.get_mut(&token)?;
+        let tail = self.tails.get_mut(&flow.source.run).filter(|_| flow.source.stream == Stream::Error);
+        match flow.turn(&mut self.shared, tail) {
+            Ok(Turn::Moved(count)) => Some(count),
+            Ok(Turn::Nothing) => None,
+            Ok(Turn::End) => {
                 self.close(token);
-                return None;
+                None
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Some(0),
+            Ok(Turn::Waits(id)) => {
+                self.wait(token, id);
+                None
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            Err(error) if error.kind() == ErrorKind::Interrupted => Some(0),
             Err(error) => {
                 warn!("log pump: read: {error}");
                 self.close(token);
-                return None;
+                None
             }
-        };
-        if let Some(tail) = self.tails.get_mut(&source.run).filter(|_| source.stream == Stream::Error) {
-            self.window.copy(count.saturating_sub(LastWords::ENOUGH), count, &mut self.end);
-            tail.push(&self.end);
         }
-        if let Some(file) = &source.sink {
-            if mark.is_none() {
-                self.window.begins();
-            }
-            if let Err(Lost { bytes, error }) = append(&self.window, 0, count, file)
-                && let Some(lost) = losses.add(bytes, Instant::now())
-            {
-                let path = source.path.as_deref().unwrap_or_else(|| Path::new("?"));
-                warn!("cannot write {}: {error}; {lost} bytes are lost", path.display());
-            }
-            self.window.is_done();
+    }
+
+    /// A flow is not read until a file is free.
+    fn wait(&mut self, token: u64, id: SinkId) {
+        let (Some(flow), Some(sink)) = (self.flows.get(&token), self.shared.sinks.get(id)) else { return };
+        if sink.waiting.contains(&token) {
+            return;
         }
-        Some(count)
+        if let Err(error) = self.poller.modify(&flow.source.pipe, token, Interest::None) {
+            warn!("log pump: epoll_ctl: {error}");
+        }
+        sink.waiting.push(token);
+        if !self.contended.contains(&id) {
+            self.contended.push(id);
+        }
+    }
+
+    /// Lets those go on who have waited for the end of a line.
+    fn settle_lines(&mut self) {
+        for id in std::mem::take(&mut self.contended) {
+            let Some(sink) = self.shared.sinks.get(id) else { continue };
+            if let Some((owner, since)) = sink.owner {
+                if since.elapsed() < PATIENCE {
+                    self.contended.push(id);
+                    continue;
+                }
+                if let Some(flow) = self.flows.get_mut(&owner) {
+                    flow.break_line(&mut self.shared);
+                }
+            }
+            let Some(sink) = self.shared.sinks.get(id) else { continue };
+            sink.owner = None;
+            for token in std::mem::take(&mut sink.waiting) {
+                if let Some(flow) = self.flows.get(&token)
+                    && let Err(error) = self.poller.modify(&flow.source.pipe, token, Interest::Read)
+                {
+                    warn!("log pump: epoll_ctl: {error}");
+                }
+            }
+        }
+    }
+
+    /// How long to wait for bytes.
+    fn patience(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        let owners: Vec<Instant> =
+            self.contended.iter().filter_map(|id| Some(self.shared.sinks.get(*id)?.owner?.1)).collect();
+        owners.into_iter().map(|since| (since + PATIENCE).saturating_duration_since(now)).min()
+    }
+
+    /// Tells others how files are.
+    fn tell(&mut self) {
+        for (id, health) in std::mem::take(&mut self.shared.news) {
+            if let Some(sink) = self.shared.sinks.get(id) {
+                // The engine may have ended.
+                let _ = self.reports.send(Report::LogFile { path: sink.path.clone(), health });
+            }
+        }
     }
 
     fn close(&mut self, token: u64) {
-        let Some(Flow { source, .. }) = self.flows.remove(&token) else { return };
+        let Some(mut flow) = self.flows.remove(&token) else { return };
+        flow.write_rest(&mut self.shared);
+        self.tell();
+        flow.leave(&mut self.shared);
+        self.shared.budget += flow.share();
+        let Flow { source, .. } = flow;
         if let Err(error) = self.poller.remove(&source.pipe) {
             warn!("log pump: epoll_ctl: {error}");
         }
@@ -267,44 +306,6 @@ impl Thread {
         // The engine may have ended already.
         let _ = self.reports.send(Report::Closed { run: source.run });
     }
-}
-
-fn identity(file: &File) -> Option<(u64, u64)> {
-    let found = file.metadata().ok()?;
-    found.is_file().then(|| (found.dev(), found.ino()))
-}
-
-/// What one read gave.
-enum Taken {
-    /// So many bytes are in the window; the file that they go to, if it has a size.
-    Bytes(usize, Option<FileMark>),
-    Nothing,
-    End,
-}
-
-/// Reads what is there, and nothing else: what is not on record before must not be read.
-fn take(window: &mut Window, source: &Source, identity: Option<(u64, u64)>) -> io::Result<Taken> {
-    let Some(mut sink) = source.sink.as_ref() else {
-        let count = window.read_idly(&source.pipe)?;
-        return Ok(if count == 0 { Taken::End } else { Taken::Bytes(count, None) });
-    };
-    let mut waiting = pipes::waiting(&source.pipe)?;
-    if waiting == 0 {
-        match pipes::state(&source.pipe)? {
-            PipeState::Empty => return Ok(Taken::Nothing),
-            PipeState::Ended => return Ok(Taken::End),
-            // Something came in between; or there is an empty buffer, and the kernel lets go of it when it is asked for
-            // more.
-            PipeState::Readable => waiting = pipes::waiting(&source.pipe)?.max(1),
-        }
-    }
-    // Cheaper than asking for all that stat(2) says; O_APPEND does not care about the position. A file that cannot tell
-    // its size is like one that has none.
-    let sized = identity.and_then(|identity| Some((identity, sink.seek(SeekFrom::End(0)).ok()?)));
-    let mark = sized.map(|((device, inode), size)| FileMark { device, inode, size });
-    let path = source.path.as_deref().unwrap_or_else(|| Path::new(""));
-    let count = window.read(waiting, &source.pipe, path, mark)?;
-    Ok(if count == 0 { Taken::End } else { Taken::Bytes(count, mark) })
 }
 
 /// The last words in a file that was so long before they began. A file that was emptied since has been shorter.
@@ -342,18 +343,5 @@ fn empty(path: PathBuf) -> Option<LogFile> {
         Ok(bytes) => bytes.map(|bytes| LogFile { path, bytes, problem: None }),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => Some(LogFile { path, bytes: 0, problem: Some(error.to_string()) }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_cannot_be_written_is_told_of_once_a_minute() {
-        let (mut losses, start) = (Losses::default(), Instant::now());
-        let told: Vec<_> = (0..130).map(|second| losses.add(10, start + Duration::from_secs(second))).collect();
-        let times: Vec<_> = told.iter().enumerate().filter_map(|(second, lost)| Some((second, (*lost)?))).collect();
-        assert_eq!(times, [(0, 10), (60, 600), (120, 600)]);
     }
 }

@@ -243,6 +243,7 @@ impl Connection {
             | Call::Stop(_)
             | Call::Restart(_)
             | Call::Reload(_)
+            | Call::AbortReload(_)
             | Call::Delete(_)
             | Call::Reset(_)
             | Call::Scale(_)

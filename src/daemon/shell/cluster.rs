@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 use crate::cluster;
-use crate::daemon::cluster::{Newcomer, Wants};
+use crate::daemon::cluster::{Newcomer, Terms, Wants};
 use crate::daemon::shell::Shell;
-use crate::spec::{Balance, Capture, ExecMode};
+use crate::spec::{Balance, Capture, ClusterSpec, ExecMode};
 use crate::supervisor::{Definition, RunId, SlotId, Standing, Time};
 
 /// The run as the owner of the sockets is told of it; none if it shares nothing.
@@ -23,13 +23,28 @@ pub(super) fn newcomer(
         (ExecMode::Cluster, Capture::Ports(ports)) => Some(ports.clone()),
         (ExecMode::Cluster, Capture::Off) | (ExecMode::Fork, _) => return None,
     };
-    let has_one_queue = match spec.cluster.balance {
-        Balance::Shared => true,
-        Balance::Random => false,
-    };
+    let has_one_queue = spec.cluster.balance == Balance::Shared;
     // Which ports are inspectors is seen when it is known what is executed.
     let wants = Wants { only, inspectors: BTreeSet::new(), has_one_queue };
-    Some(Newcomer { run, slot, instance, app: spec.name.clone(), wants, replaces })
+    let terms = terms(&spec.cluster, instance);
+    Some(Newcomer { run, slot, instance, app: spec.name.clone(), wants, replaces, terms })
+}
+
+fn terms(spec: &ClusterSpec, instance: u16) -> Terms {
+    Terms {
+        balance: match spec.balance {
+            // One queue needs no choice.
+            Balance::Random | Balance::Shared => cluster::Balance::Random,
+            Balance::Weighted => cluster::Balance::Weighted,
+            Balance::SourceIp => cluster::Balance::SourceIp,
+            Balance::Least => cluster::Balance::Least,
+        },
+        weight: match spec.balance {
+            Balance::Weighted => cluster::Weight::new(spec.weight(instance)).unwrap_or(cluster::Weight::MIN),
+            Balance::Random | Balance::SourceIp | Balance::Least | Balance::Shared => cluster::Weight::MIN,
+        },
+        mark: None,
+    }
 }
 
 impl Shell {

@@ -4,7 +4,7 @@ mod cluster;
 mod talk;
 mod views;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
@@ -25,7 +25,7 @@ use crate::daemon::launch::{Resolved, marker};
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
 use crate::daemon::publish::Events;
-use crate::daemon::pump::{Pump, Source};
+use crate::daemon::pump::{Health, Pump, Source, Style};
 use crate::daemon::said::Sayings;
 use crate::daemon::sight::{Kind, Seen, Sight};
 use crate::daemon::spawner::{Job, Spawned, Task};
@@ -82,6 +82,8 @@ pub(super) struct Shell {
     answers: HashMap<RequestId, Pending>,
     sight: Sight,
     generation: u64,
+    /// Log files that cannot be written, and why.
+    ill_logs: BTreeMap<PathBuf, String>,
     /// Ended runs whose last words are on their way.
     unworded: HashSet<RunId>,
     /// Runs whose first signal has been announced and not been sent.
@@ -143,6 +145,9 @@ pub(super) struct Place {
     pub(super) resolved: Arc<Resolved>,
     pub(super) out_file: Option<PathBuf>,
     pub(super) error_file: Option<PathBuf>,
+    /// Where both go besides.
+    pub(super) combined_file: Option<PathBuf>,
+    pub(super) style: Arc<Style>,
     pub(super) pid_file: Option<PathBuf>,
     /// How long the file of its standard error was when it began.
     pub(super) error_began: u64,
@@ -152,6 +157,13 @@ pub(super) struct Place {
     pub(super) captured: bool,
     /// Whether there is a socket for agents in its programs.
     pub(super) agent: bool,
+}
+
+impl Place {
+    /// All log files of it.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.out_file, &self.error_file, &self.combined_file].into_iter().flatten()
+    }
 }
 
 struct Pending {
@@ -171,6 +183,7 @@ impl Shell {
             answers: HashMap::new(),
             sight: Sight::default(),
             generation: 0,
+            ill_logs: BTreeMap::new(),
             unworded: HashSet::new(),
             asking: HashSet::new(),
             is_giving_up: false,
@@ -383,6 +396,26 @@ impl Shell {
         }
     }
 
+    pub(super) fn on_log_file(&mut self, path: PathBuf, health: Health) {
+        let event = match health {
+            Health::Failing(reason) => {
+                self.ill_logs.insert(path.clone(), reason.clone());
+                EventKind::LogFailing { path: path.clone(), reason }
+            }
+            Health::Well(lost) => {
+                self.ill_logs.remove(&path);
+                EventKind::LogWritten { path: path.clone(), lost: lost as u64 }
+            }
+        };
+        let time = self.tools.clock.epoch_millis(self.tools.clock.now());
+        let whose = self.places.values().find(|place| place.files().any(|file| *file == path));
+        let (app, slot) = match whose {
+            Some(place) => (Some(place.style.app.clone()), (Some(place.slot.0), Some(place.style.instance))),
+            None => (None, (None, None)),
+        };
+        self.tools.events.hold_of(app, slot, event, time);
+    }
+
     /// What its owner should know; the event that tells it, unless it was told before.
     pub(super) fn on_remark(
         &mut self,
@@ -519,6 +552,9 @@ impl Shell {
             | ChangeKind::Waiting { .. }
             | ChangeKind::Draining(_)
             | ChangeKind::ReloadAborted { .. }
+            | ChangeKind::Held(_)
+            | ChangeKind::Parked { .. }
+            | ChangeKind::RolledBack { .. }
             | ChangeKind::Errored { .. }
             | ChangeKind::Stopped(_)
             | ChangeKind::Deleted => {}

@@ -56,6 +56,11 @@ impl Shell {
             run: slot.last_run.map_or(0, |run| run.0),
             pid: live.map(|run| self.pid(run)),
             started: live.and(slot.started).map(|time| clock.epoch_millis(time)),
+            generation: slot.edition,
+            second: slot.second.map(|second| {
+                let pid = self.runs.contains_key(&second.run).then(|| self.pid(second.run));
+                convert::second(second, pid, |time| clock.epoch_millis(time))
+            }),
             created: clock.epoch_millis(slot.created),
             restarts: slot.restarts,
             unstable: u32::try_from(slot.unstable).unwrap_or(u32::MAX),
@@ -65,6 +70,11 @@ impl Shell {
             memory: 0,
             out_file: place.map_or_else(|| planned(Stream::Out), |place| place.out_file.clone()),
             error_file: place.map_or_else(|| planned(Stream::Error), |place| place.error_file.clone()),
+            combined_file: place.map_or_else(
+                || slot.definition.spec.combined_log_path(&self.tools.logs, slot.instance),
+                |place| place.combined_file.clone(),
+            ),
+            log_problem: place.filter(|_| !self.ill_logs.is_empty()).and_then(|place| self.log_problem(place)),
             pid_file: live
                 .and_then(|run| self.runs.get(&run)?.pid_file.clone())
                 .or_else(|| slot.definition.spec.pid_path(slot.instance)),
@@ -82,6 +92,11 @@ impl Shell {
             last_exit: None,
             history: slot.history.iter().map(|exit| self.exit_view(exit)).collect(),
         }
+    }
+
+    fn log_problem(&self, place: &Place) -> Option<String> {
+        let (file, why) = place.files().find_map(|file| Some((file, self.ill_logs.get(file)?)))?;
+        Some(format!("{} is not written: {why}", file.display()))
     }
 
     fn exit_view(&self, exit: &Exit) -> ExitView {

@@ -1,10 +1,12 @@
 //! Joining a group, leaving it, and what waits in a member's queue.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::TcpStream;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{Shutdown, SockFlag, accept4, shutdown};
 
 use crate::sys::tcp::option;
 
@@ -45,6 +47,42 @@ pub fn leave(socket: &impl AsFd) -> io::Result<()> {
         Ok(()) | Err(Errno::ENOTCONN) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Takes out what waits in the queue of a listening socket that no program accepts from any more.
+///
+/// # Errors
+///
+/// EINVAL, if it does not listen; EMFILE.
+pub fn accept_waiting(socket: &impl AsFd) -> io::Result<Vec<TcpStream>> {
+    let flags = OFlag::from_bits_retain(fcntl(socket, FcntlArg::F_GETFL)?);
+    fcntl(socket, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    let mut waiting = Vec::new();
+    loop {
+        match accept4(socket.as_fd().as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
+            // SAFETY: accept4(2) has just made it, and nobody else knows of it.
+            Ok(fd) => waiting.push(TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) })),
+            Err(Errno::EAGAIN) => return Ok(waiting),
+            // One that was given up by its client; the next one may be alive.
+            Err(Errno::ECONNABORTED | Errno::EINTR) => {}
+            Err(error) if waiting.is_empty() => return Err(error.into()),
+            Err(_) => return Ok(waiting),
+        }
+    }
+}
+
+/// How many connections a listening socket could not take since it began to, because its queue was full.
+///
+/// # Errors
+///
+/// `InvalidData`, if the kernel tells less than it should.
+pub fn overflows(socket: &impl AsFd) -> io::Result<u32> {
+    /// linux/sock_diag.h: the word SK_MEMINFO_DROPS of what SO_MEMINFO gives.
+    const DROPS: std::ops::Range<usize> = 32..36;
+    let mut bytes = [0; DROPS.end];
+    option::read(socket.as_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, &mut bytes)?;
+    let drops = bytes.get(DROPS).and_then(|drops| drops.try_into().ok());
+    drops.map(u32::from_ne_bytes).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// How many connections wait in a listening socket's queue, ready to be accepted. Half-open ones are not among them.

@@ -29,7 +29,7 @@ mod tests;
 
 pub use ending::{end_reading, held_by, holder_of};
 pub use facts::{Cookie, Facts, Kind, inode, is_listening, kind};
-pub use listening::{join, leave, queue_depth, share};
+pub use listening::{accept_waiting, join, leave, overflows, queue_depth, share};
 pub use open::{Form, Target, open, unbound};
 pub(in crate::sys) use options::{copy_flags, copy_options, set_flags};
 pub use steering::{Instruction, attach, detach};

@@ -57,7 +57,7 @@ impl Deed {
     pub(crate) fn call(&self) -> Call {
         let targets: Vec<Target> = self.targets.iter().cloned().map(Target::Word).collect();
         let parallel: Option<NonZeroU16> = None;
-        let act = |targets| Act { targets, update_env: None, changes: None, parallel, no_wait: false };
+        let act = |targets| Act { targets, update_env: None, changes: None, parallel, no_wait: false, strategy: None };
         match self.verb {
             Verb::Reload => Call::Reload(act(targets)),
             Verb::Restart => Call::Restart(act(targets)),

@@ -113,6 +113,10 @@ impl Stages {
                 self.go(slot, time, why(), |reload| reload.new == *run && reload.stage == Stage::Launch);
                 self.leave(slot, *run);
             }
+            EventKind::RolledBack { run, failed, reason } => {
+                self.online.insert(slot, *run);
+                self.go(slot, time, Stage::Aborted(reason.clone()), |reload| reload.new == *failed);
+            }
             EventKind::ReloadAborted { run, reason } => {
                 let is_it = |reload: &Reload| reload.new == *run;
                 self.go(slot, time, Stage::Aborted(reason.clone()), is_it);
@@ -125,6 +129,10 @@ impl Stages {
             | EventKind::Changed { .. }
             | EventKind::SpawnFailed { .. }
             | EventKind::Remark { .. }
+            | EventKind::Held { .. }
+            | EventKind::Parked { .. }
+            | EventKind::LogFailing { .. }
+            | EventKind::LogWritten { .. }
             | EventKind::Signalled { .. }
             | EventKind::Reset
             | EventKind::Killed { .. }

@@ -15,7 +15,7 @@ use chrono::DateTime;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
-use crate::logs::{LineCutter, TailSearch};
+use crate::logs::{Lines, TailSearch};
 use crate::tui::message::Message;
 use crate::tui::model::logs::{Fresh, News, Wish};
 use crate::tui::shell::wake::Inbox;
@@ -94,7 +94,7 @@ struct Watch {
 struct Followed {
     path: std::path::PathBuf,
     open: Option<Open>,
-    cutter: LineCutter,
+    cutter: Lines,
     /// It may have grown, or have been replaced.
     is_due: bool,
 }
@@ -226,7 +226,7 @@ impl Reader {
 
 impl Followed {
     fn new(path: &Path) -> Followed {
-        Followed { path: path.to_owned(), open: None, cutter: LineCutter::new(), is_due: true }
+        Followed { path: path.to_owned(), open: None, cutter: Lines::new(), is_due: true }
     }
 
     fn identity(&self) -> Option<(u64, u64)> {
@@ -257,7 +257,7 @@ impl Followed {
         let Some(open) = &mut self.open else { return Ok(Vec::new()) };
         let begin = last_lines(&open.file, open.begin, count)?.max(open.begin.saturating_sub(8 * BATCH));
         let mut lines = Vec::new();
-        let mut cutter = LineCutter::new();
+        let mut cutter = Lines::new();
         let mut at = begin;
         while at < open.begin {
             let bytes = read(&open.file, at, (open.begin - at).min(BLOCK as u64))?;
@@ -345,7 +345,7 @@ fn read(file: &File, at: u64, count: u64) -> io::Result<Vec<u8>> {
 
 /// Where the last lines of the first so many bytes begin.
 fn last_lines(file: &File, length: u64, count: u64) -> io::Result<u64> {
-    let mut search = TailSearch::new(length, count);
+    let mut search = TailSearch::new(length, count, None);
     while let Some(block) = search.next_block() {
         let bytes = read(file, block.start, block.end - block.start)?;
         let is_short = (bytes.len() as u64) < block.end - block.start;

@@ -164,6 +164,7 @@ pub(crate) fn view() -> View {
                 queued: n,
                 sharing: 0,
                 connections: Some(3 + 2 * n),
+                overflows: 0,
             }];
             slot
         })

@@ -5,10 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
 
 use super::LIMIT;
 
@@ -232,7 +235,20 @@ fn connect(port: u16) -> std::io::Result<TcpStream> {
 
 /// Who answers a new connection.
 pub(crate) fn ask(port: u16) -> std::io::Result<String> {
-    let mut stream = connect(port)?;
+    answer(connect(port)?)
+}
+
+/// Who answers a new connection of a client that has this address.
+pub(crate) fn ask_from(client: Ipv4Addr, port: u16) -> std::io::Result<String> {
+    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(client, 0)))?;
+    nix::sys::socket::connect(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)))?;
+    let stream = TcpStream::from(fd);
+    stream.set_read_timeout(Some(TOO_LONG))?;
+    answer(stream)
+}
+
+fn answer(mut stream: TcpStream) -> std::io::Result<String> {
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;

@@ -12,9 +12,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
 use crate::daemon::pump::finish::{Finished, finish};
-use crate::daemon::pump::window::{READ, Refused};
+use crate::daemon::pump::window::{Buffer, LENGTH, Refused};
 use crate::daemon::spawner::open_log;
-use crate::logs::FileMark;
+use crate::logs::{FileMark, Span, Target};
 use crate::sys::fds::output_pipe;
 use crate::sys::pipes;
 use crate::sys::shared::SharedMemory;
@@ -57,14 +57,22 @@ impl Scene {
     /// What the program has written, read on its way to the log.
     fn read(&mut self, bytes: &[u8]) {
         self.write(bytes);
-        let (path, mark) = (self.log(), self.mark());
-        assert_eq!(self.window.read(bytes.len(), &self.pipe, &path, Some(mark)).unwrap(), bytes.len());
+        let target = self.target();
+        assert_eq!(self.window.read(bytes.len(), &self.pipe, target).unwrap(), bytes.len());
     }
 
-    /// A successor takes over.
-    fn finish(&self) -> Finished {
-        finish(&successor(&self.window)).unwrap()
+    fn target(&self) -> Target<'static> {
+        Target { path: self.log().into(), mark: Some(self.mark()) }
     }
+
+    /// A successor takes over; what it has done, if anything.
+    fn finish(&self) -> Option<Finished> {
+        finish(&successor(&self.window)).unwrap().pop()
+    }
+}
+
+fn style(form: LogForm) -> Arc<Style> {
+    Arc::new(Style { app: "app".into(), instance: 0, form, is_shared: false })
 }
 
 fn successor(window: &Window) -> Window {
@@ -74,10 +82,10 @@ fn successor(window: &Window) -> Window {
 #[test]
 fn nothing_is_done_for_a_pump_that_was_idle() {
     let mut scene = Scene::new(b"old\n");
-    assert!(matches!(scene.finish(), Finished::Nothing));
+    assert!(scene.finish().is_none());
     scene.read(b"one\n");
-    scene.window.is_done();
-    assert!(matches!(scene.finish(), Finished::Nothing));
+    scene.window.is_done(Buffer::COMMON, Span::default());
+    assert!(scene.finish().is_none());
     assert_eq!(scene.text(), "old\n");
 }
 
@@ -85,11 +93,10 @@ fn nothing_is_done_for_a_pump_that_was_idle() {
 fn what_was_not_read_yet_stays_in_the_pipe() {
     for bytes in [&b"x"[..], b"fifteen bytes.\n", b"sixteen bytes..\n", &[b'x'; 60_000]] {
         let mut scene = Scene::new(b"old\n");
-        let path = scene.log();
         scene.write(bytes);
-        let (mark, length) = (scene.mark(), bytes.len());
-        scene.window.prepare(length, &scene.pipe, &path, Some(mark)).unwrap();
-        assert!(matches!(scene.finish(), Finished::Nothing), "{length}");
+        let (target, length) = (scene.target(), bytes.len());
+        scene.window.prepare(length, &scene.pipe, target).unwrap();
+        assert!(scene.finish().is_none(), "{length}");
         assert_eq!(scene.text(), "old\n");
         assert_eq!(pipes::waiting(&scene.pipe).unwrap(), length);
     }
@@ -102,10 +109,10 @@ fn what_was_read_is_written_by_the_successor_once() {
             let mut scene = Scene::new(b"old\n");
             scene.read(bytes);
             open_log(&scene.log()).unwrap().write_all(&bytes[..written]).unwrap();
-            let Finished::Appended { path, bytes: count } = scene.finish() else { panic!("not finished") };
+            let Some(Finished::Appended { path, bytes: count }) = scene.finish() else { panic!("not finished") };
             assert_eq!((path, count), (scene.log(), bytes.len() - written));
             assert_eq!(scene.text().as_bytes(), [b"old\n", bytes].concat());
-            assert!(matches!(scene.finish(), Finished::Nothing));
+            assert!(scene.finish().is_none());
         }
     }
 }
@@ -116,7 +123,7 @@ fn every_single_byte_can_be_told_from_one_that_was_not_read() {
     let mut scene = Scene::new(b"");
     for byte in 0..=u8::MAX {
         scene.read(&[byte]);
-        assert!(matches!(scene.finish(), Finished::Appended { bytes: 1, .. }), "{byte}");
+        assert!(matches!(scene.finish(), Some(Finished::Appended { bytes: 1, .. })), "{byte}");
     }
     assert_eq!(fs::read(scene.log()).unwrap(), (0..=u8::MAX).collect::<Vec<u8>>());
 }
@@ -129,7 +136,7 @@ fn a_log_that_was_moved_away_is_finished_where_it_is() {
     let moved = scene.folder.path().join("app.log.1");
     fs::rename(scene.log(), &moved).unwrap();
     fs::write(scene.log(), "new\n").unwrap();
-    assert!(matches!(scene.finish(), Finished::Appended { bytes: 5, .. }));
+    assert!(matches!(scene.finish(), Some(Finished::Appended { bytes: 5, .. })));
     assert_eq!((fs::read_to_string(&moved).unwrap().as_str(), scene.text().as_str()), ("old\none\ntwo\n", "new\n"));
 }
 
@@ -144,7 +151,7 @@ fn a_log_that_somebody_else_has_changed_gets_everything_rather_than_too_little()
         let mut scene = Scene::new(b"old\n");
         scene.read(b"one\ntwo\n");
         change(&scene.log());
-        assert!(matches!(scene.finish(), Finished::Doubtful { bytes: 8, .. }), "{before}");
+        assert!(matches!(scene.finish(), Some(Finished::Doubtful { bytes: 8, .. })), "{before}");
         assert_eq!(scene.text(), format!("{before}one\ntwo\n"));
     }
 }
@@ -155,8 +162,8 @@ fn a_log_that_cannot_be_opened_is_told_of() {
     scene.read(b"one\n");
     fs::remove_file(scene.log()).unwrap();
     fs::create_dir(scene.log()).unwrap();
-    assert!(matches!(scene.finish(), Finished::Lost { .. }));
-    assert!(matches!(scene.finish(), Finished::Nothing));
+    assert!(matches!(scene.finish(), Some(Finished::Lost { .. })));
+    assert!(scene.finish().is_none());
 }
 
 #[test]
@@ -167,13 +174,14 @@ fn a_write_to_a_fifo_is_not_repeated_but_one_that_never_began_is_made() {
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let mut reader = File::options().read(true).write(true).open(&path).unwrap();
         scene.write(b"one\n");
-        assert_eq!(scene.window.read(4, &scene.pipe, &path, None).unwrap(), 4);
+        let target = Target { path: path.clone().into(), mark: None };
+        assert_eq!(scene.window.read(4, &scene.pipe, target).unwrap(), 4);
         if begun {
-            scene.window.begins();
-            assert!(matches!(scene.finish(), Finished::Untold { bytes: 4, .. }));
+            scene.window.begins(0);
+            assert!(matches!(scene.finish(), Some(Finished::Untold { bytes: 4, .. })));
             assert_eq!(pipes::waiting(&reader).unwrap(), 0);
         } else {
-            assert!(matches!(scene.finish(), Finished::Appended { bytes: 4, .. }));
+            assert!(matches!(scene.finish(), Some(Finished::Appended { bytes: 4, .. })));
             let mut text = [0; 4];
             reader.read_exact(&mut text).unwrap();
             assert_eq!(&text, b"one\n");
@@ -186,37 +194,38 @@ fn fewer_bytes_than_the_pipe_said_are_on_record_as_so_many() {
     // What a program does that reads from its own output.
     for (said, there) in [(10, 3), (40, 30), (40, 3)] {
         let mut scene = Scene::new(b"");
-        let (path, mark) = (scene.log(), scene.mark());
+        let target = scene.target();
         scene.write(&vec![b'x'; there]);
-        assert_eq!(scene.window.read(said, &scene.pipe, &path, Some(mark)).unwrap(), there);
-        assert!(matches!(scene.finish(), Finished::Appended { bytes, .. } if bytes == there));
+        assert_eq!(scene.window.read(said, &scene.pipe, target).unwrap(), there);
+        assert!(matches!(scene.finish(), Some(Finished::Appended { bytes, .. }) if bytes == there));
         assert_eq!(scene.text(), "x".repeat(there));
     }
     // Nothing at all, and the end.
     let mut scene = Scene::new(b"");
-    let (path, mark) = (scene.log(), scene.mark());
-    assert_eq!(scene.window.read(1, &scene.pipe, &path, Some(mark)).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    assert!(matches!(scene.finish(), Finished::Nothing));
+    let target = scene.target();
+    let nothing = scene.window.read(1, &scene.pipe, target.clone()).unwrap_err();
+    assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+    assert!(scene.finish().is_none());
     scene.program = None;
-    assert_eq!(scene.window.read(1, &scene.pipe, &path, Some(mark)).unwrap(), 0);
-    assert!(matches!(scene.finish(), Finished::Nothing));
+    assert_eq!(scene.window.read(1, &scene.pipe, target).unwrap(), 0);
+    assert!(scene.finish().is_none());
 }
 
 #[test]
 fn a_foreign_or_torn_window_is_refused() {
     let refused = |file: OwnedFd| Window::adopt(file).unwrap_err();
     let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().unwrap();
-    let length = NonZeroUsize::new(8192 + READ).unwrap();
+    let length = LENGTH;
     let foreign = SharedMemory::create("t", length).unwrap();
     assert!(matches!(refused(copy(foreign.as_fd())), Refused::Foreign));
     assert!(matches!(refused(pipe().unwrap().0.into()), Refused::Memory(_)));
     let mut scene = Scene::new(b"");
     scene.read(b"one\n");
     let memory = SharedMemory::adopt(copy(scene.window.as_fd()), length).unwrap();
-    memory.words()[8].fetch_add(1, Relaxed);
+    memory.words()[514].fetch_add(1, Relaxed);
     assert!(matches!(refused(copy(scene.window.as_fd())), Refused::Torn(_)));
-    memory.words()[8].fetch_sub(1, Relaxed);
-    assert!(matches!(scene.finish(), Finished::Appended { bytes: 4, .. }));
+    memory.words()[514].fetch_sub(1, Relaxed);
+    assert!(matches!(scene.finish(), Some(Finished::Appended { bytes: 4, .. })));
 }
 
 /// Starts a pump with this window, lets it adopt the scene's pipe as standard error of run 1, and lets that end.
@@ -225,9 +234,10 @@ fn adopted(mut scene: Scene, since: u64, window: Option<OwnedFd>) -> (String, Ve
     let (reports, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let pump = Pump::start(reports, window).unwrap();
     let path = scene.log();
-    let sink = Some(open_log(&path).unwrap());
+    let files = vec![LogOut { path: path.clone(), file: Some(open_log(&path).unwrap()) }];
     let pipe = scene.pipe.try_clone().unwrap();
-    pump.adopt(Source { run: RunId(1), stream: Stream::Error, pipe, sink, path: Some(path) }, since);
+    let style = style(LogForm::Raw);
+    pump.adopt(Source { run: RunId(1), stream: Stream::Error, pipe, files, style }, since);
     scene.program = None;
     runtime.block_on(async {
         let report = tokio::time::timeout(LIMIT, inbox.recv()).await.unwrap().unwrap();

@@ -17,7 +17,7 @@ const KILLS: u64 = 300;
 struct Lane {
     /// Its file; two write into one.
     log: &'static str,
-    /// Set in all its bytes, so that they can be told from those of another program in the same file.
+    /// Set in all bytes of its lines, so that they can be told from those of another program in the same file.
     bit: u8,
     /// How long its lines are at most.
     line: u64,
@@ -27,14 +27,35 @@ struct Lane {
     rest: Duration,
     /// The size of its pipe.
     pipe: i32,
+    form: LogForm,
 }
 
-const LANES: [Lane; 5] = [
-    Lane { log: "tiny", bit: 0, line: 4, cuts: 1, rest: Duration::ZERO, pipe: 65_536 },
-    Lane { log: "merged", bit: 0, line: 200, cuts: 2, rest: Duration::from_micros(20), pipe: 65_536 },
-    Lane { log: "merged", bit: 0x80, line: 200, cuts: 1, rest: Duration::from_micros(20), pipe: 4096 },
-    Lane { log: "big", bit: 0, line: 50_000, cuts: 3, rest: Duration::from_micros(500), pipe: 65_536 },
-    Lane { log: "huge", bit: 0, line: 600_000, cuts: 2, rest: Duration::from_millis(10), pipe: 1 << 20 },
+const RAW: LogForm = LogForm::Raw;
+
+const LANES: [Lane; 7] = [
+    Lane { log: "tiny", bit: 0, line: 4, cuts: 1, rest: Duration::ZERO, pipe: 65_536, form: RAW },
+    Lane { log: "merged", bit: 0, line: 200, cuts: 2, rest: Duration::from_micros(20), pipe: 65_536, form: RAW },
+    Lane { log: "merged", bit: 0x80, line: 200, cuts: 1, rest: Duration::from_micros(20), pipe: 4096, form: RAW },
+    Lane { log: "big", bit: 0, line: 50_000, cuts: 3, rest: Duration::from_micros(500), pipe: 65_536, form: RAW },
+    Lane { log: "huge", bit: 0, line: 600_000, cuts: 2, rest: Duration::from_millis(10), pipe: 1 << 20, form: RAW },
+    Lane {
+        log: "stamped",
+        bit: 0,
+        line: 300,
+        cuts: 2,
+        rest: Duration::from_micros(20),
+        pipe: 65_536,
+        form: LogForm::Stamped { date: None },
+    },
+    Lane {
+        log: "json",
+        bit: 0,
+        line: 90_000,
+        cuts: 3,
+        rest: Duration::from_micros(500),
+        pipe: 65_536,
+        form: LogForm::Json { date: None },
+    },
 ];
 
 impl Lane {
@@ -42,8 +63,8 @@ impl Lane {
         let length = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) % self.line;
         let mut line = number.to_string().into_bytes();
         line.resize(line.len() + usize::try_from(length).unwrap(), b'a' + u8::try_from(number % 26).unwrap());
+        line.iter_mut().for_each(|byte| *byte |= self.bit);
         line.push(b'\n');
-        line.iter_mut().filter(|_| self.bit != 0).for_each(|byte| *byte |= self.bit);
         line
     }
 
@@ -73,11 +94,23 @@ impl Lane {
         let mut log = BufReader::with_capacity(1 << 20, File::open(folder.join(self.log)).unwrap());
         let shares = LANES.iter().filter(|lane| lane.log == self.log).count() > 1;
         let mut found = Vec::new();
-        if shares {
-            log.read_to_end(&mut found).unwrap();
-            found.retain(|byte| byte & 0x80 == self.bit);
+        if shares || self.form != RAW {
+            let mut all = Vec::new();
+            log.read_to_end(&mut all).unwrap();
+            for line in all.split_inclusive(|byte| *byte == b'\n').filter(|line| line[0] & 0x80 == self.bit) {
+                match &self.form {
+                    LogForm::Raw => found.extend_from_slice(line),
+                    LogForm::Stamped { .. } => found.extend_from_slice(&line["2026-03-02T15:04:05.067Z: ".len()..]),
+                    LogForm::Json { .. } => {
+                        let line: serde_json::Value = serde_json::from_slice(line).unwrap();
+                        found.extend_from_slice(line["message"].as_str().unwrap().as_bytes());
+                        found.push(b'\n');
+                    }
+                }
+            }
         }
-        let mut rest: Box<dyn Read> = if shares { Box::new(found.as_slice()) } else { Box::new(log) };
+        let is_whole = shares || self.form != RAW;
+        let mut rest: Box<dyn Read> = if is_whole { Box::new(found.as_slice()) } else { Box::new(log) };
         let mut line = Vec::new();
         for number in 0..lines {
             let text = self.text(number);
@@ -95,13 +128,12 @@ fn pump(folder: &Path, window: &Window, pipes: &[File]) -> u8 {
     let pump = Pump::start(reports, Some(window.as_fd().try_clone_to_owned().unwrap())).unwrap();
     for ((run, pipe), lane) in (0..).zip(pipes).zip(&LANES) {
         let path = folder.join(lane.log);
-        let sink = Some(open_log(&path).unwrap());
         let source = Source {
             run: RunId(run),
             stream: if run % 2 == 0 { Stream::Out } else { Stream::Error },
             pipe: pipe.try_clone().unwrap(),
-            sink,
-            path: Some(path),
+            files: vec![LogOut { path: path.clone(), file: Some(open_log(&path).unwrap()) }],
+            style: style(lane.form.clone()),
         };
         pump.adopt(source, 0);
     }
