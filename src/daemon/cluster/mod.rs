@@ -19,6 +19,8 @@
 //! | `waiting_room` | where connections wait while the last run goes |
 //! | `drains` | from the switch to a run without connections |
 //! | `traffic` | whose connections are whose |
+//! | `survey` | the order of an array that is in doubt |
+//! | `moved` | who has moved, and what was left behind |
 //! | `closed` | sockets that their programs have closed |
 //! | `views` | what is shown |
 //! | `records` | what is known, as records |
@@ -35,6 +37,7 @@ mod closed;
 mod drains;
 mod inspect;
 mod ledger;
+mod moved;
 mod own;
 mod ports;
 mod queue;
@@ -42,6 +45,7 @@ mod records;
 mod remarks;
 mod restore;
 mod seen;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod thread;
