@@ -10,7 +10,7 @@ use crate::cli::render::units::printable;
 use crate::cli::session::Session;
 use crate::cli::style::{Style, Tint};
 use crate::error::{ExitCode, Failure};
-use crate::sys::{features, limits, peer};
+use crate::sys::{features, limits, peer, rights};
 
 /// The oldest kernel that rsx is made for.
 const KERNEL: (u32, u32) = (5, 14);
@@ -78,7 +78,7 @@ fn kernel() -> Vec<Check> {
     };
     let wants = |name, tried: io::Result<String>, cost| match tried {
         Ok(found) => ok(name, found),
-        Err(error) => missing(name, error.to_string(), cost),
+        Err(error) => missing(name, cause(&error), cost),
     };
     let works = |tried: io::Result<()>| tried.map(|()| "works".to_owned());
     vec![
@@ -87,8 +87,25 @@ fn kernel() -> Vec<Check> {
         needs("proc", std::fs::metadata("/proc/self/stat").map(drop), "mount /proc: trees of processes are read there"),
         needs("subreaper", features::subreaper(), "what apps leave behind cannot be ended"),
         wants("sock_diag", works(features::sock_diag()), "readiness is read from /proc/net, which is slower"),
-        wants("seccomp notify", works(features::seccomp_notify()), "in cluster mode ports cannot be captured"),
-        wants("pidfd_getfd", works(features::pidfd_getfd()), "in cluster mode socket options set before bind are lost"),
+        wants(
+            "seccomp notify",
+            works(features::seccomp_notify()),
+            "cluster mode is refused; `exec_mode = \"fork\"` and `capture = \"off\"` go without",
+        ),
+        wants(
+            "pidfd_getfd",
+            works(features::pidfd_getfd()),
+            "in cluster mode sockets of rsx's own take the place of a program's: options set before bind are lost, and a \
+             drain waits for idle connections instead of ending them",
+        ),
+        wants(
+            "process memory",
+            works(features::memory_of_others()),
+            "in cluster mode /proc/PID/mem is read instead; where that is refused, too, addresses are seen when a program \
+             listens",
+        ),
+        looks(features::ptrace_scope(), rights::may_look_into_all()),
+        privileges(rights::filter_needs_no_new_privs()),
         wants("reuseport bpf", works(features::reuseport_steering()), "in cluster mode connections cannot be steered"),
         wants(
             "connection tags",
@@ -106,6 +123,49 @@ fn kernel() -> Vec<Check> {
             "limits of memory and cpu for an app's tree need a delegated control group",
         ),
     ]
+}
+
+/// Whether programs may be looked into, and whose.
+fn looks(scope: Option<u8>, has_right: bool) -> Check {
+    const NAME: &str = "looking in";
+    match (scope, has_right) {
+        (Some(3), _) => missing(
+            NAME,
+            "nobody may (kernel.yama.ptrace_scope is 3)".to_owned(),
+            "in cluster mode ports have to be declared: `capture = [3000]`",
+        ),
+        (_, true) => ok(NAME, "into all programs".to_owned()),
+        (None | Some(0), false) => ok(NAME, "into programs of this user that are dumpable".to_owned()),
+        (Some(1), false) => missing(
+            NAME,
+            "into children of the daemon alone (kernel.yama.ptrace_scope is 1)".to_owned(),
+            "in cluster mode, after a restart of the daemon, programs of before are as in a container until `rsx reload`",
+        ),
+        (Some(_), false) => missing(
+            NAME,
+            "not without CAP_SYS_PTRACE (kernel.yama.ptrace_scope)".to_owned(),
+            "in cluster mode ports have to be declared: `capture = [3000]`",
+        ),
+    }
+}
+
+/// What cluster mode takes from programs.
+fn privileges(needs_no_new_privs: bool) -> Check {
+    let found = match needs_no_new_privs {
+        false => "cluster mode takes none from programs",
+        true => "programs that need setuid, setgid or file capabilities are refused in cluster mode (no_new_privs)",
+    };
+    ok("privileges", found.to_owned())
+}
+
+/// An error and, where that is known, what is behind it.
+fn cause(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => format!("{error}: forbidden here, as by the profile of a container"),
+        Some(libc::ENOSYS) => format!("{error}: this kernel has it not, or a profile hides it"),
+        Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP | libc::EINVAL) => format!("{error}: this kernel has it not"),
+        _ => error.to_string(),
+    }
 }
 
 fn folders(session: &Session) -> Vec<Check> {
@@ -247,6 +307,22 @@ mod tests {
         assert_eq!(folder("home", &dir.path().join("a/b"), 0o077).verdict, Verdict::Ok);
         std::fs::write(dir.path().join("f"), "").unwrap();
         assert_eq!(folder("home", &dir.path().join("f"), 0o077).verdict, Verdict::Broken);
+    }
+
+    #[test]
+    fn what_may_be_looked_into_follows_from_yama_and_rights() {
+        for (scope, has_right, verdict, word) in [
+            (None, false, Verdict::Ok, "this user"),
+            (Some(0), true, Verdict::Ok, "all"),
+            (Some(1), true, Verdict::Ok, "all"),
+            (Some(1), false, Verdict::Missing, "children"),
+            (Some(2), false, Verdict::Missing, "CAP_SYS_PTRACE"),
+            (Some(3), true, Verdict::Missing, "nobody"),
+        ] {
+            let check = looks(scope, has_right);
+            assert!(check.verdict == verdict && check.found.contains(word), "{scope:?} {has_right}: {check:?}");
+        }
+        assert!(cause(&io::Error::from_raw_os_error(libc::EPERM)).contains("container"));
     }
 
     #[test]

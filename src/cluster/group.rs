@@ -65,6 +65,8 @@ pub struct Group {
     /// How many of the entries were there when the kernel's list was looked at last. Somebody else may have come between
     /// those behind them.
     pub(super) observed: usize,
+    /// Whether strangers may be at each other's index: they cannot be told apart.
+    pub(super) are_strangers_mixed: bool,
 }
 
 impl Group {
@@ -74,7 +76,15 @@ impl Group {
 
     /// A group that nobody has joined.
     pub fn new(key: GroupKey, balance: Balance) -> Group {
-        Group { key, balance, entries: Vec::new(), attached: Attached::None, is_in_doubt: false, observed: 0 }
+        Group {
+            key,
+            balance,
+            entries: Vec::new(),
+            attached: Attached::None,
+            is_in_doubt: false,
+            observed: 0,
+            are_strangers_mixed: false,
+        }
     }
 
     /// The group of a predecessor: its members in the order of its array. What program it has is not known; the first step
@@ -82,7 +92,15 @@ impl Group {
     pub fn restored(key: GroupKey, balance: Balance, members: impl IntoIterator<Item = Member>) -> Group {
         let entries: Vec<Entry> = members.into_iter().map(Entry::Ours).collect();
         let observed = entries.len();
-        Group { key, balance, entries, attached: Attached::Unknown, is_in_doubt: false, observed }
+        Group {
+            key,
+            balance,
+            entries,
+            attached: Attached::Unknown,
+            is_in_doubt: false,
+            observed,
+            are_strangers_mixed: false,
+        }
     }
 
     /// What it is.
@@ -101,6 +119,16 @@ impl Group {
             Entry::Ours(member) => Some(member),
             Entry::Stranger(_) => None,
         })
+    }
+
+    /// All sockets in the array's order, strangers too.
+    pub fn sockets(&self) -> Vec<SocketId> {
+        self.entries.iter().map(Entry::socket).collect()
+    }
+
+    /// Whether there are sockets in it that are not ours.
+    pub fn has_strangers(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry, Entry::Stranger(_)))
     }
 
     /// Those that get new connections, once all steps are done.
@@ -187,6 +215,7 @@ impl Group {
         };
         self.entries = order.iter().map(entry).collect();
         self.observed = self.entries.len();
+        self.are_strangers_mixed = self.entries.iter().filter(|it| matches!(it, Entry::Stranger(_))).count() > 1;
         self.is_in_doubt = false;
     }
 

@@ -55,6 +55,10 @@ impl Group {
 
     /// Whether these changes, in another order, would have led to another array.
     fn leaves_doubt(&self, gone: &[SocketId], came: &[SocketId]) -> bool {
+        let is_stranger = |entry: &&Entry| matches!(entry, Entry::Stranger(_)) && gone.contains(&entry.socket());
+        if self.are_strangers_mixed && self.entries.iter().any(|entry| is_stranger(&entry)) {
+            return true;
+        }
         // Nobody moved if only the last ones went.
         let stays = self.entries.len().saturating_sub(gone.len());
         let came = came.len() + self.entries.len().saturating_sub(self.observed);

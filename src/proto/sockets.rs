@@ -2,7 +2,7 @@
 //!
 //! One record a line, written by the thread that owns the sockets. Of all records about one thing the last one holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,12 @@ pub struct CapturedRecord {
     /// The ports on which it has to listen before it is ready; none: any one.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub needs: BTreeSet<u16>,
+    /// At how many addresses of each of these.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub needed: BTreeMap<u16, u16>,
+    /// Where it listens.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub addresses: BTreeSet<SocketAddr>,
     /// The ports on which it listens.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub listens: BTreeSet<u16>,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::{AccessFlags, access};
 
 use crate::sys::process::{PIDFD_THREAD, PidFd};
@@ -40,6 +41,23 @@ pub fn pidfd() -> io::Result<()> {
 pub fn pidfd_getfd() -> io::Result<()> {
     let null = fds::null()?;
     PidFd::open(own_pid())?.duplicate(null.as_raw_fd()).map(drop)
+}
+
+/// Reading the memory of other processes (process_vm_readv(2)), tried on this one.
+///
+/// # Errors
+///
+/// EPERM where it is forbidden, ENOSYS.
+pub fn memory_of_others() -> io::Result<()> {
+    let (word, mut read) = ([7_u8; 8], [0_u8; 8]);
+    let target = [RemoteIoVec { base: word.as_ptr().addr(), len: word.len() }];
+    process_vm_readv(nix::unistd::getpid(), &mut [io::IoSliceMut::new(&mut read)], &target)?;
+    Ok(())
+}
+
+/// Whom Yama lets look into others (/proc/sys/kernel/yama/ptrace_scope): 0 for all of one user; none without Yama.
+pub fn ptrace_scope() -> Option<u8> {
+    std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?.trim().parse().ok()
 }
 
 /// Seccomp filters that ask another process (seccomp(2): SECCOMP_RET_USER_NOTIF).

@@ -4,17 +4,29 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// CAP_SYS_ADMIN of linux/capability.h.
+/// Of linux/capability.h.
+const SYS_PTRACE: u32 = 19;
 const SYS_ADMIN: u32 = 21;
 
 /// Whether a filter of a child of ours takes privileges from it that it would have otherwise: without CAP_SYS_ADMIN the
 /// kernel demands no_new_privs (seccomp(2)), which may be set already.
 pub fn filter_needs_no_new_privs() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let effective = field("CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or_default();
-    let has_right = effective >> SYS_ADMIN & 1 == 1;
-    !has_right && field("NoNewPrivs:") != Some("1")
+    !has(SYS_ADMIN) && field("NoNewPrivs:").as_deref() != Some("1")
+}
+
+/// Whether programs of other users, and those that are not dumpable, may be looked into.
+pub fn may_look_into_all() -> bool {
+    has(SYS_PTRACE)
+}
+
+fn has(capability: u32) -> bool {
+    let effective = field("CapEff:").and_then(|text| u64::from_str_radix(&text, 16).ok()).unwrap_or_default();
+    effective >> capability & 1 == 1
+}
+
+fn field(name: &str) -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
 }
 
 /// Whether a file has capabilities (setcap(8)).

@@ -266,6 +266,122 @@ s = made(); s.setblocking(False); s.bind(('127.0.0.1', PORT)); s.listen(200); se
 }
 
 #[test]
+fn doctor_says_what_is_missing_why_and_what_is_done_instead() {
+    let Some((rsx, _)) = at(Place::Container) else { return };
+    let doctor = rsx.ok("doctor");
+    doctor.prints(&[
+        "missing  pidfd_getfd",
+        "forbidden here",
+        "sockets of rsx's own",
+        "missing  process memory",
+        "/proc/PID/mem",
+    ]);
+}
+
+#[test]
+fn a_server_behind_npm_or_a_shell_shares_its_port() {
+    let Some((mut rsx, port)) = at(Place::Here) else { return };
+    declare(&rsx, "serve(listening())", "");
+    rsx.ok("start 'python3 web.py; true' --name web -i 2 --kill-timeout 2s")
+        .prints(&[&format!("web shares 127.0.0.1:{port}")]);
+    is_replaced_under_load(&rsx, port, "a shell", 2);
+    if !requires("npm") || !requires("node") {
+        return;
+    }
+    let port = free_port();
+    rsx.set_env("SERVE", port.to_string());
+    rsx.write("web.js", NODE);
+    rsx.write("package.json", "{\"scripts\": {\"start\": \"node web.js\"}}");
+    rsx.ok("delete web");
+    rsx.ok("start npm --name web -i 2 --kill-timeout 2s --min-uptime 9s -- start")
+        .prints(&[&format!("web shares 127.0.0.1:{port}")]);
+    is_replaced_under_load(&rsx, port, "npm", 2);
+}
+
+/// As its own user, or in a container.
+const NODE: &str =
+    "require('http').createServer((_, a) => a.end(`pid ${process.pid}`)).listen(+process.env.SERVE, '127.0.0.1')";
+
+#[test]
+fn in_a_container_node_is_replaced_under_load() {
+    for place in [Place::Container, Place::OrdinaryContainer] {
+        let Some((rsx, port)) = at(place) else { return };
+        if !requires("node") {
+            return;
+        }
+        rsx.write("web.js", NODE);
+        rsx.ecosystem("[[apps]]\nname = \"web\"\nscript = \"web.js\"\ninstances = 4\n");
+        rsx.ok("start ecosystem.toml");
+        is_replaced_under_load(&rsx, port, "node", 4);
+    }
+}
+
+/// Its socket is in an epoll set before it is bound.
+const JAVA: &str = r#"
+import java.net.InetSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.*;
+public class Web {
+    public static void main(String[] a) throws Exception {
+        ServerSocketChannel server = ServerSocketChannel.open();
+        server.configureBlocking(false);
+        Selector selector = Selector.open();
+        server.register(selector, SelectionKey.OP_ACCEPT);
+        selector.selectNow();
+        server.bind(new InetSocketAddress("127.0.0.1", Integer.parseInt(System.getenv("SERVE"))), 200);
+        String body = "pid " + ProcessHandle.current().pid();
+        String answer = "HTTP/1.1 200 OK\r\nContent-Length: " + body.length() + "\r\nConnection: close\r\n\r\n" + body;
+        while (true) {
+            selector.select();
+            for (SelectionKey key : selector.selectedKeys()) {
+                if (key.isAcceptable()) {
+                    SocketChannel client = server.accept();
+                    if (client == null) continue;
+                    client.configureBlocking(false);
+                    client.register(selector, SelectionKey.OP_READ);
+                } else {
+                    SocketChannel client = (SocketChannel) key.channel();
+                    client.read(ByteBuffer.allocate(4096));
+                    client.write(ByteBuffer.wrap(answer.getBytes()));
+                    client.close();
+                }
+            }
+            selector.selectedKeys().clear();
+        }
+    }
+}
+"#;
+
+#[test]
+fn java_that_selects_before_it_binds_gets_what_was_kept_for_it() {
+    let Some((rsx, port)) = at(Place::Here) else { return };
+    if !requires("javac") || !requires("java") {
+        return;
+    }
+    rsx.write("Web.java", JAVA);
+    let mut compile = std::process::Command::new("javac");
+    compile.arg("Web.java").current_dir(rsx.scratch());
+    assert!(crate::harness::spawn(&mut compile).wait().unwrap().success());
+    rsx.ecosystem(
+        "[[apps]]\nname = \"web\"\nscript = \"java -Xshare:auto -XX:TieredStopAtLevel=1 -cp . Web\"\ninstances = 2\n",
+    );
+    rsx.ok("start ecosystem.toml");
+    let load = Load::start(port, 2);
+    load.goes_on(40);
+    let mut events = rsx.events();
+    let pid = rsx.pid("web");
+    crate::harness::Watched::new(pid).kill("KILL");
+    events.wait("its end", |event| event.is("exited") && event.pid() == pid);
+    events.wait_for("web", "online");
+    let next = format!("pid {}", rsx.pid("web"));
+    load.goes_on(60);
+    let seen = load.stop();
+    assert!(seen.failed.len() <= 2, "{seen:?}");
+    assert!(seen.answers.contains_key(&next), "{seen:?}");
+    is_replaced_under_load(&rsx, port, "java", 2);
+}
+
+#[test]
 fn where_seccomp_is_forbidden_cluster_mode_is_refused_with_the_reason() {
     let Some((mut rsx, _)) = at(Place::Here) else { return };
     rsx.confine("seccomp");
@@ -462,5 +578,48 @@ fn what_no_new_privs_would_break_is_refused_before_it_starts() {
         if mark.success() {
             rsx.fails(5, "start ./own -i 2").says(&["file capabilities", "no_new_privs"]);
         }
+    }
+}
+
+/// While a daemon dies at one place or another: each step again, until it holds, and nobody who asks notices.
+#[cfg(feature = "failpoints")]
+mod deaths {
+    use super::*;
+
+    fn at_each(places: &[&str], place_of: Place, keys: &str) {
+        let only = std::env::var("RSX_TEST_PLACE").ok();
+        for place in places.iter().filter(|place| only.as_deref().is_none_or(|only| only == **place)) {
+            let Some((mut rsx, port)) = at(place_of) else { return };
+            let file = std::env::temp_dir().join(format!("rsx-own-place-{}", std::process::id()));
+            rsx.set_env("RSX_FAILPOINT", file.as_os_str());
+            declare(&rsx, "serve(listening())", keys);
+            rsx.ok("start ecosystem.toml");
+            let load = Load::start(port, 2);
+            let mut hits = 0;
+            for step in ["reload web", "scale web 3", "reload web"] {
+                // The guardian pauses where one daemon follows another within a second.
+                std::thread::sleep(std::time::Duration::from_millis(1050));
+                std::fs::write(&file, place).unwrap();
+                rsx.ok(step);
+                hits += usize::from(std::fs::remove_file(&file).is_err());
+                load.goes_on(20);
+            }
+            assert!(hits > 0, "nothing comes by {place}");
+            let seen = load.stop();
+            println!("{place}: {hits} deaths, {} answers, failed: {:?}", seen.count(), seen.failed);
+            assert!(seen.failed.is_empty(), "{place}: {} of {}: {:?}", seen.failed.len(), seen.count(), seen.failed);
+        }
+    }
+
+    #[test]
+    fn a_death_at_any_place_is_made_good_where_sockets_of_ours_are_put() {
+        let places = [rsx::daemon::failpoint::OWN_PLACES, &["call-taken", "call-decided"]].concat();
+        at_each(&places, Place::Container, "");
+    }
+
+    #[test]
+    fn a_death_at_any_place_is_made_good_where_all_have_one_queue() {
+        let places = [rsx::daemon::failpoint::QUEUE_PLACES, &["call-decided"]].concat();
+        at_each(&places, Place::Here, "balance = \"shared\"");
     }
 }

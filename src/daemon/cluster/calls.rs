@@ -114,12 +114,12 @@ impl Ports {
                 return Ok(self.give_kept(run, asked, |of| *of == key)?.unwrap_or(Answer::Continue));
             }
             return match socket {
-                Some(socket) => self.adopt(run, id, socket),
+                Some(socket) => self.adopt(run, asked, id, socket),
                 None => self.put_own(run, asked, &form, From::Inside),
             };
         }
         match kind {
-            Kind::Tcp => self.adopt(run, id, socket),
+            Kind::Tcp => self.adopt(run, asked, id, socket),
             Kind::Mptcp | Kind::Other => {
                 let form = Form::of(&socket)?;
                 drop(socket);
@@ -128,10 +128,20 @@ impl Ports {
         }
     }
 
-    fn adopt(&mut self, run: RunId, id: SocketId, socket: OwnedFd) -> io::Result<Answer> {
+    fn adopt(&mut self, run: RunId, asked: Asked<'_>, id: SocketId, socket: OwnedFd) -> io::Result<Answer> {
         tcp::share(&socket)?;
         self.bound(run, id, socket, None);
+        self.remember_binder(asked, id);
         Ok(Answer::Continue)
+    }
+
+    /// Whose a socket is that does not listen yet.
+    pub(super) fn remember_binder(&mut self, asked: Asked<'_>, id: SocketId) {
+        let inode = self.bound.get(&id).and_then(|fd| tcp::inode(fd).ok());
+        let holder = |inode| asked.listener.look(asked.question, |caller| caller.holder(asked.fd, inode)).ok();
+        if let Some(holder) = inode.and_then(holder) {
+            self.binders.insert(id, holder);
+        }
     }
 
     /// It is a socket that is kept already: one of ours that was put there before the question was answered, or one that
@@ -276,7 +286,9 @@ impl Ports {
         }
         let is_unseen = self.runs.get(&run).is_some_and(|it| it.places.values().any(|socket| *socket == id));
         let is_it = |key: &GroupKey| key.address == address && key.uid == uid && key.namespace == namespace;
-        if is_unseen && self.keeps_for(run, is_it) && self.give_kept(run, asked, is_it)?.is_some() {
+        // Two that bind at once find no queue yet; the first that listens makes it.
+        let has_one_queue = self.runs.get(&run).is_some_and(|it| it.wants.has_one_queue);
+        if (is_unseen || has_one_queue) && self.keeps_for(run, is_it) && self.give_kept(run, asked, is_it)?.is_some() {
             // It has another one now; this one was never its port's.
             self.unbind(run, id);
             let mine = |member: &&Member| RunId(member.id.run.0) == run;
@@ -285,8 +297,10 @@ impl Ports {
                 let of_others = || port.kept.iter().find(|(_, kept)| kept.others.contains_key(&run)).map(|(id, _)| *id);
                 port.group.members().filter(mine).map(|member| member.socket).last().or_else(of_others)
             });
-            if let (Some(kept), Some(captured)) = (kept, self.runs.get_mut(&run)) {
-                captured.places.insert((asked.asker()?, asked.fd), kept);
+            if let Some(kept) = kept {
+                if is_unseen && let Some(captured) = self.runs.get_mut(&run) {
+                    captured.places.insert((asked.asker()?, asked.fd), kept);
+                }
                 return Ok(Before::Join(kept));
             }
             return Ok(Before::Answer(Answer::Continue));
@@ -342,6 +356,7 @@ impl Ports {
     fn listens(&mut self, run: RunId, address: SocketAddr) {
         if let Some(captured) = self.runs.get_mut(&run) {
             captured.listens.insert(address.port());
+            captured.addresses.insert(address);
         }
         self.save_run(run);
     }

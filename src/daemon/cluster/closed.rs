@@ -90,7 +90,8 @@ impl Watchman {
 
     /// Until when there is nothing to look at.
     pub(super) fn pause(&self, ports: &Ports) -> Option<Duration> {
-        let look = ports.has_members().then(|| LOOK_EVERY.saturating_sub(self.looked_at.elapsed()));
+        let look =
+            (ports.has_members() || ports.has_suspects()).then(|| LOOK_EVERY.saturating_sub(self.looked_at.elapsed()));
         let queues = match &self.state {
             State::Idle | State::Armed(_) => None,
             State::Looking { next, .. } => Some(next.saturating_duration_since(Instant::now())),
@@ -104,6 +105,7 @@ impl Watchman {
         if now.saturating_duration_since(self.looked_at) >= LOOK_EVERY {
             self.looked_at = now;
             ports.look(Look::All);
+            ports.look_around();
         }
         let State::Looking { next, until } = &mut self.state else { return };
         if now < *next {
@@ -222,6 +224,7 @@ impl Ports {
         }
         if !closed.is_empty() {
             info!(sockets = closed.len(), "programs have closed their sockets and live on");
+            self.let_go.extend(closed.iter().map(|socket| (*socket, Instant::now())));
             self.change(|member| closed.contains(&member.socket).then_some(Standing::Dead));
         }
     }

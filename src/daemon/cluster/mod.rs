@@ -20,6 +20,8 @@
 //! | `drains` | from the switch to a run without connections |
 //! | `rescue` | who waits for a run that is gone, while its slot has another |
 //! | `traffic` | whose connections are whose |
+//! | `survey` | the order of an array that is in doubt |
+//! | `moved` | who has moved, and what was left behind |
 //! | `closed` | sockets that their programs have closed |
 //! | `loads` | what members have to do, and weights that follow it |
 //! | `views` | what is shown |
@@ -38,6 +40,7 @@ mod drains;
 mod inspect;
 mod ledger;
 mod loads;
+mod moved;
 mod own;
 mod ports;
 mod queue;
@@ -46,6 +49,7 @@ mod remarks;
 mod rescue;
 mod restore;
 mod seen;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod thread;

@@ -99,6 +99,7 @@ impl Ports {
         match done {
             Ok(done) => {
                 debug!(run = run.0, ?done, "binds a socket of ours");
+                self.remember_binder(asked, id);
                 Ok(Answer::Continue)
             }
             Err(error) => {

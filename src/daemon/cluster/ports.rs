@@ -41,6 +41,10 @@ pub(super) struct Ports {
     pub(super) diag: Diag,
     pub(super) link: Option<Link>,
     pub(super) ledger: Ledger,
+    /// Sockets that their programs have closed while they live on, and since when.
+    pub(super) let_go: BTreeMap<SocketId, Instant>,
+    /// The processes that have sockets which do not listen yet.
+    pub(super) binders: BTreeMap<SocketId, Holder>,
     /// What is to be told. Bounded by the calls of one turn.
     pub(super) told: Vec<Report>,
     /// When it was looked in vain for who has a socket.
@@ -76,6 +80,9 @@ pub(super) struct Captured {
     pub(super) wants: Wants,
     pub(super) needs: BTreeSet<u16>,
     pub(super) listens: BTreeSet<u16>,
+    /// At how many addresses of each port it has to listen, and at which it does.
+    pub(super) needed: BTreeMap<u16, u16>,
+    pub(super) addresses: BTreeSet<SocketAddr>,
     pub(super) standing: Standing,
     pub(super) terms: Terms,
     /// Until the last process under it has ended.
@@ -99,7 +106,10 @@ pub(super) struct Captured {
 impl Captured {
     /// Whether it listens where it has to, and the core knows that it exists.
     pub(super) fn is_ready(&self) -> bool {
-        self.process.is_some() && !self.ended && !self.listens.is_empty() && self.needs.is_subset(&self.listens)
+        let count = |port: u16| self.addresses.iter().filter(|address| address.port() == port).count();
+        let is_everywhere = self.needed.iter().all(|(port, many)| count(*port) >= usize::from(*many));
+        let listens = !self.listens.is_empty() && self.needs.is_subset(&self.listens) && is_everywhere;
+        self.process.is_some() && !self.ended && listens
     }
 }
 
@@ -109,7 +119,12 @@ impl Ports {
         let Newcomer { run, slot, instance, app, replaces, wants, terms } = newcomer;
         let is_outgoing = |member: &Member| Some(RunId(member.id.run.0)) == replaces;
         let outgoing = self.groups.iter().filter(|port| port.group.members().any(is_outgoing));
-        let needs = outgoing.map(|port| port.group.key().address.port()).collect();
+        let mut needed = BTreeMap::<u16, u16>::new();
+        for port in outgoing {
+            let many = needed.entry(port.group.key().address.port()).or_default();
+            *many = many.saturating_add(1);
+        }
+        let needs = needed.keys().copied().collect();
         let captured = Captured {
             slot,
             instance,
@@ -117,6 +132,8 @@ impl Ports {
             wants,
             needs,
             listens: BTreeSet::new(),
+            needed,
+            addresses: BTreeSet::new(),
             standing: Standing::Starting,
             terms,
             filter: None,
@@ -249,7 +266,12 @@ impl Ports {
                 self.on_finding(at, finding);
             }
             let Some(port) = self.groups.get_mut(at) else { return Ok(()) };
-            let Some(step) = port.group.next_step() else { return Ok(()) };
+            let Some(step) = port.group.next_step() else {
+                if self.survey(at) {
+                    continue;
+                }
+                return Ok(());
+            };
             debug!(address = %port.group.key().address, ?step, "step");
             failpoint::here("group-step");
             match &step {

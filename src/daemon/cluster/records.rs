@@ -22,7 +22,7 @@ pub(super) fn records(groups: &[Port], runs: &BTreeMap<RunId, Captured>) -> Vec<
 pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord {
     let Captured { slot, instance, app, wants, needs, listens, standing: good_for, ended, bound, sockets, .. } =
         captured;
-    let Captured { inspected, remarks, places, tags, terms, .. } = captured;
+    let Captured { inspected, remarks, places, tags, terms, needed, addresses, .. } = captured;
     let Wants { only, inspectors, has_one_queue } = wants;
     let place = |((process, number), socket): (&(Asker, RawFd), &SocketId)| PlaceRecord {
         process: process.0,
@@ -35,6 +35,8 @@ pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord
         app: app.clone(),
         needs: needs.clone(),
         listens: listens.clone(),
+        needed: needed.clone(),
+        addresses: addresses.clone(),
         standing: standing(*good_for),
         ended: *ended,
         bound: bound.iter().map(|socket| socket.0).collect(),

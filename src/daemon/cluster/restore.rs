@@ -103,6 +103,8 @@ pub(super) fn restore(kept: Vec<(String, OwnedFd)>, link: Option<Link>) -> io::R
         ledger,
         told: Vec::new(),
         searched_at: None,
+        let_go: BTreeMap::new(),
+        binders: BTreeMap::new(),
         is_changed: true,
     };
     ports.put(CALLS, &slots);
@@ -211,7 +213,9 @@ fn member(record: &MemberRecord) -> Member {
 
 fn recalled_run(record: CapturedRecord, filter: Option<Listener>, bound: impl Iterator<Item = SocketId>) -> Captured {
     let CapturedRecord { run: _, slot, app, needs, listens, standing, ended, bound: _, sockets, tags, .. } = record;
-    let CapturedRecord { instance, only, inspectors, inspected, has_one_queue, remarks, places, .. } = record;
+    let CapturedRecord {
+        instance, only, inspectors, inspected, has_one_queue, remarks, places, needed, addresses, ..
+    } = record;
     let CapturedRecord { balance, weight, mark, .. } = record;
     let place = |place: PlaceRecord| ((Asker(place.process), place.number), SocketId(place.socket));
     Captured {
@@ -221,6 +225,8 @@ fn recalled_run(record: CapturedRecord, filter: Option<Listener>, bound: impl It
         wants: Wants { only, inspectors, has_one_queue },
         needs,
         listens,
+        needed,
+        addresses,
         standing: match recalled_standing(standing) {
             // Of a run only these are said.
             good @ (Standing::Ready | Standing::Parked | Standing::Starting | Standing::Draining) => good,

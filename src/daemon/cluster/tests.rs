@@ -83,7 +83,10 @@ impl World {
 
     #[track_caller]
     fn ready(&mut self, run: u64) {
-        let report = self.next();
+        let mut report = self.next();
+        while matches!(report, Report::Remark { .. }) {
+            report = self.next();
+        }
         assert!(matches!(report, Report::Ready { run: of, .. } if of == RunId(run)), "{report:?}");
         self.sockets.steer(RunId(run), Standing::Ready);
     }
@@ -214,4 +217,42 @@ fn a_port_of_another_app_is_in_use() {
     let other = world.start(2, 1, None, &ports, "b");
     assert!(other.has_ended_within(LIMIT).unwrap(), "it fails to bind");
     assert_eq!(world.ask().unwrap(), "run 1");
+}
+
+#[test]
+fn an_order_that_nobody_can_know_is_found_out() {
+    let Some(mut world) = World::new(1) else { return };
+    let ports = world.ports.clone();
+    let stranger = || {
+        let address = (Ipv4Addr::LOCALHOST, ports[0]).into();
+        let uid = nix::unistd::Uid::effective().as_raw();
+        let fd = tcp::open(&tcp::Target { address, v6only: false, device: 0, uid }).unwrap();
+        tcp::join(&fd, 100).unwrap();
+        fd
+    };
+    let mut strangers = Vec::new();
+    for run in 1..=3 {
+        world.start(run, u32::try_from(run).unwrap(), None, &ports, "a");
+        world.ready(run);
+        if run < 3 {
+            strangers.push(stranger());
+        }
+    }
+    // Both go between two looks: who has moved where?
+    drop(strangers);
+    for ready in 1..=3 {
+        for run in 1..=3 {
+            world.sockets.steer(RunId(run), if run == ready { Standing::Ready } else { Standing::Starting });
+        }
+        wait(&world.sockets);
+        for _ in 0..10 {
+            assert_eq!(world.ask().unwrap(), format!("run {ready}"));
+        }
+    }
+}
+
+/// Until all that was told is done.
+fn wait(sockets: &Sockets) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(LIMIT, sockets.settled()).await }).unwrap().unwrap();
 }

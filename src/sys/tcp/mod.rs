@@ -9,6 +9,7 @@
 //! | `options` | carrying options from one socket to another |
 //! | [`diag`] | what the kernel lists: listeners, half-open and open connections of a port |
 //! | `open` | a socket of our own in a program's place |
+//! | `probe` | which member a connection reaches |
 //! | `ending` | ending a quiet connection in the program's place |
 //!
 //! Which member gets what, and when a connection is quiet, is decided elsewhere.
@@ -20,6 +21,7 @@ mod listening;
 mod open;
 mod option;
 mod options;
+mod probe;
 mod row;
 mod steering;
 mod tag;
@@ -32,5 +34,6 @@ pub use facts::{Cookie, Facts, Kind, inode, is_listening, kind};
 pub use listening::{accept_waiting, join, leave, overflows, queue_depth, share};
 pub use open::{Form, Target, open, unbound};
 pub(in crate::sys) use options::{copy_flags, copy_options, set_flags};
+pub use probe::{Marked, Origin, probe};
 pub use steering::{Instruction, attach, detach};
 pub use tag::{Tag, read_tag, set_tag};
