@@ -108,7 +108,7 @@ fn an_app_of_an_unchanged_project_that_this_version_can_run_runs() {
     rsx.fails(6, "restart ecosystem.config.js").says(&[
         "apps[0].max_memory_restart",
         "apps[1].cron_restart",
-        "6 problems",
+        "4 problems",
     ]);
     rsx.ok("delete ecosystem.config.js --only admin");
     assert!(!rsx.scratch().join("run/admin.pid").exists());

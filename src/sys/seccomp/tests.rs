@@ -251,8 +251,9 @@ fn a_program_that_may_not_be_looked_into_gets_a_socket_all_the_same() {
         return;
     }
     let (own, port) = reserved();
-    // PR_SET_DUMPABLE: as a program with capabilities of its own, or of another user.
-    let before = "import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)";
+    // PR_SET_DUMPABLE: as a program with capabilities of its own, or of another user. It does not wait in `accept`, which
+    // is what such a program is taken for.
+    let before = "import ctypes; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); s.settimeout(20)";
     let mut captured = Captured::start(server("unseen", port, before, ""), Policy::Blind(own));
     until_line(&mut captured.output, "up");
     assert_eq!(ask(port), "unseen");
