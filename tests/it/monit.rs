@@ -34,7 +34,7 @@ fn the_screen_shows_what_runs_and_gives_the_terminal_back() {
     screen.keys("des\t");
     screen.shows(&["describe"]);
     screen.keys("\r");
-    screen.shows(&["running since", "stopped by"]);
+    screen.shows(&["online since", "declared in"]);
     assert!(!screen.is_restored());
     screen.keys("q");
     assert_eq!(screen.ends(), 0);
