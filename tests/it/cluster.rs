@@ -246,8 +246,17 @@ fn a_death_at_any_place_of_cluster_mode_is_made_good() {
             if *place == "adopting" {
                 rsx.daemon().0.kill("KILL");
             }
-            rsx.ok(step);
+            let done = rsx.run(step);
             hits += usize::from(std::fs::remove_file(&file).is_err());
+            // A process on its way to its program ends with the daemon that has made it. A reload may be undone for that, and
+            // nothing else.
+            if done.code == 5 && step.starts_with("reload") {
+                done.says(&["the instance that ran before goes on"]);
+                load.goes_on(20);
+                rsx.ok(step);
+            } else {
+                assert_eq!(done.code, 0, "{place}: {step}: {}", done.err);
+            }
             load.goes_on(20);
             // Finished, and nothing else lives.
             assert_eq!((served.pids().len(), rsx.processes().len()), (count, count), "{place}: {step}");
