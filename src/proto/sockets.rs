@@ -20,7 +20,7 @@ pub enum SocketRecord {
         version: u32,
     },
     /// A run that is captured.
-    Run(CapturedRecord),
+    Run(Box<CapturedRecord>),
     /// Nothing of it is left.
     Gone {
         /// Its number.

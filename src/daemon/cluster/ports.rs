@@ -415,7 +415,7 @@ impl Ports {
 
     pub(super) fn save_run(&mut self, run: RunId) {
         if let Some(captured) = self.runs.get(&run) {
-            self.ledger.write(&SocketRecord::Run(captured_record(run, captured)));
+            self.ledger.write(&SocketRecord::Run(Box::new(captured_record(run, captured))));
         }
         self.is_changed = true;
         self.renew_ledger();

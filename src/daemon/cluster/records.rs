@@ -15,7 +15,7 @@ use crate::sys::tcp::Tag;
 
 /// Everything, for a ledger that is written anew.
 pub(super) fn records(groups: &[Port], runs: &BTreeMap<RunId, Captured>) -> Vec<SocketRecord> {
-    let runs = runs.iter().map(|(run, captured)| SocketRecord::Run(captured_record(*run, captured)));
+    let runs = runs.iter().map(|(run, captured)| SocketRecord::Run(Box::new(captured_record(*run, captured))));
     runs.chain(groups.iter().map(|port| SocketRecord::Group(group_record(port, None)))).collect()
 }
 

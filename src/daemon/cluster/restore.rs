@@ -78,7 +78,7 @@ pub(super) fn restore(kept: Vec<(String, OwnedFd)>, link: Option<Link>) -> io::R
         }
         let of_run: Vec<(SocketId, OwnedFd)> =
             record.bound.iter().filter_map(|id| left.sockets.remove_entry(&SocketId(*id))).collect();
-        captured.insert(run, recalled_run(record, filter, of_run.iter().map(|(id, _)| *id)));
+        captured.insert(run, recalled_run(*record, filter, of_run.iter().map(|(id, _)| *id)));
         bound.extend(of_run);
     }
     // An earlier release wrote down the marks of members alone.
