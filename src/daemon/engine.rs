@@ -24,7 +24,7 @@ use crate::daemon::spawner::Spawned;
 use crate::guardian;
 use crate::proto::{Key, Progress, Record};
 use crate::supervisor::{
-    Ask, Effect, Event, Lasting, ReadyBy, Remaining, Reply, RequestId, RunId, SlotId, Supervisor, Who,
+    Ask, Effect, Event, Finding, Lasting, ReadyBy, Remaining, Reply, RequestId, RunId, SlotId, Supervisor, Who,
 };
 use crate::sys::peer;
 
@@ -60,6 +60,8 @@ pub(super) enum Report {
     },
     /// The connections of a run have ended, or their time is over.
     Drained { run: RunId },
+    /// A health check has come to its end.
+    Checked { run: RunId, finding: Finding },
     /// A connection that waited for a run which is gone, for whoever serves that address.
     Rescued { stream: TcpStream, address: SocketAddr },
     /// What the run that is drained is still doing.
@@ -269,6 +271,7 @@ impl Engine {
                 None
             }
             Report::Drained { run } => Some(Event::Drained { run }),
+            Report::Checked { run, finding } => Some(Event::Checked { run, finding }),
             Report::Rescued { stream, address } => {
                 relay::pass_on(stream, address);
                 None
@@ -394,6 +397,7 @@ impl Engine {
             | Event::Heeds { .. }
             | Event::Exited { .. }
             | Event::Drained { .. }
+            | Event::Checked { .. }
             | Event::Remaining { .. }
             | Event::Gone { .. }
             | Event::Tick => None,
@@ -405,7 +409,8 @@ impl Engine {
 
     /// Writes down what was decided, publishes it where somebody gets an answer, and does it.
     fn follow(&mut self, asked: Option<RequestId>, mut effects: Vec<Effect>) -> Vec<Effect> {
-        self.dirty |= !effects.is_empty();
+        // That somebody is asked how it is changes nothing.
+        self.dirty |= effects.iter().any(|effect| !matches!(effect, Effect::Check { .. }));
         failpoint::here("before-journal");
         self.write(asked, &effects);
         failpoint::here("after-journal");
@@ -436,6 +441,7 @@ impl Engine {
                 | Effect::Message { .. }
                 | Effect::Steer { .. }
                 | Effect::Drain { .. }
+                | Effect::Check { .. }
                 | Effect::GiveUp { .. }
                 | Effect::Progress { .. }
                 | Effect::Forget { .. }
@@ -467,6 +473,7 @@ impl Engine {
                 failpoint::here("before-drain");
                 self.shell.drain(run, until);
             }
+            Effect::Check { run, slot, instance, definition } => self.shell.check(run, (slot, instance), definition),
             Effect::GiveUp { slot } => self.shell.give_up(slot),
             Effect::Signal { run, signal, whom } => {
                 failpoint::here("before-signal");

@@ -15,6 +15,7 @@ mod forms;
 mod gap;
 mod habits;
 mod harness;
+mod health;
 mod kept;
 mod lifecycle;
 mod log_files;

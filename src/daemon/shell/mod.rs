@@ -15,6 +15,7 @@ use tokio::sync::{mpsc as tokio_mpsc, oneshot, watch as tokio_watch};
 use tracing::{debug, info, warn};
 
 use crate::daemon::adopt::Found;
+use crate::daemon::checks::Checks;
 use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
 use crate::daemon::engine::{Answered, Report};
@@ -64,6 +65,7 @@ pub(super) struct Tools {
     pub(super) store: Store,
     pub(super) sockets: Sockets,
     pub(super) sayings: Sayings,
+    pub(super) checks: Checks,
     pub(super) logs: PathBuf,
 }
 
@@ -555,6 +557,12 @@ impl Shell {
             | ChangeKind::Held(_)
             | ChangeKind::Parked { .. }
             | ChangeKind::RolledBack { .. }
+            | ChangeKind::Unhealthy { .. }
+            | ChangeKind::Recovering(_)
+            | ChangeKind::Healthy(_)
+            | ChangeKind::GivenUpOn { .. }
+            | ChangeKind::HealthIgnored { .. }
+            | ChangeKind::HealthTrusted { .. }
             | ChangeKind::Errored { .. }
             | ChangeKind::Stopped(_)
             | ChangeKind::Deleted => {}
@@ -601,6 +609,7 @@ impl Shell {
         let Some(live) = self.runs.remove(&run) else { return };
         self.tools.looker.ended(run);
         self.tools.sayings.forget(run);
+        self.tools.checks.forget(run);
         self.asking.remove(&run);
         if self.closed.remove(&run) {
             self.open.remove(&run);
