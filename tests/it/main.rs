@@ -12,6 +12,7 @@ mod capture;
 mod cluster;
 mod daemon;
 mod forms;
+mod full_disk;
 mod gap;
 mod habits;
 mod harness;

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use crate::daemon::checks::places::Place;
 use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
-use crate::daemon::engine::Report;
+use crate::daemon::report::Report;
 use crate::guardian::Before;
 use crate::proto::{CheckView, HealthView};
 use crate::spec::{Check, HealthSpec};

@@ -71,8 +71,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::cluster::{Balance, Ending, Mark, Share, Standing, Weight};
-use crate::daemon::engine::Report;
 use crate::daemon::link::Link;
+use crate::daemon::report::Report;
 use crate::proto::PortView;
 use crate::supervisor::{Remaining, RunId, SlotId, Time};
 use crate::sys::fds::Channel;

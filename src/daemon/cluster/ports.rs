@@ -19,9 +19,9 @@ use crate::cluster::{
 use crate::daemon::cluster::ledger::Ledger;
 use crate::daemon::cluster::records::{captured_record, group_record, records};
 use crate::daemon::cluster::{Newcomer, SENT, Terms, Wants};
-use crate::daemon::engine::Report;
 use crate::daemon::failpoint;
 use crate::daemon::link::Link;
+use crate::daemon::report::Report;
 use crate::proto::SocketRecord;
 use crate::supervisor::{RunId, SlotId};
 use crate::sys::process::Process;

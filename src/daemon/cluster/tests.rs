@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::cluster::{Ending, Share, Standing};
 use crate::daemon::cluster::{Newcomer, Sockets, Terms, Wants, drains};
-use crate::daemon::engine::Report;
+use crate::daemon::report::Report;
 use crate::spec::Signal;
 use crate::supervisor::{RunId, SlotId, Time};
 use crate::sys::process::Process;

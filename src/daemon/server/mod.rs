@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use crate::daemon::convert;
-use crate::daemon::engine::{Report, Request};
+use crate::daemon::report::{Report, Request};
 use crate::daemon::store::{self, Found};
 use crate::proto::{
     self, Applied, Call, DaemonAnswer, DaemonView, HelloAnswer, Incoming, Key, LineCodec, MAX_HELLO, MAX_MESSAGE,

@@ -9,7 +9,6 @@ use tokio::sync::{mpsc, watch};
 
 use crate::daemon::checks::Checks;
 use crate::daemon::cluster::Sockets;
-use crate::daemon::engine::Report;
 use crate::daemon::history::History;
 use crate::daemon::journal::Journal;
 use crate::daemon::link::Link;
@@ -17,6 +16,7 @@ use crate::daemon::looker::Looker;
 use crate::daemon::mend;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
+use crate::daemon::report::Report;
 use crate::daemon::said::Sayings;
 use crate::daemon::store::Store;
 use crate::guardian::Verdict;
