@@ -71,6 +71,7 @@ fn play(binary: &Path) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
         umask: None,
         oom_score_adj: None,
         keep: Vec::new(),
+        listen: Vec::new(),
         birth: None,
     };
     let process = spawn(&launch).map_err(io::Error::other)?;

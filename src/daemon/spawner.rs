@@ -247,6 +247,7 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
             umask: Some(ground.umask),
             oom_score_adj: ground.badness,
             keep: channel_theirs.into_iter().collect(),
+            listen: Vec::new(),
             birth: None,
         };
         let talk = [

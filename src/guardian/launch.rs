@@ -72,6 +72,7 @@ fn launch(seat: &Seat, binary: &Binary, argv: &[&str], stdout: OwnedFd, stderr: 
         umask: Some(seat.before.umask),
         oom_score_adj: seat.before.badness,
         keep,
+        listen: Vec::new(),
         birth: None,
     })
 }

@@ -33,6 +33,7 @@ pub(crate) fn shell(script: &str) -> Launch {
         umask: None,
         oom_score_adj: None,
         keep: Vec::new(),
+        listen: Vec::new(),
         birth: None,
     }
 }

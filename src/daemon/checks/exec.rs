@@ -102,6 +102,7 @@ fn prepare(examination: &Examination, line: &str, number: &str, before: &Before)
         umask: Some(before.umask),
         oom_score_adj: before.badness,
         keep: Vec::new(),
+        listen: Vec::new(),
         birth: None,
     };
     Ok((launch, output))

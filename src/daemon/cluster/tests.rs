@@ -135,6 +135,7 @@ fn launch(run: u64, ports: &[u16]) -> Launch {
         umask: None,
         oom_score_adj: None,
         keep: Vec::new(),
+        listen: Vec::new(),
         birth: None,
     }
 }

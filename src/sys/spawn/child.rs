@@ -32,8 +32,13 @@ pub(super) struct Plan<'a> {
     pub(super) argv: &'a [*const libc::c_char],
     /// Null-terminated.
     pub(super) env: &'a [*const libc::c_char],
-    /// All above 2.
+    /// All above the numbers that they get, as the next ones.
     pub(super) stdio: [RawFd; 3],
+    /// They get the numbers behind those three.
+    pub(super) listen: &'a [RawFd],
+    /// Where the child writes its number, in digits with a NUL behind them; zeros so far, and shared with the parent, which does
+    /// not look at it. Empty without such sockets.
+    pub(super) listen_pid: &'a [AtomicU8],
     /// Ascending.
     pub(super) keep: &'a [RawFd],
     pub(super) nofile: Option<libc::rlimit>,
@@ -178,6 +183,7 @@ fn work(plan: &Plan<'_>) -> Step {
             return Step::Clone;
         }
     }
+    write_listen_pid(plan.listen_pid);
     if !place_descriptors(plan) {
         return Step::Descriptors;
     }
@@ -257,6 +263,24 @@ fn is_orphan(birth: &Birth) -> bool {
     is_orphan
 }
 
+/// The number of this process, as LISTEN_PID names it.
+fn write_listen_pid(room: &[AtomicU8]) {
+    // SAFETY: getpid has no arguments.
+    let pid = unsafe { libc::getpid() }.unsigned_abs();
+    let mut power = 1_u32;
+    while pid / power >= 10 {
+        power *= 10;
+    }
+    // One byte stays zero, the end of the string.
+    for byte in room.iter().take(room.len().saturating_sub(1)) {
+        byte.store(b'0' + u8::try_from(pid / power % 10).unwrap_or(0), Ordering::Relaxed);
+        if power == 1 {
+            return;
+        }
+        power /= 10;
+    }
+}
+
 /// Milliseconds of a clock.
 fn millis(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -265,15 +289,16 @@ fn millis(clock: libc::clockid_t) -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
-/// 0, 1, 2 and those to keep; nothing else survives exec.
+/// 0, 1, 2, the sockets behind them, and those to keep; nothing else survives exec.
 fn place_descriptors(plan: &Plan<'_>) -> bool {
-    for (target, source) in (0..).zip(plan.stdio) {
-        // SAFETY: dup2 takes two integers; the source is above 2, so no source is overwritten.
-        if unsafe { libc::dup2(source, target) } < 0 {
+    let mut next: libc::c_uint = 0;
+    for (target, source) in (0..).zip(plan.stdio.iter().chain(plan.listen)) {
+        // SAFETY: dup2 takes two integers; every source is above every target, so none is overwritten.
+        if unsafe { libc::dup2(*source, target) } < 0 {
             return false;
         }
+        next += 1;
     }
-    let mut next: libc::c_uint = 3;
     let gate = plan.gate.as_ref().map(|gate| gate.channel);
     for kept in plan.keep {
         // The gate's own end is needed until exec and no longer.

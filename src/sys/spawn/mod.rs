@@ -49,6 +49,9 @@ pub struct Launch {
     pub oom_score_adj: Option<i16>,
     /// Descriptors that it keeps beside the three, under the same numbers. Empty for apps.
     pub keep: Vec<OwnedFd>,
+    /// Sockets that it gets from descriptor 3 on, with LISTEN_FDS and LISTEN_PID in its environment (sd_listen_fds(3)). The
+    /// numbers of `keep` have to be above theirs.
+    pub listen: Vec<OwnedFd>,
     /// Where the child itself writes down that it is there, just before it executes the program.
     pub birth: Option<Birth>,
 }

@@ -13,6 +13,16 @@ use crate::sys::spawn::child::{Birth, Plan, Report};
 use crate::sys::spawn::gate::{Gate, GatePlan};
 use crate::sys::spawn::{Launch, SpawnError, Step};
 
+/// What the variable of the child's own number begins with, and how many digits a number has at most.
+const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+const DIGITS: usize = 10;
+
+/// How many descriptors a program always has.
+const STDIO: RawFd = 3;
+
+/// More sockets than these are not handed in.
+const MAX_LISTEN: RawFd = 128;
+
 /// The strings and descriptors of a launch in the form that the calls take.
 pub(super) struct Prepared {
     program: CString,
@@ -22,6 +32,10 @@ pub(super) struct Prepared {
     _env: Vec<CString>,
     argv_pointers: Vec<*const libc::c_char>,
     env_pointers: Vec<*const libc::c_char>,
+    /// `LISTEN_PID=` and room for the number, which only the child knows. The last pointers of the environment lead to it.
+    listen_pid: Vec<AtomicU8>,
+    /// All above the numbers that they get.
+    listen: Vec<RawFd>,
     stdio: [RawFd; 3],
     /// Duplicates of those that lay in the way, open until the child has them.
     _moved: Vec<OwnedFd>,
@@ -44,18 +58,28 @@ impl Prepared {
         let cwd = string("the working directory", launch.cwd.as_os_str())?;
         let argv = launch.argv.iter().enumerate().map(|(index, word)| string(&format!("argument {index}"), word));
         let argv: Vec<CString> = argv.collect::<Result<_, _>>()?;
-        let env: Vec<CString> =
+        let mut env: Vec<CString> =
             launch.env.iter().map(|(name, value)| assignment(name, value)).collect::<Result<_, _>>()?;
+        let first_free = first_free(launch)?;
+        let mut listen_pid = Vec::new();
+        if !launch.listen.is_empty() {
+            env.push(assignment(OsStr::new("LISTEN_FDS"), OsStr::new(&launch.listen.len().to_string()))?);
+            let room = LISTEN_PID.iter().copied().chain([0; DIGITS + 1]);
+            listen_pid = room.map(AtomicU8::new).collect();
+        }
         let mut moved = Vec::new();
-        let mut place = |fd: &OwnedFd| out_of_the_way(fd, &mut moved);
+        let mut place = |fd: &OwnedFd| out_of_the_way(fd, first_free, &mut moved);
         let stdio = [place(&launch.stdin)?, place(&launch.stdout)?, place(&launch.stderr)?];
+        let listen = launch.listen.iter().map(&mut place).collect::<Result<_, _>>()?;
         let gate = gate.map(|gate| Ok((place(&gate.channel)?, gate.message.clone(), gate.seconds()))).transpose()?;
         let mut keep: Vec<RawFd> = launch.keep.iter().map(AsRawFd::as_raw_fd).collect();
         keep.extend(gate.as_ref().map(|(channel, ..)| *channel));
         keep.sort_unstable();
         Ok(Prepared {
             argv_pointers: pointers(&argv),
-            env_pointers: pointers(&env),
+            env_pointers: with_last(pointers(&env), &listen_pid),
+            listen_pid,
+            listen,
             program,
             cwd,
             _argv: argv,
@@ -85,6 +109,8 @@ impl Prepared {
             argv: &self.argv_pointers,
             env: &self.env_pointers,
             stdio: self.stdio,
+            listen: &self.listen,
+            listen_pid: self.listen_pid.get(LISTEN_PID.len()..).unwrap_or_default(),
             keep: &self.keep,
             nofile: self.nofile,
             umask: self.umask,
@@ -117,19 +143,37 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// A descriptor that is none of 0, 1, 2, so that putting one in place cannot overwrite another one's source.
-fn out_of_the_way(fd: &OwnedFd, moved: &mut Vec<OwnedFd>) -> Result<RawFd, SpawnError> {
-    if fd.as_raw_fd() > 2 {
+/// The pointers, their end behind one more string, if there is one. An [`AtomicU8`] is a byte in memory.
+fn with_last(mut pointers: Vec<*const libc::c_char>, last: &[AtomicU8]) -> Vec<*const libc::c_char> {
+    if !last.is_empty() {
+        pointers.insert(pointers.len().saturating_sub(1), last.as_ptr().cast());
+    }
+    pointers
+}
+
+/// The lowest number that nothing is put in place at.
+fn first_free(launch: &Launch) -> Result<RawFd, SpawnError> {
+    let count = RawFd::try_from(launch.listen.len()).ok().filter(|count| *count <= MAX_LISTEN);
+    let first = STDIO + count.ok_or_else(|| refused(format!("more than {MAX_LISTEN} sockets to hand in")))?;
+    match launch.keep.iter().any(|fd| fd.as_raw_fd() < first) {
+        true => Err(refused("a descriptor to keep lies where a socket is to be".to_owned())),
+        false => Ok(first),
+    }
+}
+
+/// A descriptor whose number nothing is put in place at, so that doing so cannot overwrite another one's source.
+fn out_of_the_way(fd: &OwnedFd, first: RawFd, moved: &mut Vec<OwnedFd>) -> Result<RawFd, SpawnError> {
+    if fd.as_raw_fd() >= first {
         return Ok(fd.as_raw_fd());
     }
-    let copy = duplicate_above_stdio(fd).map_err(|error| SpawnError::new(Step::Descriptors, None, error))?;
+    let copy = duplicate_from(fd, first).map_err(|error| SpawnError::new(Step::Descriptors, None, error))?;
     let number = copy.as_raw_fd();
     moved.push(copy);
     Ok(number)
 }
 
-fn duplicate_above_stdio(fd: &OwnedFd) -> io::Result<OwnedFd> {
-    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(3))?;
+fn duplicate_from(fd: &OwnedFd, first: RawFd) -> io::Result<OwnedFd> {
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(first))?;
     // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
     Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(number) })
 }

@@ -241,3 +241,47 @@ fn a_child_writes_down_that_it_is_there() {
     assert!((before.monotonic..before.monotonic + 10_000).contains(&words[2].parse().unwrap()));
     assert!((before.boot..before.boot + 10_000).contains(&words[3].parse().unwrap()));
 }
+
+#[test]
+fn sockets_are_handed_in_from_descriptor_3_on() {
+    let sockets = ["127.0.0.1:0"; 3].map(|address| std::net::TcpListener::bind(address).unwrap());
+    let inodes = sockets.each_ref().map(|socket| crate::sys::tcp::inode(socket).unwrap());
+    let (_reader, writer) = io::pipe().unwrap();
+    let mut launch = shell("");
+    launch.listen = sockets.into_iter().map(Into::into).collect();
+    // Wherever the rest lies, it is not overwritten.
+    launch.keep = vec![nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(50)).map(owned).unwrap()];
+    let kept = launch.keep[0].as_raw_fd();
+    launch.argv[2] =
+        "echo $LISTEN_FDS $LISTEN_PID $$; readlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5; ls -v /proc/$$/fd".into();
+    let (_, output) = run(launch);
+    let mut lines = output.lines();
+    let words: Vec<&str> = lines.next().unwrap().split(' ').collect();
+    assert_eq!(words[0], "3");
+    assert_eq!(words[1], words[2], "LISTEN_PID is the number of the program itself");
+    for inode in inodes {
+        assert_eq!(lines.next().unwrap(), format!("socket:[{inode}]"));
+    }
+    assert_eq!(lines.collect::<Vec<_>>(), ["0", "1", "2", "3", "4", "5", &kept.to_string()]);
+}
+
+#[test]
+fn nothing_is_said_of_sockets_where_there_are_none() {
+    assert_eq!(run(shell("echo ${LISTEN_FDS-none} ${LISTEN_PID-none}")).1, "none none\n");
+}
+
+#[test]
+fn a_descriptor_that_lies_where_a_socket_is_to_be_is_refused() {
+    let mut launch = shell("true");
+    launch.keep = vec![fs::File::open("/dev/null").unwrap().into()];
+    let lowest = launch.keep[0].as_raw_fd();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    launch.listen = (2..=lowest).map(|_| socket.try_clone().unwrap().into()).collect();
+    let is_told = refused(&launch).to_string();
+    assert!(is_told.contains("a socket is to be") || is_told.contains("more than 128"), "{is_told}");
+}
+
+fn owned(number: std::os::fd::RawFd) -> OwnedFd {
+    // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
+    unsafe { FromRawFd::from_raw_fd(number) }
+}
