@@ -499,7 +499,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__reload)
-            opts="-f -a -n -N -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
+            opts="-f -a -n -N -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -668,7 +668,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__restart)
-            opts="-f -a -n -N -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
+            opts="-f -a -n -N -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -909,7 +909,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__start)
-            opts="-f -a -i -x -n -N -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --instances --fork --cluster --no-autostart --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --listen-timeout --kill-timeout --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
+            opts="-f -a -i -x -n -N -o -e -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --instances --fork --cluster --no-autostart --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use rsx::error::Failure;
 use rsx::paths::Home;
+use rsx::sys::memory;
 use rsx::{cli, daemon, guardian, serve};
 
 fn main() -> ExitCode {
@@ -42,6 +43,7 @@ fn own_home() -> Result<Home, Failure> {
 
 /// The guardian; or, started by one, the daemon.
 fn own_process() -> ExitCode {
+    memory::keep_little();
     // As it would be, had it not been executed through a descriptor. A wrong name harms nobody.
     let _ = nix::sys::prctl::set_name(c"rsx");
     let home = match own_home() {

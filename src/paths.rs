@@ -121,6 +121,11 @@ impl Home {
     pub fn notify_dir(&self) -> PathBuf {
         self.runtime.join("n")
     }
+
+    /// The folder of the per-run sockets for agents.
+    pub fn agent_dir(&self) -> PathBuf {
+        self.runtime.join("a")
+    }
 }
 
 /// FNV-1a, 32 bit: the same for every build of rsx, unlike the standard hasher, so that an updated client finds the

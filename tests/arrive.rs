@@ -24,7 +24,6 @@ const DUMP: &str = "tests/data/pm2-dump/dump.pm2";
 
 /// The lines of the project's configuration that this version refuses.
 const NOT_YET: &[&str] = &[
-    "      wait_ready: true,\n",
     "      max_memory_restart: '300M',\n",
     "      cron_restart: '0 4 * * *',\n",
     "      watch: ['worker'],\n",
@@ -78,7 +77,6 @@ fn check_names_every_value_of_an_unchanged_project_that_this_version_refuses() {
     project(&rsx);
     let done = rsx.fails(6, "check");
     for path in [
-        "apps[0].wait_ready",
         "apps[0].max_memory_restart",
         "apps[1].cron_restart",
         "apps[1].watch",
@@ -88,7 +86,7 @@ fn check_names_every_value_of_an_unchanged_project_that_this_version_refuses() {
     ] {
         done.says(&[&format!("{path} in the values of ")]);
     }
-    done.says(&["`deploy` has no effect", "`vizion` has no effect", "ecosystem.config.js` has 7 problems"]);
+    done.says(&["`deploy` has no effect", "`vizion` has no effect", "ecosystem.config.js` has 6 problems"]);
     // What the file itself prints is talk.
     done.says(&["configuration of shop 1.4.2"]);
     assert_eq!(done.out, "");
@@ -101,10 +99,10 @@ fn an_app_of_an_unchanged_project_that_this_version_can_run_runs() {
         return;
     }
     rsx.set_env("ADMIN_PORT", port.to_string());
-    rsx.fails(6, "start --env production").says(&["7 problems", "`--only admin` takes what this version can run"]);
+    rsx.fails(6, "start --env production").says(&["6 problems", "`--only admin` takes what this version can run"]);
     let done = rsx.ok("start ecosystem.config.js --only admin --env production");
     done.prints(&["+ admin", "online"]).says(&["left out, and with problems: `api`, `worker`", "rsx check FILE"]);
-    assert!(!done.err.contains("wait_ready"), "{}", done.err);
+    assert!(!done.err.contains("max_memory_restart"), "{}", done.err);
     let settings = body(&get(port, "/settings"));
     assert_eq!(settings, json!({ "env": "production", "level": "warn", "options": ["--max-old-space-size=64"] }));
     assert!(get(port, "/static/style.css").ends_with("body { margin: 0 }\n"));
@@ -114,7 +112,11 @@ fn an_app_of_an_unchanged_project_that_this_version_can_run_runs() {
     // The chosen environment is remembered, as are the apps that cannot run yet: each time by name.
     rsx.ok("restart ecosystem.config.js --only admin");
     assert_eq!(body(&get(port, "/settings"))["env"], "production");
-    rsx.fails(6, "restart ecosystem.config.js").says(&["apps[0].wait_ready", "apps[1].cron_restart", "7 problems"]);
+    rsx.fails(6, "restart ecosystem.config.js").says(&[
+        "apps[0].max_memory_restart",
+        "apps[1].cron_restart",
+        "6 problems",
+    ]);
     rsx.ok("delete ecosystem.config.js --only admin");
     assert!(!rsx.scratch().join("run/admin.pid").exists());
 }

@@ -82,7 +82,7 @@ const fn replaced(long: &'static str, takes_value: bool, by: &'static str) -> Fl
     Flag { long, aliases: &[], short: None, takes_value, fate: Fate::Replaced(by) }
 }
 
-const NO_AGENT: &str = "rsx puts no monitoring agent into apps, so there is nothing to switch";
+const NO_AGENT: &str = "`agent = false` in the ecosystem file switches off what rsx loads into Node programs";
 const IN_FILE: &str = "the mode of an app is changed in its file, or by `rsx delete` and a new start";
 const NO_CONTAINER: &str = "run `rsx` inside the container";
 
@@ -96,8 +96,6 @@ const APP_FLAGS: &[Flag] = &[
     later("watch", None, false),
     later("ignore-watch", None, true),
     later("watch-delay", None, true),
-    later("wait-ready", None, false),
-    later("shutdown-with-message", None, false),
     Flag { aliases: &["uid"], ..later("user", Some('u'), true) },
     Flag { aliases: &["gid"], ..later("group", None, true) },
     later_but("ext", true, "it chooses among the files that are watched, and watching comes later"),

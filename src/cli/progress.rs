@@ -6,19 +6,33 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::de::DeserializeOwned;
 
+use crate::cli::render::units;
 use crate::cli::session::{Session, view};
 use crate::client::{Client, ClientError, Interrupt};
 use crate::proto::{Call, Progress, View, ViewDetail};
-use crate::spec::AppSpec;
+use crate::spec::{AppSpec, ExecMode};
 
 /// What is added to the configured limits, for the daemon's own work.
 const SLACK: Duration = Duration::from_secs(5);
 /// The first limit where the limits of the apps concerned are not known yet: that of the defaults.
 pub(super) const FIRST_LIMIT: Duration = Duration::from_secs(15);
 
-/// The time that starting, changing or stopping any of these may take; apps do so side by side.
+/// The time that starting, changing or stopping any of these may take; apps do so side by side, and those that share ports
+/// replace some of their instances at a time.
 pub(super) fn limit_of<'a>(specs: impl Iterator<Item = &'a AppSpec>) -> Duration {
-    specs.map(|spec| spec.listen_timeout + spec.stop.kill_timeout).max().unwrap_or_default() + SLACK
+    let limit = |spec: &AppSpec| {
+        let (ready, down) = (spec.listen_timeout, spec.stop.kill_timeout);
+        match spec.exec_mode {
+            ExecMode::Fork => ready + down,
+            ExecMode::Cluster => {
+                let instances = usize::from(spec.instances).max(1);
+                let rounds = instances.div_ceil(spec.cluster.max_surge.of(instances));
+                let one = ready + spec.cluster.drain_timeout + down;
+                one.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX))
+            }
+        }
+    };
+    specs.map(limit).max().unwrap_or_default().saturating_add(SLACK)
 }
 
 /// Asks, and waits in sight of the user. When the first limit has passed, the daemon is asked, over another connection,
@@ -109,8 +123,9 @@ impl Bar {
             bar
         });
         bar.set_position(u64::from(progress.done));
-        let name = crate::cli::render::units::printable(&progress.name);
-        bar.set_message(format!("{name}:{} {}", progress.instance, progress.state));
+        let name = units::printable(&progress.name);
+        let what = progress.remaining.as_ref().map_or_else(|| progress.state.to_string(), units::remaining);
+        bar.set_message(format!("{name}:{} {what}", progress.instance));
     }
 
     fn clear(&mut self) {

@@ -236,6 +236,8 @@ pub(super) fn values(flags: &ValueFlags) -> Vec<(&'static str, String)> {
         ("disable_logs", "true", flags.disable_logs),
         ("autorestart", "false", flags.no_autorestart),
         ("treekill", "false", flags.no_treekill),
+        ("wait_ready", "true", flags.wait_ready),
+        ("shutdown_with_message", "true", flags.shutdown_with_message),
     ];
     let mut declared: Vec<(&'static str, String)> =
         valued.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect();

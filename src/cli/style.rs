@@ -32,7 +32,7 @@ impl Tint {
         match state {
             State::Online => Tint::Green,
             State::Launching => Tint::Blue,
-            State::Stopping | State::Waiting => Tint::Yellow,
+            State::Draining | State::Stopping | State::Waiting => Tint::Yellow,
             State::Stopped => Tint::Grey,
             State::Errored => Tint::Red,
         }

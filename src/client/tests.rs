@@ -76,7 +76,15 @@ fn a_call_is_answered_after_its_progress() {
     let theirs = daemon(&home, |mut reader| {
         let (id, call) = next_call(&mut reader);
         assert!(matches!(call, Call::Stop(_)));
-        let progress = Progress { id: 3, name: "api".into(), instance: 0, state: State::Stopping, done: 0, of: 1 };
+        let progress = Progress {
+            id: 3,
+            name: "api".into(),
+            instance: 0,
+            state: State::Stopping,
+            done: 0,
+            of: 1,
+            remaining: None,
+        };
         say(&reader, &write_notification("progress", &progress));
         say(&reader, &write_result(id, &Outcome::default()));
     });

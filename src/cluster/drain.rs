@@ -12,7 +12,8 @@
 //! the way must have landed, and a packet may still be under way on another processor when the switch returns. Then, which
 //! connections are quiet: nothing unread, nothing unsent, the last byte went out after the last one came in, and the byte
 //! counters have not moved for a while (time stamps are as coarse as the kernel's tick, and cannot tell alone). Such a
-//! connection is ended as if its client had left. One with a request in hand never is.
+//! connection is ended as if its client had left. One with a request in hand never is. In the second half of the time, less
+//! has to do: a connection on which one request follows the other at short distance is ended between two of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,12 +30,27 @@ const QUEUE_EVERY: Duration = Duration::from_millis(10);
 const OPEN_EVERY: Duration = Duration::from_millis(25);
 /// How long the counters of a quiet connection have not moved. With 30 ms, 6 of 250 were not quiet.
 const QUIET: Duration = Duration::from_millis(100);
+/// The same where the program itself closes its connections, after their next answer or when they are idle: before that we
+/// do not interfere.
+const QUIET_WITH_AGENT: Duration = Duration::from_millis(1000);
+/// How long ago the last request of a connection came that is ended in the second half of the time: more than the
+/// resolution of time stamps, so that it is clear that it was answered.
+const REST: Duration = Duration::from_millis(10);
 /// An end that was asked for and not seen is asked for again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A moment, in milliseconds since some beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub u64);
+
+/// Who ends connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// We do: the program knows nothing of it.
+    Ours,
+    /// The program does, and we help it with what it leaves.
+    Programs,
+}
 
 /// What is to be read next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +140,15 @@ struct Watched {
     asked_at: Option<Time>,
 }
 
+/// How still a connection has to be to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// For so long: nobody is about to send.
+    Patient { quiet: Duration },
+    /// Between two requests.
+    Hurried,
+}
+
 /// What to show meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -137,7 +162,11 @@ pub struct Progress {
 #[derive(Clone, Debug)]
 pub struct Drain {
     switched: Time,
+    /// When connections are not waited for any more that never are quiet.
+    hurry_at: Time,
     deadline: Time,
+    /// How long a quiet connection is left alone.
+    quiet: Duration,
     stage: Stage,
 }
 
@@ -156,8 +185,13 @@ impl Time {
 
 impl Drain {
     /// Begins at the switch: no program returns the run's members any more.
-    pub fn new(switched: Time, timeout: Duration) -> Drain {
-        Drain { switched, deadline: switched.after(timeout), stage: Stage::Settling }
+    pub fn new(switched: Time, timeout: Duration, ending: Ending) -> Drain {
+        let quiet = match ending {
+            Ending::Ours => QUIET,
+            Ending::Programs => QUIET_WITH_AGENT,
+        };
+        let hurry_at = switched.after(timeout / 2);
+        Drain { switched, hurry_at, deadline: switched.after(timeout), quiet, stage: Stage::Settling }
     }
 
     /// How it ended, once it has.
@@ -242,11 +276,12 @@ impl Drain {
     /// These are all connections of the run now. Returns those that are to be ended.
     pub fn on_connections(&mut self, now: Time, found: &[Traffic]) -> Vec<u64> {
         let mut quiet = Vec::new();
+        let pace = if now < self.hurry_at { Pace::Patient { quiet: self.quiet } } else { Pace::Hurried };
         if let Stage::Open { connections, look_at } = &mut self.stage {
             let before = std::mem::take(connections);
             for traffic in found {
                 let mut watched = Watched::next(before.get(&traffic.connection), now, traffic);
-                if watched.is_to_be_ended(now, traffic) {
+                if watched.is_to_be_ended(now, traffic, pace) {
                     watched.asked_at = Some(now);
                     quiet.push(traffic.connection);
                 }
@@ -272,11 +307,13 @@ impl Watched {
         Watched { received, sent, moved_at: if has_moved { now } else { before.moved_at }, ..*before }
     }
 
-    fn is_to_be_ended(&self, now: Time, traffic: &Traffic) -> bool {
-        let is_quiet = traffic.unread == 0
-            && traffic.unsent == 0
-            && traffic.since_sent <= traffic.since_received
-            && now.since(self.moved_at) >= QUIET;
+    fn is_to_be_ended(&self, now: Time, traffic: &Traffic, pace: Pace) -> bool {
+        let is_still = match pace {
+            Pace::Patient { quiet } => now.since(self.moved_at) >= quiet,
+            Pace::Hurried => traffic.since_received >= REST,
+        };
+        let has_answered = traffic.since_sent <= traffic.since_received;
+        let is_quiet = traffic.unread == 0 && traffic.unsent == 0 && has_answered && is_still;
         let was_asked = self.asked_at.is_some_and(|asked| now.since(asked) < ASK_AGAIN);
         is_quiet && traffic.is_accepted && !traffic.is_ended && !was_asked
     }
@@ -290,7 +327,7 @@ mod tests {
     const NONE: [u64; 0] = [];
 
     fn drain() -> Drain {
-        Drain::new(Time(SWITCH), Duration::from_secs(10))
+        Drain::new(Time(SWITCH), Duration::from_secs(10), Ending::Ours)
     }
 
     /// A drain that has come to its connections, and when.
@@ -381,6 +418,17 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_ends_its_connections_itself_is_given_time_for_it() {
+        let mut drain = Drain::new(Time(SWITCH), Duration::from_secs(10), Ending::Programs);
+        drain.on_half_open(Time(1020), &[]);
+        drain.on_queue(Time(1020), 0);
+        drain.on_queue(Time(1030), 0);
+        assert_eq!(drain.on_connections(Time(1030), &[idle(1)]), NONE);
+        assert_eq!(drain.on_connections(Time(2029), &[idle(1)]), NONE);
+        assert_eq!(drain.on_connections(Time(2030), &[idle(1)]), [1]);
+    }
+
+    #[test]
     fn a_connection_with_work_in_it_is_left_alone() {
         let ms = Duration::from_millis;
         let busy = [
@@ -407,6 +455,24 @@ mod tests {
     }
 
     #[test]
+    fn in_the_second_half_a_connection_that_is_never_quiet_is_ended_between_two_requests() {
+        let (mut drain, _) = open();
+        let ms = Duration::from_millis;
+        // A request each 20 ms: answered, in hand, and just answered.
+        for (since_received, since_sent, is_ended) in [(12, 12, true), (12, 16, false), (4, 4, false), (12, 8, true)] {
+            let mut ended = BTreeMap::new();
+            for (step, now) in (0..).zip((SWITCH + 4000..SWITCH + 6000).step_by(25)) {
+                let (since_received, since_sent) = (ms(since_received), ms(since_sent));
+                let moving = Traffic { received: step, sent: step, since_received, since_sent, ..idle(1) };
+                ended.insert(now, !drain.on_connections(Time(now), &[moving]).is_empty());
+            }
+            let first = ended.iter().find(|(_, ended)| **ended).map(|(now, _)| *now);
+            assert_eq!(first, is_ended.then_some(SWITCH + 5000));
+            drain = open().0;
+        }
+    }
+
+    #[test]
     fn it_is_over_when_no_connection_is_left() {
         let (mut drain, start) = open();
         assert_eq!(drain.on_connections(Time(start), &[idle(1), idle(2)]), NONE);
@@ -423,7 +489,7 @@ mod tests {
     #[test]
     fn the_time_limit_holds_in_every_stage() {
         let over = Time(SWITCH + 10_000);
-        let mut short = Drain::new(Time(SWITCH), Duration::from_millis(5));
+        let mut short = Drain::new(Time(SWITCH), Duration::from_millis(5), Ending::Ours);
         assert_eq!(short.next(), Some((Time(1005), Reading::Clock)));
         short.on_time(Time(1005));
         assert_eq!(short.outcome(), Some(Outcome::TimedOut { connections: 0 }));

@@ -18,7 +18,7 @@
 use std::collections::BTreeSet;
 
 use crate::cluster::member::{GroupKey, Member, MemberId, SocketId, Standing};
-use crate::cluster::steering::{Balance, Candidate, Program, Table, Weight};
+use crate::cluster::steering::{Balance, Candidate, Place, Program, Table, Weight};
 
 /// What the kernel is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,9 @@ pub struct Group {
     pub(super) attached: Attached,
     /// Whether the array may be another one than we think.
     pub(super) is_in_doubt: bool,
+    /// How many of the entries were there when the kernel's list was looked at last. Somebody else may have come between
+    /// those behind them.
+    pub(super) observed: usize,
 }
 
 impl Group {
@@ -71,14 +74,15 @@ impl Group {
 
     /// A group that nobody has joined.
     pub fn new(key: GroupKey, balance: Balance) -> Group {
-        Group { key, balance, entries: Vec::new(), attached: Attached::None, is_in_doubt: false }
+        Group { key, balance, entries: Vec::new(), attached: Attached::None, is_in_doubt: false, observed: 0 }
     }
 
     /// The group of a predecessor: its members in the order of its array. What program it has is not known; the first step
     /// gives it one.
     pub fn restored(key: GroupKey, balance: Balance, members: impl IntoIterator<Item = Member>) -> Group {
-        let entries = members.into_iter().map(Entry::Ours).collect();
-        Group { key, balance, entries, attached: Attached::Unknown, is_in_doubt: false }
+        let entries: Vec<Entry> = members.into_iter().map(Entry::Ours).collect();
+        let observed = entries.len();
+        Group { key, balance, entries, attached: Attached::Unknown, is_in_doubt: false, observed }
     }
 
     /// What it is.
@@ -137,6 +141,13 @@ impl Group {
         }
     }
 
+    /// A member fills another place.
+    pub fn move_to(&mut self, id: MemberId, place: Place) {
+        if let Some(member) = self.find(id) {
+            member.place = place;
+        }
+    }
+
     /// Members are chosen in another way.
     pub fn set_balance(&mut self, balance: Balance) {
         self.balance = balance;
@@ -163,6 +174,7 @@ impl Group {
             ours.map_or(Entry::Stranger(*socket), |member| Entry::Ours(*member))
         };
         self.entries = order.iter().map(entry).collect();
+        self.observed = self.entries.len();
         self.is_in_doubt = false;
     }
 
@@ -210,6 +222,7 @@ impl Group {
     pub(super) fn left(&mut self, socket: SocketId) {
         if let Some(at) = self.position(socket) {
             self.entries.swap_remove(at);
+            self.observed = self.observed.min(self.entries.len());
         }
         if self.entries.is_empty() {
             // It went with its last member.

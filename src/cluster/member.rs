@@ -80,10 +80,6 @@ pub struct Member {
     pub standing: Standing,
 }
 
-/// The marks of a port's members that connections inherit: which numbers are free.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tags(u16);
-
 impl GroupKey {
     /// What its clients may speak.
     pub fn net(&self) -> Net {
@@ -97,25 +93,19 @@ impl GroupKey {
     }
 }
 
-impl Tags {
-    /// How many numbers there are. 0 is every unmarked socket's.
-    const COUNT: u8 = 16;
+/// How many marks there are that connections inherit from their member. 0 is every unmarked socket's.
+const TAGS: u8 = 16;
 
-    /// A number that nobody has. With none left, a member stays unmarked, and its connections are found by looking into
-    /// its process.
-    pub fn take(&mut self) -> Option<u8> {
-        let free = (1..Tags::COUNT).find(|number| self.0 >> number & 1 == 0)?;
-        self.mark_taken(free);
-        Some(free)
+/// The mark for a newcomer to a port: the first of those that the fewest have, of `used` by each who has one.
+///
+/// As long as there are enough of them, a mark tells whose a connection is. Those that have to share one are told apart
+/// by looking into their processes, at the connections with that mark.
+pub fn free_tag(used: impl IntoIterator<Item = u8>) -> u8 {
+    let mut counts = [0_usize; TAGS as usize];
+    for number in used {
+        if let Some(count) = counts.get_mut(usize::from(number)) {
+            *count += 1;
+        }
     }
-
-    /// A member that was there before has this one.
-    pub fn mark_taken(&mut self, number: u8) {
-        self.0 |= 1_u16.checked_shl(number.into()).unwrap_or_default();
-    }
-
-    /// No connection has it any more.
-    pub fn give_back(&mut self, number: u8) {
-        self.0 &= !1_u16.checked_shl(number.into()).unwrap_or_default();
-    }
+    (1..TAGS).min_by_key(|number| counts.get(usize::from(*number)).copied()).unwrap_or_default()
 }

@@ -34,8 +34,8 @@ mod tests;
 mod walk;
 
 pub use assembler::{Instruction, TooLong};
-pub use drain::{Drain, Outcome, Progress, Reading, Time, Traffic};
+pub use drain::{Drain, Ending, Outcome, Progress, Reading, Time, Traffic};
 pub use group::{Attached, Group, Step};
-pub use member::{GroupKey, Member, MemberId, Owner, Run, SocketId, Standing, Tags};
+pub use member::{GroupKey, Member, MemberId, Owner, Run, SocketId, Standing, free_tag};
 pub use order::Finding;
 pub use steering::{Balance, Candidate, Mark, Net, Place, Program, Table, Weight};

@@ -37,10 +37,19 @@ impl Group {
             }));
             self.left(socket);
         }
+        if !came.is_empty() {
+            // Whatever is attached may mean one of them by now.
+            self.attached = Attached::Unknown;
+        }
         for socket in came {
             self.entries.push(Entry::Stranger(socket));
             findings.push(Finding::StrangerCame(socket));
         }
+        // Those that came since the last look, ours among them, are in the order in which they began to listen.
+        if let Some(tail) = self.entries.get_mut(self.observed..) {
+            tail.sort_by_key(|entry| listed.iter().position(|socket| *socket == entry.socket()));
+        }
+        self.observed = self.entries.len();
         findings
     }
 
@@ -48,8 +57,9 @@ impl Group {
     fn leaves_doubt(&self, gone: &[SocketId], came: &[SocketId]) -> bool {
         // Nobody moved if only the last ones went.
         let stays = self.entries.len().saturating_sub(gone.len());
+        let came = came.len() + self.entries.len().saturating_sub(self.observed);
         let is_tail = self.entries.iter().skip(stays).all(|entry| gone.contains(&entry.socket()));
-        match (gone.len(), came.len()) {
+        match (gone.len(), came) {
             (0, _) => false,
             (1, 0) => false,
             (_, 0) => !is_tail,

@@ -223,14 +223,12 @@ fn marks_are_addresses_and_traffic_classes() {
 }
 
 #[test]
-fn tags_are_lent_once_and_the_unmarked_one_never() {
-    let mut tags = Tags::default();
-    let taken: Vec<u8> = std::iter::from_fn(|| tags.take()).collect();
-    assert_eq!(taken, (1..16).collect::<Vec<_>>());
-    tags.give_back(7);
-    assert_eq!((tags.take(), tags.take()), (Some(7), None));
-    let mut tags = Tags::default();
-    tags.mark_taken(1);
-    tags.mark_taken(99);
-    assert_eq!(tags.take(), Some(2));
+fn marks_are_given_to_one_each_and_then_shared_by_as_few_as_can_be() {
+    let mut used = Vec::new();
+    for _ in 0..30 {
+        used.push(free_tag(used.iter().copied()));
+    }
+    let once: Vec<u8> = (1..16).collect();
+    assert_eq!(used, [once.clone(), once].concat(), "the unmarked one never");
+    assert_eq!(free_tag([1, 2, 4, 99]), 3);
 }

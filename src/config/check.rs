@@ -20,6 +20,7 @@ pub(crate) enum Checked {
     Time(Duration),
     List(Vec<String>),
     Codes(Vec<u8>),
+    Integers(Vec<i64>),
     Signal(Signal),
     Env(Vec<(String, Option<String>)>),
     /// It fits a kind that nothing in this version takes a value from.
@@ -149,7 +150,7 @@ fn check_structure(kind: &Kind, written: &str, node: &Node) -> Result<Checked, V
         }
         (Kind::List, Value::Text(text)) => value::words(text).map(Checked::List).map_err(refuse),
         (Kind::List, Value::Number(number)) => Ok(Checked::List(vec![number.text.clone()])),
-        (Kind::Integers { min, max }, _) => integers(written, kind, node, *min, *max).map(|_| Checked::Fits),
+        (Kind::Integers { min, max }, _) => integers(written, kind, node, *min, *max).map(Checked::Integers),
         (Kind::ExitCodes, _) => {
             let codes = integers(written, kind, node, 0, 255)?;
             Ok(Checked::Codes(codes.into_iter().filter_map(|code| u8::try_from(code).ok()).collect()))

@@ -10,8 +10,8 @@ use crate::config::program::{Found, Places, absolute, program, warn_unused};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
 use crate::spec::{
-    AppSpec, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogSpec, LogTarget, Origin,
-    RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy, Surge,
+    Agent, AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogSpec, LogTarget,
+    Origin, RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy, Surge,
 };
 
 /// What the apps of one source have in common.
@@ -97,11 +97,18 @@ pub(crate) fn app(
         restart,
         stop: StopSpec {
             signal: settings.signal("stop_signal").unwrap_or(Signal::TERM),
+            auto: settings.signal("stop_signal").is_none(),
+            message: settings.bool("shutdown_with_message").unwrap_or(false),
             kill_timeout: settings.time("kill_timeout").unwrap_or(Duration::from_secs(10)),
             treekill: settings.bool("treekill").unwrap_or(true),
         },
         listen_timeout: settings.time("listen_timeout").unwrap_or(Duration::from_secs(60)),
         wait_ready: settings.bool("wait_ready").unwrap_or(false),
+        agent: match settings.bool("agent") {
+            None => Agent::Auto,
+            Some(true) => Agent::On,
+            Some(false) => Agent::Off,
+        },
         logs: LogSpec {
             out: log("out_file"),
             error: log("error_file"),
@@ -209,7 +216,6 @@ fn exec_mode(settings: &Settings) -> ExecMode {
 
 fn cluster(settings: &Settings) -> ClusterSpec {
     let usual = ClusterSpec::default();
-    let is_off = settings.text("capture") == Some("off") || settings.bool("capture") == Some(false);
     let small = |number: i64| u16::try_from(number).unwrap_or(u16::MAX);
     let max_surge = match (settings.integer("max_surge"), settings.percent("max_surge")) {
         (Some(count), _) => Surge::Count(small(count)),
@@ -217,10 +223,25 @@ fn cluster(settings: &Settings) -> ClusterSpec {
         (None, None) => usual.max_surge,
     };
     ClusterSpec {
-        capture: if is_off { Capture::Off } else { Capture::Auto },
+        capture: capture(settings),
+        balance: match settings.text("balance") {
+            Some("shared") => Balance::Shared,
+            _ => usual.balance,
+        },
         max_surge,
         drain_timeout: settings.time("drain_timeout").unwrap_or(usual.drain_timeout),
         strategy: Strategy::Rolling,
+    }
+}
+
+fn capture(settings: &Settings) -> Capture {
+    if settings.text("capture") == Some("off") || settings.bool("capture") == Some(false) {
+        return Capture::Off;
+    }
+    match settings.integers("capture") {
+        Some([]) => Capture::Off,
+        Some(ports) => Capture::Ports(ports.iter().filter_map(|port| u16::try_from(*port).ok()).collect()),
+        None => Capture::Auto,
     }
 }
 

@@ -89,8 +89,10 @@ impl Settings {
                 problems.extend(found);
             }
             (Ok(value), Availability::Now) => insert(self, Some(value)),
-            (Ok(_), Availability::Later { feature, unless, hint }) => {
-                if !node.scalar().is_some_and(|text| unless.contains(&text.as_str())) {
+            (Ok(value), Availability::Later { feature, unless, hint }) => {
+                if node.scalar().is_some_and(|text| unless.contains(&text.as_str())) {
+                    insert(self, Some(value));
+                } else {
                     self.failed.insert(spec.name);
                     problems.push(not_yet(&written, node.span, feature, unless, hint));
                 }
@@ -144,6 +146,11 @@ impl Settings {
 
     pub(crate) fn integer(&self, name: &str) -> Option<i64> {
         if let Checked::Integer(value) = self.value(name)? { Some(*value) } else { None }
+    }
+
+    /// Whole numbers, one or several.
+    pub(crate) fn integers(&self, name: &str) -> Option<&[i64]> {
+        if let Checked::Integers(values) = self.value(name)? { Some(values) } else { None }
     }
 
     pub(crate) fn percent(&self, name: &str) -> Option<u16> {

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::Path;
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -24,13 +24,17 @@ use tracing::{info, warn};
 use crate::daemon::journal::Past;
 use crate::daemon::keep;
 use crate::daemon::link::Link;
+use crate::daemon::node;
 use crate::daemon::pid_file::Draft;
 use crate::daemon::pump::Source;
 use crate::daemon::shell::{End, Place, Shell};
 use crate::daemon::spawner::open_log;
+use crate::daemon::talk::Ends;
 use crate::proto::BornRecord;
 use crate::spec::{ExecMode, Signal, Stream};
-use crate::supervisor::{Batch, Doing, Effect, Event, Lasting, Resolve, Run, RunId, Slot, SlotId, Stage, Waiter, Whom};
+use crate::supervisor::{
+    Batch, Doing, Effect, Event, Lasting, Resolve, Run, RunId, Slot, SlotId, Stage, Waiter, Whom, request_to_end,
+};
 use crate::sys::moment::Moment;
 use crate::sys::process::Process;
 
@@ -54,10 +58,17 @@ pub(super) struct Found {
     pub(super) process: Arc<Process>,
     pub(super) born: Moment,
     pub(super) stdin: Option<OwnedFd>,
-    pub(super) notify: Option<(UnixDatagram, PathBuf)>,
+    pub(super) ends: Ends,
     pub(super) end: End,
     /// Whether main process and rest of the tree were sent the signal to end.
     pub(super) sent: (bool, bool),
+}
+
+/// Where the sockets of runs have their names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dirs<'a> {
+    pub(super) notify: &'a Path,
+    pub(super) agent: &'a Path,
 }
 
 /// What the guardian has of one run.
@@ -66,6 +77,8 @@ struct Kept {
     pidfd: Option<OwnedFd>,
     stdin: Option<OwnedFd>,
     notify: Option<OwnedFd>,
+    channel: Option<OwnedFd>,
+    agent: Option<OwnedFd>,
     pipes: Vec<(Stream, OwnedFd)>,
 }
 
@@ -75,7 +88,7 @@ pub(super) fn adopt(
     slots: &[Slot],
     kept: Vec<(String, OwnedFd)>,
     shell: &mut Shell,
-    (link, notify_dir): (Option<&Link>, &Path),
+    (link, dirs): (Option<&Link>, Dirs<'_>),
 ) -> Vec<Adopted> {
     let mut kept = sorted(kept, link);
     let places: BTreeMap<RunId, Arc<Place>> =
@@ -101,7 +114,7 @@ pub(super) fn adopt(
             let born = past.born.get(&run.id).copied();
             let sent = (past.sent.contains(&(run.id, false)), past.sent.contains(&(run.id, true)));
             let taken = place.zip(born).map(|(place, born)| (place, born, kept, sent));
-            adopted.extend(one(slot, (run, doing), taken, shell, (link, notify_dir)));
+            adopted.extend(one(slot, (run, doing), taken, shell, (link, dirs)));
         }
         // What was decided may not have been done.
         if slot.runs().is_empty() && !slot.holds_sockets && slot.definition.spec.exec_mode == ExecMode::Cluster {
@@ -109,11 +122,15 @@ pub(super) fn adopt(
         }
     }
     for (run, kept) in kept {
-        let Kept { pidfd, stdin, notify, pipes: _ } = kept;
+        let Kept { pidfd, stdin, notify, channel, agent, pipes: _ } = kept;
         let pid = past.born.get(&run).map_or(0, |born| born.pid);
-        for (name, fd) in
-            [(keep::process_name(run, pid), pidfd), (keep::name(run, "in"), stdin), (keep::name(run, "notify"), notify)]
-        {
+        for (name, fd) in [
+            (keep::process_name(run, pid), pidfd),
+            (keep::name(run, "in"), stdin),
+            (keep::name(run, "notify"), notify),
+            (keep::name(run, "channel"), channel),
+            (keep::name(run, "agent"), agent),
+        ] {
             if fd.is_some() {
                 forget(link, &name);
             }
@@ -131,7 +148,7 @@ fn one(
     (run, doing): (Run, Doing),
     taken: Taken<'_>,
     shell: &mut Shell,
-    (link, notify_dir): (Option<&Link>, &Path),
+    (link, dirs): (Option<&Link>, Dirs<'_>),
 ) -> Vec<Adopted> {
     let stop = &slot.definition.spec.stop;
     let launch = run;
@@ -139,6 +156,7 @@ fn one(
     let to_tree = |signal| Adopted::Effect(Effect::Signal { run, signal, whom: Whom::Tree });
     let to_survivors = |signal| Adopted::Effect(Effect::Signal { run, signal, whom: Whom::Survivors });
     let main = if stop.treekill { Whom::Main } else { Whom::OnlyMain };
+    let (ask, _) = request_to_end(stop, launch);
     let Some((place, born, kept, sent)) = taken else { return vec![unborn(slot, launch, doing)] };
     let end = match doing {
         Doing::Leaving(Stage::Survivors(_) | Stage::KilledSurvivors(_), _) => End::Told,
@@ -146,7 +164,7 @@ fn one(
         | Doing::Running
         | Doing::Leaving(Stage::Unspawned | Stage::Draining | Stage::Asked | Stage::Killed, _) => End::NotYet,
     };
-    let found = match find(place, born, kept, (end, sent), notify_dir) {
+    let found = match find(place, born, kept, (end, sent), dirs) {
         Ok(found) => found,
         Err(error) => {
             warn!(run = run.0, pid = born.pid, "cannot take over the process: {error}");
@@ -166,7 +184,7 @@ fn one(
         Doing::Leaving(Stage::Draining, until) => Some(Adopted::Effect(Effect::Drain { run, until })),
         Doing::Leaving(Stage::Asked, _) if !sent.0 => {
             shell.will_ask(run);
-            Some(Adopted::Effect(Effect::Signal { run, signal: stop.signal, whom: main }))
+            Some(Adopted::Effect(ask))
         }
         Doing::Leaving(Stage::Survivors(_), _) if !sent.1 => Some(to_survivors(stop.signal)),
         Doing::Leaving(Stage::Killed, _) if !stop.treekill => {
@@ -200,7 +218,7 @@ fn find(
     born: BornRecord,
     kept: Kept,
     (end, sent): (End, (bool, bool)),
-    notify_dir: &Path,
+    dirs: Dirs<'_>,
 ) -> io::Result<Found> {
     let BornRecord { run, pid, at, boot } = born;
     let moment = Moment { monotonic: at, boot };
@@ -208,7 +226,13 @@ fn find(
         Some(process) => process,
         None => Process::gone(pid, moment)?,
     };
-    let notify = kept.notify.map(|socket| (UnixDatagram::from(socket), notify_dir.join(run.to_string())));
+    let agent = kept.agent.map(|socket| (UnixListener::from(socket), dirs.agent.join(run.to_string())));
+    let ends = Ends {
+        notify: kept.notify.map(|socket| (UnixDatagram::from(socket), dirs.notify.join(run.to_string()))),
+        channel: kept.channel,
+        // Agents connect again, whoever listens there; also when the guardian was lost.
+        agent: agent.or_else(|| place.agent.then(|| node::listen(dirs.agent, place.run).ok()).flatten()),
+    };
     if end == End::NotYet
         && let Some(path) = &place.pid_file
         && let Err(error) = Draft::new(path, place.run).and_then(|draft| draft.publish(pid))
@@ -216,7 +240,7 @@ fn find(
         warn!(run, "cannot write {}: {error}", path.display());
     }
     let (place, process) = (Arc::clone(place), Arc::new(process));
-    Ok(Found { place, process, born: moment, stdin: kept.stdin, notify, end, sent })
+    Ok(Found { place, process, born: moment, stdin: kept.stdin, ends, end, sent })
 }
 
 fn source(place: &Place, stream: Stream, pipe: OwnedFd) -> Source {
@@ -256,6 +280,8 @@ fn sorted(kept: Vec<(String, OwnedFd)>, link: Option<&Link>) -> HashMap<RunId, K
             "pid" => kept.pidfd = Some(fd),
             "in" => kept.stdin = Some(fd),
             "notify" => kept.notify = Some(fd),
+            "channel" => kept.channel = Some(fd),
+            "agent" => kept.agent = Some(fd),
             "out" => kept.pipes.push((Stream::Out, fd)),
             "error" => kept.pipes.push((Stream::Error, fd)),
             _ => forget(link, &name),

@@ -74,7 +74,7 @@ impl Shared {
             instance: slot.instance,
             answer: match outcome {
                 Ok(()) => Answer::Done { state: slot.state },
-                Err(reason) => Answer::Failed { reason, stderr: Vec::new(), next: None },
+                Err(reason) => Answer::Failed { reason, stderr: Vec::new(), remarks: Vec::new(), next: None },
             },
         });
         Ok(Outcome { results: results.collect() })
@@ -105,7 +105,7 @@ impl Shared {
 }
 
 fn one_env(definition: &Definition, id: u32, instance: u16, show: bool) -> Result<InstanceEnv, Refusal> {
-    let variables = launch::environment(definition, SlotId(id), instance, None)
+    let variables = launch::environment(definition, SlotId(id), instance, &launch::Ways::default())
         .map_err(|error| Refusal::State { why: error.to_string() })?;
     let text = |text: OsString| text.to_string_lossy().into_owned();
     let env = variables.into_iter().map(|(name, value)| (text(name), text(value))).collect();

@@ -87,11 +87,17 @@ pub(super) fn state(state: core::State) -> proto::State {
     match state {
         core::State::Online => proto::State::Online,
         core::State::Launching => proto::State::Launching,
+        core::State::Draining => proto::State::Draining,
         core::State::Stopping => proto::State::Stopping,
         core::State::Stopped => proto::State::Stopped,
         core::State::Errored => proto::State::Errored,
         core::State::Waiting => proto::State::Waiting,
     }
+}
+
+pub(super) fn remaining(remaining: core::Remaining) -> proto::Remaining {
+    let core::Remaining { connections, oldest } = remaining;
+    proto::Remaining { connections, oldest: u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX) }
 }
 
 pub(super) fn refusal(refusal: core::Refusal) -> proto::Refusal {
@@ -165,15 +171,17 @@ pub(super) fn recalled_plan(steps: Vec<proto::PlanStep>) -> Vec<core::PlanStep> 
         .collect()
 }
 
-/// One result; `stderr` are the last words of the run that failed.
-pub(super) fn result(result: core::SlotResult, stderr: Vec<String>) -> proto::SlotResult {
+/// One result, with the last words of the run that failed, and what was told of its ports.
+pub(super) fn result(result: core::SlotResult, (stderr, remarks): (Vec<String>, Vec<String>)) -> proto::SlotResult {
     proto::SlotResult {
         id: result.slot.0,
         name: result.name,
         instance: result.instance,
         answer: match result.answer {
             core::SlotAnswer::Done(s) => proto::Answer::Done { state: state(s) },
-            core::SlotAnswer::Failed { reason, run: _, next } => proto::Answer::Failed { reason, stderr, next },
+            core::SlotAnswer::Failed { reason, run: _, next } => {
+                proto::Answer::Failed { reason, stderr, remarks, next }
+            }
             core::SlotAnswer::Pending(s) => proto::Answer::Pending { state: state(s) },
             core::SlotAnswer::Superseded => proto::Answer::Superseded,
         },
@@ -214,7 +222,8 @@ pub(super) fn event(kind: core::ChangeKind, pid: impl Fn(core::RunId) -> u32) ->
         core::ChangeKind::Draining(run) => proto::EventKind::Draining { run: run.0 },
         core::ChangeKind::ReloadAborted { run, reason } => proto::EventKind::ReloadAborted { run: run.0, reason },
         core::ChangeKind::Stopping(run, signal) => {
-            proto::EventKind::Stopping { run: run.0, signal: signal.to_string() }
+            let signal = signal.map_or_else(|| "message".to_owned(), |signal| signal.to_string());
+            proto::EventKind::Stopping { run: run.0, signal }
         }
         core::ChangeKind::Signalled(run, signal) => {
             proto::EventKind::Signalled { run: run.0, signal: signal.to_string() }

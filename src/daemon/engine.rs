@@ -1,5 +1,6 @@
 //! The engine: one event in, the core decides, effects out, readers get the new view. It never awaits an effect.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use crate::daemon::adopt::Adopted;
 use crate::daemon::clock::Clock;
+use crate::daemon::convert;
 use crate::daemon::failpoint;
 use crate::daemon::journal::{Turn, Whole, Writer};
 use crate::daemon::keys::{Keys, Known};
@@ -18,7 +20,9 @@ use crate::daemon::shell::Shell;
 use crate::daemon::spawner::Spawned;
 use crate::guardian;
 use crate::proto::{Key, Progress, Record};
-use crate::supervisor::{Ask, Effect, Event, Lasting, ReadyBy, Reply, RequestId, RunId, Supervisor, Who};
+use crate::supervisor::{
+    Ask, Effect, Event, Lasting, ReadyBy, Remaining, Reply, RequestId, RunId, SlotId, Supervisor, Who,
+};
 use crate::sys::peer;
 
 /// How old the published view may be while much happens. Answers are always preceded by a fresh one.
@@ -44,8 +48,17 @@ pub(super) enum Report {
     SpawnFailed { run: RunId, why: String, lasting: Lasting },
     /// A run is ready.
     Ready { run: RunId, by: ReadyBy },
+    /// A program says something of itself.
+    Said {
+        run: RunId,
+        what: Saying,
+        /// Dropped when a successor would know of it: until then it stays where it was read.
+        noted: oneshot::Sender<()>,
+    },
     /// The connections of a run have ended, or their time is over.
     Drained { run: RunId },
+    /// What the run that is drained is still doing.
+    Remaining { run: RunId, remaining: Remaining },
     /// A main process is a zombie.
     Ended { run: RunId },
     /// The guardian tells how a process ended that an earlier daemon has started.
@@ -60,8 +73,22 @@ pub(super) enum Report {
     Closed { run: RunId },
     /// Bytes for the standard input of runs, few enough for a pipe to take whole.
     Input { key: Option<Key>, runs: Vec<RunId>, bytes: Vec<u8>, written: oneshot::Sender<Vec<Result<(), String>>> },
+    /// What the owner of a run should know of its sockets: which run, its app, id and index, and whether it is told for the
+    /// first time.
+    Remark { run: RunId, of: (String, SlotId, u16), text: String, is_new: bool },
     /// The last words of a run.
     LastWords { run: RunId, stderr: Vec<String> },
+}
+
+/// What a program says of itself that matters to the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saying {
+    /// That it is ready.
+    Ready,
+    /// That it is about to end.
+    Closing,
+    /// Which signals it listens for.
+    Heeds { interrupt_only: bool },
 }
 
 /// A request and where its answer goes.
@@ -79,6 +106,8 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) struct Answered {
     pub(super) reply: Reply,
+    /// What was told of the sockets of the runs that failed.
+    pub(super) remarks: HashMap<RunId, Vec<String>>,
     pub(super) epoch: Clock,
     /// Dropped when the answer has been written.
     pub(super) written: oneshot::Sender<()>,
@@ -221,7 +250,19 @@ impl Engine {
                 Some(Event::SpawnFailed { run, why, lasting })
             }
             Report::Ready { run, by } => Some(Event::Ready { run, by }),
+            Report::Said { run, what, noted } => {
+                failpoint::here("before-noted");
+                self.decide(match what {
+                    Saying::Ready => Event::Ready { run, by: ReadyBy::Notified },
+                    Saying::Closing => Event::Closing { run },
+                    Saying::Heeds { interrupt_only } => Event::Heeds { run, interrupt_only },
+                });
+                failpoint::here("after-noted");
+                drop(noted);
+                None
+            }
             Report::Drained { run } => Some(Event::Drained { run }),
+            Report::Remaining { run, remaining } => Some(Event::Remaining { run, remaining }),
             Report::Ended { run } => self.shell.on_ended(run),
             Report::HandOver(guardian) => {
                 self.leaving = Leaving::HandOver(guardian);
@@ -240,6 +281,12 @@ impl Engine {
                 let write = |run| if is_new { self.shell.write_input(run, &bytes) } else { Ok(()) };
                 // The client may have gone.
                 let _ = written.send(runs.into_iter().map(write).collect());
+                None
+            }
+            Report::Remark { run, of, text, is_new } => {
+                let event = self.shell.on_remark(run, of, text, is_new);
+                self.writer.journal().append(&event.map(Record::Event).into_iter().collect::<Vec<_>>());
+                self.dirty = true;
                 None
             }
             Report::LastWords { run, stderr } => {
@@ -327,8 +374,11 @@ impl Engine {
             Event::Spawned { .. }
             | Event::SpawnFailed { .. }
             | Event::Ready { .. }
+            | Event::Closing { .. }
+            | Event::Heeds { .. }
             | Event::Exited { .. }
             | Event::Drained { .. }
+            | Event::Remaining { .. }
             | Event::Gone { .. }
             | Event::Tick => None,
         };
@@ -367,6 +417,7 @@ impl Engine {
                 Effect::Reply { .. }
                 | Effect::Spawn { .. }
                 | Effect::Signal { .. }
+                | Effect::Message { .. }
                 | Effect::Steer { .. }
                 | Effect::Drain { .. }
                 | Effect::GiveUp { .. }
@@ -392,12 +443,24 @@ impl Engine {
             Effect::Spawn { run, slot, instance, definition, resolve, replaces } => {
                 self.shell.spawn(run, (slot, instance), definition, resolve, replaces);
             }
-            Effect::Steer { run, standing } => self.shell.steer(run, standing),
-            Effect::Drain { run, until } => self.shell.drain(run, until),
+            Effect::Steer { run, standing } => {
+                failpoint::here("before-steer");
+                self.shell.steer(run, standing);
+            }
+            Effect::Drain { run, until } => {
+                failpoint::here("before-drain");
+                self.shell.drain(run, until);
+            }
             Effect::GiveUp { slot } => self.shell.give_up(slot),
             Effect::Signal { run, signal, whom } => {
                 failpoint::here("before-signal");
                 let sent = self.shell.signal(run, signal, whom);
+                failpoint::here("after-signal");
+                self.writer.journal().append(&sent.into_iter().collect::<Vec<_>>());
+            }
+            Effect::Message { run, signal, whom } => {
+                failpoint::here("before-signal");
+                let sent = self.shell.message(run, signal, whom);
                 failpoint::here("after-signal");
                 self.writer.journal().append(&sent.into_iter().collect::<Vec<_>>());
             }
@@ -410,8 +473,9 @@ impl Engine {
                     self.last_word = written;
                 }
             }
-            Effect::Progress { to, slot, name, instance, state, done, of } => {
-                self.shell.progress(to, (slot, name, instance), state, (done, of));
+            Effect::Progress { to, slot, name, instance, state, done, of, remaining } => {
+                let (state, remaining) = (convert::state(state), remaining.map(convert::remaining));
+                self.shell.progress(to, Progress { id: slot.0, name, instance, state, done, of, remaining });
             }
             // Held already, in the order of what is written down.
             Effect::Announce(_) => {}

@@ -19,14 +19,37 @@ pub const PLACES: &[&str] = &[
     "adopting",
 ];
 
+/// Those that runs come by which say something of themselves.
+#[cfg(feature = "failpoints")]
+pub const SAYING_PLACES: &[&str] = &["before-noted", "after-noted"];
+
 /// Those that runs come by which share ports.
 #[cfg(feature = "failpoints")]
-pub const CLUSTER_PLACES: &[&str] = &["gate", "call-taken", "call-decided", "call-answered", "group-step"];
+pub const CLUSTER_PLACES: &[&str] = &[
+    "gate",
+    "call-taken",
+    "call-decided",
+    "call-answered",
+    "group-step",
+    "before-steer",
+    "before-drain",
+    "drain-step",
+    "drained",
+];
+
+/// Those that runs come by whose sockets are replaced by ours.
+#[cfg(feature = "failpoints")]
+pub const OWN_PLACES: &[&str] = &["own-kept", "own-put"];
+
+/// Those that runs come by which have one queue.
+#[cfg(feature = "failpoints")]
+pub const QUEUE_PLACES: &[&str] = &["queue-given"];
 
 /// Dies here if a test wants it.
 #[cfg(feature = "failpoints")]
 pub(crate) fn here(name: &str) {
-    debug_assert!(PLACES.contains(&name) || CLUSTER_PLACES.contains(&name), "a place that is not on the list: {name}");
+    let listed = [PLACES, CLUSTER_PLACES, OWN_PLACES, QUEUE_PLACES, SAYING_PLACES];
+    debug_assert!(listed.iter().any(|places| places.contains(&name)), "a place that is not on the list: {name}");
     let Some(path) = std::env::var_os("RSX_FAILPOINT") else { return };
     if std::fs::read_to_string(&path).is_ok_and(|wanted| wanted.trim() == name) && std::fs::remove_file(&path).is_ok() {
         // It cannot fail, and nothing comes after it.

@@ -34,12 +34,13 @@ pub(super) enum BirthError {
     OwnBinary(#[source] io::Error),
 }
 
-/// Makes the folders: the home 0700, logs 0750, the runtime folder and its `n` 0711.
+/// Makes the folders: the home 0700, logs 0750, the runtime folder with its `n` and `a` 0711.
 pub(super) fn prepare(home: &Home) -> Result<(), BirthError> {
     folder(home.root(), 0o700, Links::Followed)?;
     folder(&home.logs(), 0o750, Links::Followed)?;
     folder(home.runtime(), 0o711, Links::Refused)?;
-    folder(&home.notify_dir(), 0o711, Links::Refused)
+    folder(&home.notify_dir(), 0o711, Links::Refused)?;
+    folder(&home.agent_dir(), 0o711, Links::Refused)
 }
 
 /// Whether a folder may be a link to one. Where everybody may write, a link is somebody else's: what it leads to may be

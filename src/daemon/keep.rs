@@ -40,7 +40,7 @@ pub(super) fn stream(stream: Stream) -> &'static str {
 
 /// One launch, for the journal.
 pub(super) fn launch(place: &Place) -> LaunchRecord {
-    let Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill, captured } = place;
+    let Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill, captured, agent } = place;
     let Resolved { program, argv, cwd, wraps, version } = &**resolved;
     LaunchRecord {
         run: run.0,
@@ -56,16 +56,17 @@ pub(super) fn launch(place: &Place) -> LaunchRecord {
         pid_file: pid_file.clone(),
         error_began: *error_began,
         captured: *captured,
+        agent: *agent,
     }
 }
 
 /// One launch, from the journal.
 pub(super) fn recalled_launch(record: LaunchRecord) -> Place {
     let LaunchRecord { run, slot, program, argv, cwd, wraps, version, treekill, .. } = record;
-    let LaunchRecord { out_file, error_file, pid_file, error_began, captured, .. } = record;
+    let LaunchRecord { out_file, error_file, pid_file, error_began, captured, agent, .. } = record;
     let resolved = Arc::new(Resolved { program: program.into(), argv, cwd: cwd.into(), wraps, version });
     let (run, slot) = (RunId(run), SlotId(slot));
-    Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill, captured }
+    Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill, captured, agent }
 }
 
 /// What is wanted, as text.

@@ -9,6 +9,10 @@ use crate::supervisor::{Batch, Reply, RequestId, Supervisor, Waiter};
 /// How many answers are kept for those who ask again.
 const KEPT: usize = 256;
 
+/// How many results of slots these answers hold together, the youngest answer apart: an answer for each of a thousand
+/// slots is worth remembering, hundreds of them are not.
+const RESULTS: usize = 2048;
+
 /// Requests by the names that clients gave them.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
@@ -82,11 +86,17 @@ impl Keys {
     pub(super) fn answered(&mut self, id: RequestId, reply: &Reply) -> Option<AskedRecord> {
         let key = self.waiting.remove(&id)?;
         let record = journal::answered(&key, reply)?;
-        if self.answered.len() == KEPT {
-            self.answered.pop_front();
-        }
         self.answered.push_back((key, reply.clone()));
+        self.forget_old();
         Some(record)
+    }
+
+    fn forget_old(&mut self) {
+        let mut results: usize = self.answered.iter().map(|(_, reply)| size(reply)).sum();
+        while self.answered.len() > KEPT || (results > RESULTS && self.answered.len() > 1) {
+            let forgotten = self.answered.pop_front();
+            results -= forgotten.map_or(0, |(_, reply)| size(&reply));
+        }
     }
 
     /// All of them, for the journal.
@@ -97,9 +107,26 @@ impl Keys {
     }
 }
 
+/// How many results of slots an answer holds.
+fn size(reply: &Reply) -> usize {
+    match reply {
+        Reply::Applied { results, .. } | Reply::Outcome(results) => results.len(),
+        Reply::Refused(_) => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::{SlotAnswer, SlotId, SlotResult};
+
+    /// Answers a request of this name for so many slots.
+    fn answer(keys: &mut Keys, key: &str, slots: u32) {
+        let id = keys.new_request(Some(key.into()));
+        let result =
+            |slot| SlotResult { slot: SlotId(slot), name: "api".into(), instance: 0, answer: SlotAnswer::Superseded };
+        keys.answered(id, &Reply::Outcome((0..slots).map(result).collect()));
+    }
 
     #[test]
     fn a_request_is_known_by_its_name_until_many_others_were_answered() {
@@ -113,6 +140,21 @@ mod tests {
             keys.answered(id, &Reply::Outcome(Vec::new()));
         }
         assert_eq!(keys.find("a"), Known::Not);
+    }
+
+    #[test]
+    fn answers_for_many_slots_are_kept_for_as_many_slots_only() {
+        let mut keys = Keys::default();
+        answer(&mut keys, "a", 1000);
+        answer(&mut keys, "b", 1000);
+        answer(&mut keys, "c", 40);
+        assert!([keys.find("a"), keys.find("b"), keys.find("c")].iter().all(|known| *known != Known::Not));
+        answer(&mut keys, "d", 1000);
+        assert_eq!(keys.find("a"), Known::Not);
+        assert_ne!(keys.find("b"), Known::Not);
+        answer(&mut keys, "e", 5000);
+        assert_eq!(keys.find("d"), Known::Not);
+        assert_ne!(keys.find("e"), Known::Not, "the youngest is kept, whatever its size");
     }
 
     #[test]

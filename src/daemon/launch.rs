@@ -5,9 +5,12 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::daemon::node;
+use crate::daemon::privileges::Loses;
 use crate::spec::{Env, Program};
 use crate::supervisor::{Definition, SlotId};
 
@@ -51,6 +54,8 @@ pub(super) enum LaunchError {
     EnvFile { path: PathBuf, why: String },
     #[error("neither bash nor sh is on the PATH of the app")]
     NoShell,
+    #[error(transparent)]
+    Privileges(#[from] Loses),
 }
 
 /// What an error says, without the number that means nothing to a user.
@@ -110,7 +115,7 @@ pub(super) fn environment(
     definition: &Definition,
     slot: SlotId,
     instance: u16,
-    notify: Option<&Path>,
+    ways: &Ways<'_>,
 ) -> Result<Vec<(OsString, OsString)>, LaunchError> {
     let spec = &definition.spec;
     let inherited = definition.inherited.iter().filter(|(name, _)| !spec.filter_env.withholds(name));
@@ -134,10 +139,36 @@ pub(super) fn environment(
     env.insert("RSX_NAME".into(), spec.name.clone());
     env.insert("RSX_INSTANCE".into(), instance.to_string());
     let mut env: Vec<_> = env.into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
+    let Ways { notify, channel, agent } = ways;
     if let Some(path) = notify {
         env.push(("NOTIFY_SOCKET".into(), path.as_os_str().to_owned()));
     }
+    if let Some(number) = channel {
+        env.push(("NODE_CHANNEL_FD".into(), number.to_string().into()));
+        env.push(("NODE_CHANNEL_SERIALIZATION_MODE".into(), "json".into()));
+    }
+    if let Some((preload, socket)) = agent {
+        let own = env.iter().position(|(name, _)| name == "NODE_OPTIONS");
+        let value = own.and_then(|at| env.get(at)).map(|(_, value)| value.as_os_str());
+        if let Some(variables) = node::options(definition, preload, socket, value) {
+            if let Some(at) = own {
+                env.swap_remove(at);
+            }
+            env.extend(variables);
+        }
+    }
     Ok(env)
+}
+
+/// By which ways a run and we talk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ways<'a> {
+    /// Its notification socket.
+    pub(super) notify: Option<&'a Path>,
+    /// The number of the program's end of the channel.
+    pub(super) channel: Option<RawFd>,
+    /// The agent's file, and its socket.
+    pub(super) agent: Option<(&'a Path, &'a Path)>,
 }
 
 /// What is wrong with a file of variables, without the line: it may hold a secret.
@@ -185,7 +216,7 @@ fn executable(path: &Path) -> Result<PathBuf, LaunchError> {
 }
 
 /// As execvp(3) looks a name up, in the PATH of the app.
-fn find_program(name: &str, path_var: Option<&str>, cwd: &Path) -> Option<PathBuf> {
+pub(super) fn find_program(name: &str, path_var: Option<&str>, cwd: &Path) -> Option<PathBuf> {
     if name.contains('/') {
         let path = cwd.join(name);
         return is_executable(&path).then_some(path);
@@ -206,6 +237,17 @@ fn with_exec(line: &str) -> String {
         && !first.contains(['=', '\'', '"', '$', '\\'])
         && !BUILTINS.contains(&first);
     if simple { format!("exec {line}") } else { line.to_owned() }
+}
+
+/// The words of each command of a line, without the variables and the words in front of it that only lead to it.
+pub(super) fn segments(line: &str) -> Vec<Vec<String>> {
+    const LEADS: [&str; 7] = ["exec", "env", "nohup", "nice", "command", "time", "setsid"];
+    let is_lead = |word: &String| LEADS.contains(&word.as_str()) || word.contains('=') || word.starts_with('-');
+    let words = |part: &str| shell_words::split(part).unwrap_or_default().into_iter().skip_while(is_lead).collect();
+    line.split(['&', ';', '|', '\n', '(', ')', '{', '}'])
+        .map(words)
+        .filter(|words: &Vec<String>| !words.is_empty())
+        .collect()
 }
 
 /// Words that `exec` cannot execute because the shell itself carries them out.
@@ -315,7 +357,9 @@ mod tests {
     fn a_declared_variable_wins_and_the_machinery_has_the_last_word() {
         let mut definition = definition(Program::CommandLine { line: "true".into() });
         definition.spec.env = Env::from([("name".into(), "mine".into()), ("RSX_ID".into(), "99".into())]);
-        let env = environment(&definition, SlotId(3), 1, Some(Path::new("/run/n/1"))).unwrap();
+        let env =
+            environment(&definition, SlotId(3), 1, &Ways { notify: Some(Path::new("/run/n/1")), ..Ways::default() })
+                .unwrap();
         let get = |name: &str| env.iter().find(|(n, _)| n == name).map(|(_, v)| v.to_string_lossy().into_owned());
         assert_eq!(get("name").as_deref(), Some("mine"));
         assert_eq!(get("RSX_ID").as_deref(), Some("3"));
@@ -334,7 +378,7 @@ mod tests {
         definition.spec.env = Env::from([("A".into(), "declared".into()), ("PORT".into(), "3000".into())]);
         definition.spec.increment_var = Some("PORT".into());
         let get = |definition: &Definition, instance, name: &str| {
-            let env = environment(definition, SlotId(0), instance, None).unwrap();
+            let env = environment(definition, SlotId(0), instance, &Ways::default()).unwrap();
             env.iter().find(|(n, _)| n == name).map(|(_, v)| v.to_string_lossy().into_owned())
         };
         assert_eq!(get(&definition, 0, "A").as_deref(), Some("declared"));
@@ -342,10 +386,10 @@ mod tests {
         assert_eq!(get(&definition, 0, "PORT").as_deref(), Some("3000"));
         assert_eq!(get(&definition, 2, "PORT").as_deref(), Some("3002"));
         std::fs::write(&file, "TOKEN=secret\nno assignment secret\n").unwrap();
-        let error = environment(&definition, SlotId(0), 0, None).unwrap_err().to_string();
+        let error = environment(&definition, SlotId(0), 0, &Ways::default()).unwrap_err().to_string();
         assert!(error.contains(".env: a line is not") && !error.contains("secret"), "{error}");
         definition.spec.env_files = vec!["/nope/.env".into()];
-        let error = environment(&definition, SlotId(0), 0, None).unwrap_err().to_string();
+        let error = environment(&definition, SlotId(0), 0, &Ways::default()).unwrap_err().to_string();
         assert_eq!(error, "env_file /nope/.env: No such file or directory");
     }
 
@@ -355,7 +399,7 @@ mod tests {
         let shell = [("PATH", "/bin"), ("LC_ALL", "C"), ("AWS_SECRET_KEY", "x"), ("EDITOR", "vi")];
         definition.inherited = Arc::new(shell.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect());
         let names = |definition: &Definition| -> Vec<String> {
-            let env = environment(definition, SlotId(0), 0, None).unwrap();
+            let env = environment(definition, SlotId(0), 0, &Ways::default()).unwrap();
             let name = |(name, _): &(OsString, OsString)| name.to_string_lossy().into_owned();
             env.iter().map(name).filter(|name| shell.iter().any(|(n, _)| n == name)).collect()
         };

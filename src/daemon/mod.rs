@@ -21,6 +21,7 @@ mod engine;
 pub mod failpoint;
 mod history;
 mod home;
+mod inspectors;
 mod journal;
 mod keep;
 mod keys;
@@ -28,17 +29,22 @@ mod launch;
 mod link;
 mod looker;
 mod mend;
+mod node;
+mod notify;
 mod past;
 mod pid_file;
 mod predecessor;
+mod privileges;
 mod publish;
 mod pump;
 mod redact;
+mod said;
 mod server;
 mod shell;
 mod sight;
 mod spawner;
 mod store;
+mod talk;
 mod watch;
 
 use std::fs::File;
@@ -59,9 +65,11 @@ use crate::daemon::history::History;
 use crate::daemon::home::BirthError;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
+use crate::daemon::node::Preload;
 use crate::daemon::past::Past;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
+use crate::daemon::said::Sayings;
 use crate::daemon::server::Shared;
 use crate::daemon::shell::{Shell, Tools};
 use crate::daemon::spawner::Ground;
@@ -206,6 +214,7 @@ impl Daemon {
         let store = Store::start(home).map_err(thread)?;
         let events = Arc::new(Events::new());
         let (spawner, jobs) = spawner::channel();
+        let sayings = Sayings::default();
         let mut shell = Shell::new(Tools {
             clock,
             reports: reports.clone(),
@@ -217,6 +226,7 @@ impl Daemon {
             link: link.clone(),
             store: store.clone(),
             sockets: sockets.clone(),
+            sayings: sayings.clone(),
             logs: home.logs(),
         });
         let Past { core, keys, first, writer, mut notices } =
@@ -228,6 +238,8 @@ impl Daemon {
             own_binary,
             logs: home.logs(),
             notify_dir: home.notify_dir(),
+            agent_dir: home.agent_dir(),
+            preload: Preload::new(home.root()),
             nofile,
             badness,
             umask,
@@ -258,6 +270,7 @@ impl Daemon {
             looker,
             history,
             sockets,
+            sayings,
             pump: pump.clone(),
             daemon,
             link: link.clone(),
@@ -282,6 +295,7 @@ impl Daemon {
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
         tokio::spawn(taken.leave(reports, pump.clone()));
+        memory::give_back_heap();
         if let Err(error) = memory::let_go_of_code() {
             warn!("cannot give back the memory of the start: {error}");
         }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use tracing::{info, warn};
 
-use crate::daemon::adopt::{self, Adopted};
+use crate::daemon::adopt::{self, Adopted, Dirs};
 use crate::daemon::clock::Clock;
 use crate::daemon::engine::First;
 use crate::daemon::home::BirthError;
@@ -55,7 +55,9 @@ pub(super) async fn recall(
             }
             events.recall(std::mem::take(&mut past.events));
             let (slots, asked) = (std::mem::take(&mut past.slots), std::mem::take(&mut past.asked));
-            let mut adopted = adopt::adopt(&past, &slots, kept, shell, (link, &home.notify_dir()));
+            let (notify, agent) = (home.notify_dir(), home.agent_dir());
+            let dirs = Dirs { notify: &notify, agent: &agent };
+            let mut adopted = adopt::adopt(&past, &slots, kept, shell, (link, dirs));
             info!(slots = slots.len(), "goes on where another daemon was");
             if restarts == 0 {
                 // A new guardian, too: nobody has seen the ends, and nobody has held the pipes.

@@ -1,15 +1,16 @@
 //! What readers get: a snapshot of the core's facts, replaced whole, and the ring of past events.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
+use crate::daemon::cluster::Seen;
 use crate::daemon::convert;
 use crate::daemon::looker::Samples;
 use crate::daemon::redact;
 use crate::proto::{
-    AppView, DaemonView, Event, EventKind, ExitView, Mark, PortView, Resumed, SlotView, View, ViewDetail,
+    AppView, DaemonView, DrainView, Event, EventKind, ExitView, Mark, Resumed, SlotView, View, ViewDetail,
 };
 use crate::supervisor::{self as core, Candidate, Change, Definition, Refusal, RunId, SlotId, Target};
 
@@ -59,13 +60,7 @@ impl Published {
     }
 
     /// The view of the wire: with samples, in the wanted detail, secrets redacted.
-    pub(super) fn view(
-        &self,
-        detail: ViewDetail,
-        daemon: DaemonView,
-        user: &str,
-        (samples, ports): (&Samples, &BTreeMap<RunId, Vec<PortView>>),
-    ) -> View {
+    pub(super) fn view(&self, detail: ViewDetail, daemon: DaemonView, user: &str, outside: Outside<'_>) -> View {
         let app = |app: &PublishedApp| {
             let spec = &app.definition.spec;
             let full = detail == ViewDetail::Full;
@@ -82,7 +77,7 @@ impl Published {
                     spec
                 }),
                 inherited: full.then(|| redact::env(&app.definition.inherited)),
-                slots: app.slots.iter().map(|slot| sampled(slot, full, samples, ports)).collect(),
+                slots: app.slots.iter().map(|slot| sampled(slot, full, outside)).collect(),
             }
         };
         View { generation: self.generation, daemon, apps: self.apps.iter().map(app).collect() }
@@ -100,19 +95,29 @@ fn candidate<'a>(app: &'a PublishedApp, slot: &SlotView) -> Candidate<'a> {
     }
 }
 
-fn sampled(slot: &SlotView, full: bool, samples: &Samples, ports: &BTreeMap<RunId, Vec<PortView>>) -> SlotView {
+/// What others than the engine see of runs: samples, sockets, and what programs say.
+type Outside<'a> = (&'a Samples, &'a Seen, &'a HashMap<RunId, crate::daemon::said::Said>);
+
+fn sampled(slot: &SlotView, full: bool, (samples, seen, sayings): Outside<'_>) -> SlotView {
+    let said = sayings.get(&RunId(slot.run)).filter(|_| slot.pid.is_some());
     let sample = samples.of(RunId(slot.run)).unwrap_or_default();
     let bare = |exit: &ExitView| ExitView { stderr: Vec::new(), ..exit.clone() };
     SlotView {
         cpu: sample.cpu,
         memory: sample.memory,
-        ports: ports.get(&RunId(slot.run)).filter(|_| slot.pid.is_some()).cloned().unwrap_or_default(),
+        ports: seen.ports.get(&RunId(slot.run)).filter(|_| slot.pid.is_some()).cloned().unwrap_or_default(),
+        said: said.map(|said| if full { said.whole() } else { said.brief() }).unwrap_or_default(),
+        draining: slot.draining.map(|drain| DrainView {
+            remaining: seen.drains.get(&RunId(drain.run)).copied().map(convert::remaining).unwrap_or_default(),
+            ..drain
+        }),
         last_exit: slot.history.first().map(bare),
         history: if full { slot.history.clone() } else { Vec::new() },
         out_file: slot.out_file.clone(),
         error_file: slot.error_file.clone(),
         pid_file: slot.pid_file.clone(),
         reason: slot.reason.clone(),
+        remarks: slot.remarks.clone(),
         ..*slot
     }
 }
@@ -201,6 +206,17 @@ impl Events {
             verb: change.by.as_ref().map(|who| who.verb.clone()),
             event: convert::event(change.kind, pid),
         })
+    }
+
+    /// Holds what is to be known of a run.
+    pub(super) fn hold_remark(
+        &self,
+        (app, id, instance): (String, SlotId, u16),
+        event: EventKind,
+        time: u64,
+    ) -> Arc<Event> {
+        let (id, instance) = (Some(id.0), Some(instance));
+        self.lock().hold(Event { seq: 0, time, app: Some(app), id, instance, uid: None, verb: None, event })
     }
 
     /// Tells all that was held: a view that shows it has been published.

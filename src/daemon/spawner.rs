@@ -2,9 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -12,16 +12,21 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use crate::config::keys::{self, Availability};
 use crate::daemon::cluster::{Newcomer, Sockets};
 use crate::daemon::engine::Report;
 use crate::daemon::failpoint;
+use crate::daemon::inspectors;
 use crate::daemon::journal::Journal;
 use crate::daemon::keep;
-use crate::daemon::launch::{self, LaunchError, Resolved};
+use crate::daemon::launch::{self, LaunchError, Resolved, Ways};
 use crate::daemon::link::Link;
+use crate::daemon::node::{self, Channel, Kin, Preload};
 use crate::daemon::pid_file::{self, Draft};
+use crate::daemon::privileges;
 use crate::daemon::pump::Source;
 use crate::daemon::shell::Place;
+use crate::daemon::talk::Ends;
 use crate::proto::Record;
 use crate::spec::Stream;
 use crate::supervisor::{Definition, Lasting, RunId, SlotId};
@@ -29,7 +34,7 @@ use crate::sys::fds;
 use crate::sys::limits::{self, RLimit};
 use crate::sys::moment::Moment;
 use crate::sys::process::Process;
-use crate::sys::spawn::{self, Launch, SpawnError};
+use crate::sys::spawn::{self, Launch, SpawnError, Step};
 
 /// How many descriptors are left for clients and the daemon itself when programs have taken the rest.
 const RESERVED: u64 = 64;
@@ -70,7 +75,7 @@ pub(super) struct Spawned {
     pub(super) born: Moment,
     pub(super) stdin: OwnedFd,
     pub(super) sources: Vec<Source>,
-    pub(super) notify: Option<(UnixDatagram, PathBuf)>,
+    pub(super) ends: Ends,
 }
 
 /// What all launches share.
@@ -79,6 +84,8 @@ pub(super) struct Ground {
     pub(super) own_binary: PathBuf,
     pub(super) logs: PathBuf,
     pub(super) notify_dir: PathBuf,
+    pub(super) agent_dir: PathBuf,
+    pub(super) preload: Preload,
     pub(super) nofile: Option<RLimit>,
     /// The badness of whoever started the daemon, where the daemon has changed its own.
     pub(super) badness: Option<i16>,
@@ -102,6 +109,9 @@ enum Failed {
     Pipe(#[source] io::Error),
     #[error("{0}")]
     Spawn(SpawnError),
+    #[error("cluster mode needs seccomp(2) to see `bind` and `listen`, and here {}; `exec_mode = \"fork\"` or \
+             `capture = \"off\"` goes without{}", no_capture(.0), with_listen())]
+    Capture(SpawnError),
 }
 
 impl Failed {
@@ -111,7 +121,7 @@ impl Failed {
             Failed::Log { source, .. } | Failed::PidFile { source, .. } | Failed::Pipe(source) => {
                 matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
             }
-            Failed::Spawn(error) => error.is_transient(),
+            Failed::Spawn(error) | Failed::Capture(error) => error.is_transient(),
         };
         if transient { Lasting::Transient } else { Lasting::Permanent }
     }
@@ -176,7 +186,27 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     leave_some(&stdin)?;
     let notify = notify_socket(&ground.notify_dir, run);
     let notify_path = notify.as_ref().map(|(_, path)| path.as_path());
-    let env = launch::environment(&definition, slot, instance, notify_path);
+    let kin = Kin::of(&definition.spec, &resolved);
+    let (channel, channel_theirs) = if kin.has_channel() {
+        let (ours, theirs) = Channel::pair().map_err(Failed::Pipe)?;
+        (Some(ours), Some(theirs))
+    } else {
+        (None, None)
+    };
+    let agent = if kin.has_agent(&definition.spec) { agent_socket(ground, run) } else { None };
+    let ways = Ways {
+        notify: notify_path,
+        channel: channel_theirs.as_ref().map(AsRawFd::as_raw_fd),
+        agent: agent.as_ref().map(|(preload, _, path)| (preload.as_path(), path.as_path())),
+    };
+    let env = launch::environment(&definition, slot, instance, &ways).and_then(|env| {
+        if capture.is_some() {
+            let path_var = env.iter().find(|(name, _)| name == "PATH").and_then(|(_, value)| value.to_str());
+            privileges::check(&resolved.program, &resolved.argv, path_var, &resolved.cwd)?;
+        }
+        Ok(env)
+    });
+    let agent = agent.map(|(_, socket, path)| (socket, path));
     let treekill = definition.spec.stop.treekill;
     let error_began =
         error.as_ref().and_then(|source| source.sink.as_ref()?.metadata().ok()).map_or(0, |file| file.len());
@@ -192,6 +222,7 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         error_began,
         treekill,
         captured: capture.is_some(),
+        agent: agent.is_some(),
     });
     let made = env.map_err(Failed::Launch).and_then(|env| {
         let mut launch = Launch {
@@ -205,14 +236,24 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
             nofile: ground.nofile,
             umask: Some(ground.umask),
             oom_score_adj: ground.badness,
-            keep: Vec::new(),
+            keep: channel_theirs.into_iter().collect(),
             birth: None,
         };
-        leave_with_guardian(ground, run, &stdin, &sources, notify.as_ref().map(|(socket, _)| socket));
+        let talk = [
+            ("in", Some(stdin.as_fd())),
+            ("notify", notify.as_ref().map(|(socket, _)| socket.as_fd())),
+            ("channel", channel.as_ref().map(AsFd::as_fd)),
+            ("agent", agent.as_ref().map(|(socket, _)| socket.as_fd())),
+        ];
+        leave_with_guardian(ground, run, &sources, &talk);
         let page = ground.journal.page(run.0);
         page.launch(Record::Launch(Box::new(keep::launch(&place))));
         failpoint::here("before-clone");
         launch.birth = page.birth().ok();
+        let capture = capture.map(|mut newcomer| {
+            newcomer.wants.inspectors = inspectors::ports(&launch.program, &launch.argv, &launch.env);
+            newcomer
+        });
         let process = clone(ground, &launch, run, capture)?;
         failpoint::here("after-clone");
         let born = Moment::now();
@@ -221,10 +262,10 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     });
     if made.is_err() {
         if let Some(link) = &ground.link {
-            let names = ["in", "out", "error", "notify"].map(|part| keep::name(run, part));
+            let names = ["in", "out", "error", "notify", "channel", "agent"].map(|part| keep::name(run, part));
             link.forget(&names.each_ref().map(String::as_str));
         }
-        if let Some(path) = notify_path {
+        for path in notify_path.into_iter().chain(agent.as_ref().map(|(_, path)| path.as_path())) {
             // Left over, it would be replaced by the next run that gets its number.
             let _ = std::fs::remove_file(path);
         }
@@ -236,7 +277,7 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     {
         warn!("{}: cannot write {}: {error}", definition.spec.name, path.display());
     }
-    Ok(Spawned { run, slot, place, process, born, stdin, sources, notify })
+    Ok(Spawned { run, slot, place, process, born, stdin, sources, ends: Ends { notify, channel, agent } })
 }
 
 /// Makes the process; one whose sockets are to be shared passes a gate.
@@ -250,7 +291,27 @@ fn clone(ground: &Ground, launch: &Launch, run: RunId, capture: Option<Newcomer>
     if is_captured && process.is_err() {
         ground.sockets.ended(run);
     }
-    process.map_err(Failed::Spawn)
+    process.map_err(
+        |error| if is_captured && is_no_capture(&error) { Failed::Capture(error) } else { Failed::Spawn(error) },
+    )
+}
+
+/// Whether it is the filter that cannot be had, and not this launch that went wrong.
+fn is_no_capture(error: &SpawnError) -> bool {
+    let refusals = [libc::EPERM, libc::EACCES, libc::EBUSY, libc::EINVAL, libc::ENOSYS, libc::EOPNOTSUPP];
+    error.step == Step::Capture && error.source.raw_os_error().is_some_and(|errno| refusals.contains(&errno))
+}
+
+fn no_capture(error: &SpawnError) -> String {
+    match error.source.raw_os_error() {
+        Some(libc::EBUSY) => "another program has that in its hand (an rsx around this one, or a container)".to_owned(),
+        _ => format!("it is refused: {}", launch::reason(&error.source)),
+    }
+}
+
+fn with_listen() -> &'static str {
+    let is_there = keys::find("listen").is_some_and(|key| key.availability == Availability::Now);
+    if is_there { ", and `listen` passes sockets" } else { "" }
 }
 
 /// The pid file of a run that is to be made, if its owner wants one. As with log files, a request is told what is wrong
@@ -274,17 +335,11 @@ fn draft_pid_file(
 
 /// What a successor needs of a process has to be with the guardian before there is one: in the next moment this daemon
 /// may be gone, and the process would write into a pipe that nobody holds.
-fn leave_with_guardian(
-    ground: &Ground,
-    run: RunId,
-    stdin: &OwnedFd,
-    sources: &[Source],
-    notify: Option<&UnixDatagram>,
-) {
+fn leave_with_guardian(ground: &Ground, run: RunId, sources: &[Source], talk: &[(&str, Option<BorrowedFd<'_>>)]) {
     let Some(link) = &ground.link else { return };
-    let mut named = vec![(keep::name(run, "in"), stdin.as_fd())];
+    let mut named: Vec<_> =
+        talk.iter().filter_map(|(part, fd)| fd.as_ref().map(|fd| (keep::name(run, part), *fd))).collect();
     named.extend(sources.iter().map(|source| (keep::name(run, keep::stream(source.stream)), source.pipe.as_fd())));
-    named.extend(notify.map(|socket| (keep::name(run, "notify"), socket.as_fd())));
     let named: Vec<_> = named.iter().map(|(name, fd)| (name.as_str(), *fd)).collect();
     link.put(&named);
     if !link.is_sent_within(SENT) {
@@ -363,6 +418,24 @@ fn notify_socket(folder: &Path, run: RunId) -> Option<(UnixDatagram, PathBuf)> {
         Ok(socket) => Some((socket, path)),
         Err(error) => {
             warn!("cannot bind {}: {error}", path.display());
+            None
+        }
+    }
+}
+
+/// A socket for the agents of a run, and the file that they are loaded from; a run without is one without an agent.
+fn agent_socket(ground: &Ground, run: RunId) -> Option<(PathBuf, UnixListener, PathBuf)> {
+    let preload = match ground.preload.ready() {
+        Ok(preload) => preload.to_owned(),
+        Err(error) => {
+            warn!("cannot write the agent for Node: {error}");
+            return None;
+        }
+    };
+    match node::listen(&ground.agent_dir, run) {
+        Ok((socket, path)) => Some((preload, socket, path)),
+        Err(error) => {
+            warn!(run = run.0, "cannot listen to agents: {error}");
             None
         }
     }

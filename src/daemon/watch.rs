@@ -1,19 +1,16 @@
-//! Tasks that wait for one thing of one run and report it: its end, the end of its tree, its notifications.
+//! Tasks that wait for one thing of one run and report it: its end, and the end of its tree.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 use crate::daemon::engine::Report;
 use crate::daemon::sight::Adopted;
 use crate::spec::Signal;
-use crate::supervisor::{ReadyBy, RunId};
+use crate::supervisor::RunId;
 use crate::sys::process::{PidFd, Process, Trace};
 use crate::sys::readable;
 use crate::sys::tree::{self, Reaper, Remains};
@@ -29,9 +26,6 @@ const TELLING: Duration = Duration::from_secs(2);
 
 /// The pause before the status of an ended process that is being traced is asked for again.
 const HELD: Duration = Duration::from_millis(100);
-
-/// The longest datagram of sd_notify(3) that is looked at.
-const DATAGRAM: usize = 4096;
 
 /// Reports the end of the main process.
 pub(super) fn exit(run: RunId, process: Arc<Process>, reports: mpsc::UnboundedSender<Report>) {
@@ -117,72 +111,6 @@ fn look(main: Trace, mark: &str, (reaper, adopted): (Reaper, &Adopted), kills: b
         process.signal(Signal::KILL)?;
     }
     Ok(remains)
-}
-
-/// The notification socket of a run; its file goes with it.
-pub(super) struct Notify {
-    task: tokio::task::AbortHandle,
-    path: PathBuf,
-    socket: Arc<UnixDatagram>,
-}
-
-impl AsFd for Notify {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl Drop for Notify {
-    fn drop(&mut self) {
-        self.task.abort();
-        // Left over, it would be replaced by the next run of its number.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// Reports READY=1 (sd_notify(3)) of any process that knows the run's socket.
-pub(super) fn notify(
-    run: RunId,
-    socket: std::os::unix::net::UnixDatagram,
-    path: PathBuf,
-    reports: mpsc::UnboundedSender<Report>,
-) -> Option<Notify> {
-    let socket = match UnixDatagram::from_std(socket) {
-        Ok(socket) => Arc::new(socket),
-        Err(error) => {
-            warn!(run = run.0, "cannot listen for notifications: {error}");
-            return None;
-        }
-    };
-    let kept = Arc::clone(&socket);
-    let task = tokio::spawn(async move {
-        let mut told = false;
-        while socket.readable().await.is_ok() {
-            let is_ready = match says_ready(&socket) {
-                Ok(is_ready) => is_ready,
-                Err(error) => return warn!(run = run.0, "cannot read notifications: {error}"),
-            };
-            // Once: a program that repeats itself costs its own time, not the engine's.
-            if is_ready
-                && !std::mem::replace(&mut told, true)
-                && reports.send(Report::Ready { run, by: ReadyBy::Notified }).is_err()
-            {
-                return;
-            }
-        }
-    });
-    Some(Notify { task: task.abort_handle(), path, socket: kept })
-}
-
-/// Whether the next datagram, if there is one, has a line READY=1. The buffer is none of the task's own: a thousand of
-/// them wait most of the time.
-fn says_ready(socket: &UnixDatagram) -> io::Result<bool> {
-    let mut buffer = [0u8; DATAGRAM];
-    match socket.try_recv(&mut buffer) {
-        Ok(count) => Ok(buffer[..count].split(|byte| *byte == b'\n').any(|line| line == b"READY=1")),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 async fn ended(process: &Arc<Process>) {

@@ -14,7 +14,7 @@
 //! |---|---|
 //! | `watch` | the loop: one daemon at a time, its connection, signals, orphans |
 //! | `policy` | pure: what follows the end of a daemon |
-//! | `store`, `wire` | what is kept, the connection, its words |
+//! | `store`, `name`, `wire` | what is kept, its names, the connection, its words |
 //! | `ends` | pure: how orphans have ended, until a daemon has taken note |
 //! | `update`, `binary` | the next binary: its rehearsal, its trial, the way back |
 //! | `state` | what a guardian hands to itself when it executes the next binary |
@@ -57,6 +57,7 @@ mod handover;
 mod keeper;
 mod launch;
 mod moment;
+mod name;
 mod policy;
 mod state;
 mod store;

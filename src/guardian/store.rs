@@ -1,12 +1,12 @@
 //! What a guardian keeps over the deaths of daemons, and one daemon's connection to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use crate::guardian::ends::Ends;
+use crate::guardian::name::Name;
 use crate::guardian::wire::{Reply, Request};
 use crate::sys::fds::{Blocking, Channel, MAX_BYTES, MAX_FDS, Message};
 
@@ -24,9 +24,12 @@ pub(super) struct Kept {
     pub(super) ends: Ends,
 }
 
-/// Descriptors by name. Each daemon puts here what its successor needs.
+/// Descriptors by name, in the order of the names. Each daemon puts here what its successor needs.
+///
+/// A thousand runs have five thousand names. Side by side they take half of what a tree takes, and new names, which count
+/// up, come last.
 #[derive(Debug, Default)]
-pub(super) struct Store(BTreeMap<String, OwnedFd>);
+pub(super) struct Store(Vec<(Name, OwnedFd)>);
 
 /// The guardian's end of one daemon's connection.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ pub(super) struct Connection {
 /// Copies of all that is stored on their way to the daemon, in the order of the names.
 #[derive(Debug, Default)]
 struct Giving {
-    last: Option<String>,
+    last: Option<Name>,
     count: usize,
 }
 
@@ -70,11 +73,31 @@ impl Kept {
 impl Store {
     /// Stores it instead of what has this name.
     pub(super) fn put(&mut self, name: &str, fd: OwnedFd) {
-        self.0.insert(name.to_owned(), fd);
+        let name = Name::new(name);
+        match self.find(&name) {
+            Ok(at) => self.0[at].1 = fd,
+            Err(at) => self.0.insert(at, (name, fd)),
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &OwnedFd)> {
         self.0.iter().map(|(name, fd)| (name.as_str(), fd))
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Ok(at) = self.find(&Name::new(name)) {
+            self.0.remove(at);
+        }
+    }
+
+    /// What comes after this name, or everything.
+    fn after(&self, name: Option<&Name>) -> &[(Name, OwnedFd)] {
+        let from = name.map_or(0, |name| self.find(name).map_or_else(|at| at, |at| at + 1));
+        &self.0[from..]
+    }
+
+    fn find(&self, name: &Name) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| known.cmp(name))
     }
 }
 
@@ -148,11 +171,13 @@ impl Connection {
     }
 
     fn carry_out(&mut self, message: Message, kept: &mut Kept, progress: &mut Progress) {
-        let store = &mut kept.store.0;
+        let store = &mut kept.store;
         match Request::parse(&message.bytes) {
             // A name without a descriptor: nothing to store.
-            Some(Request::Put(names)) => store.extend(names.lines().map(str::to_owned).zip(message.fds)),
-            Some(Request::Drop(names)) => names.lines().for_each(|name| drop(store.remove(name))),
+            Some(Request::Put(names)) => {
+                names.lines().zip(message.fds).for_each(|(name, fd)| store.put(name, fd));
+            }
+            Some(Request::Drop(names)) => names.lines().for_each(|name| store.remove(name)),
             Some(Request::Take) => self.giving = Some(Giving::default()),
             Some(Request::Ready) => progress.is_ready = true,
             Some(Request::Watch(runs)) => runs.iter().for_each(|run| kept.ends.watch(run)),
@@ -167,18 +192,17 @@ impl Connection {
     /// Sends copies until the daemon has to read first.
     fn give(&mut self, store: &Store) {
         let Some(Giving { last, count }) = &mut self.giving else { return };
-        let after = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut latest = None;
         let mut is_stuck = false;
-        let mut rest = store.0.range::<str, _>((after, Bound::Unbounded)).peekable();
+        let mut rest = store.after(last.as_ref()).iter().peekable();
         while !is_stuck && rest.peek().is_some() {
             // As many as one message takes: a thousand runs have five thousand descriptors.
             let (mut names, mut fds, mut last_name) = (String::new(), Vec::new(), None);
-            while let Some((name, fd)) = rest.next_if(|(name, _)| has_room(&names, name, fds.len())) {
+            while let Some((name, fd)) = rest.next_if(|(name, _)| has_room(&names, name.as_str(), fds.len())) {
                 if !names.is_empty() {
                     names.push('\n');
                 }
-                names.push_str(name);
+                names.push_str(name.as_str());
                 fds.push(fd.as_fd());
                 last_name = Some(name);
             }

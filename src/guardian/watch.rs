@@ -117,6 +117,7 @@ impl Watch {
             if let Some(connection) = &running.connection {
                 poller.add(connection, CONNECTION, Interest::Read)?;
             }
+            memory::give_back_heap();
             let _ = memory::let_go_of_code();
         }
         let mut events: Vec<ReadyFd> = Vec::new();
@@ -279,6 +280,7 @@ impl Watch {
         {
             running.is_ready = true;
             // The guardian's own start is over, too. A machine that cannot do this loses nothing but memory.
+            memory::give_back_heap();
             let _ = memory::let_go_of_code();
             self.policy.on_ready();
             self.ready.0 = None;

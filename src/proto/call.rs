@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::proto::care::{EnvCall, FlushCall, PastCall, ScaleCall, SendCall, SignalCall};
 use crate::proto::history::HistoryCall;
 use crate::proto::stream::EventsCall;
-use crate::proto::view::State;
+use crate::proto::view::{Remaining, State};
 use crate::spec::{AppSpec, Changes, Env, Stamp};
 
 /// Everything a client can ask. The wire's `method` is the variant's name in snake case.
@@ -307,6 +307,9 @@ pub enum Answer {
         /// The last lines of its standard error, where there are any.
         #[serde(default)]
         stderr: Vec<String>,
+        /// What its owner should know of its ports.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        remarks: Vec<String>,
         /// What happens next by itself, if anything.
         #[serde(default)]
         next: Option<String>,
@@ -335,6 +338,9 @@ pub struct Progress {
     pub done: u32,
     /// Of how many.
     pub of: u32,
+    /// What the process that it ends is still doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<Remaining>,
 }
 
 /// Asks for the view.

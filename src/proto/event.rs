@@ -67,6 +67,13 @@ pub enum EventKind {
         /// Its run.
         run: u64,
     },
+    /// Something about its ports that its owner should know.
+    Remark {
+        /// Its run.
+        run: u64,
+        /// What.
+        text: String,
+    },
     /// A reload has ended before its switch: what ran goes on.
     ReloadAborted {
         /// The run that was not ready.
@@ -78,7 +85,7 @@ pub enum EventKind {
     Stopping {
         /// Its run.
         run: u64,
-        /// The first signal.
+        /// The first signal; `message` where it was asked by one.
         signal: String,
     },
     /// A signal was sent to it because somebody asked for that.

@@ -240,9 +240,15 @@ pub struct RunRecord {
     /// Whether it was seen listening.
     #[serde(default, skip_serializing_if = "is_false")]
     pub listens: bool,
-    /// Whether it said READY=1.
+    /// Whether it said that it is ready.
     #[serde(default, skip_serializing_if = "is_false")]
     pub notified: bool,
+    /// Whether it said that it is about to end.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub closing: bool,
+    /// Whether it listens for SIGINT, and for SIGTERM not.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub interrupt_only: bool,
 }
 
 /// How far a run is on its way down.
@@ -325,6 +331,9 @@ pub struct LaunchRecord {
     /// Whether its calls of `bind` and `listen` are answered by the daemon.
     #[serde(default, skip_serializing_if = "is_false")]
     pub captured: bool,
+    /// Whether there is a socket for agents in its programs.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub agent: bool,
 }
 
 /// A process that executes its program.

@@ -16,6 +16,7 @@ mod kept;
 mod key;
 mod refusal;
 mod rollout;
+mod said;
 mod sockets;
 mod stream;
 mod view;
@@ -40,9 +41,12 @@ pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
 pub use key::{Key, KeyError};
 pub use refusal::Refusal;
 pub use rollout::RolloutRecord;
-pub use sockets::{CapturedRecord, GroupRecord, MemberRecord, SOCKETS_VERSION, SocketRecord, StandingRecord};
+pub use said::{MetricView, NodeView, SaidView};
+pub use sockets::{
+    CapturedRecord, GroupRecord, MemberRecord, PlaceRecord, SOCKETS_VERSION, SocketRecord, StandingRecord,
+};
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
-pub use view::{AppView, DaemonView, ExitView, PortView, SlotView, State, UPDATE_FAILED, View};
+pub use view::{AppView, DaemonView, DrainView, ExitView, PortView, Remaining, SlotView, State, UPDATE_FAILED, View};
 
 mod message;
 pub use message::{

@@ -56,6 +56,41 @@ pub struct CapturedRecord {
     /// How many sockets it has had.
     #[serde(default)]
     pub sockets: u16,
+    /// Its index within the app.
+    #[serde(default)]
+    pub instance: u16,
+    /// The ports that it shares; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<BTreeSet<u16>>,
+    /// The ports of its inspectors, as its program names them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub inspectors: BTreeSet<u16>,
+    /// Where its inspectors are.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub inspected: BTreeSet<u16>,
+    /// Whether all instances of its app have one queue.
+    #[serde(default)]
+    pub has_one_queue: bool,
+    /// What its owner should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+    /// Where sockets of ours are in processes that cannot be looked into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<PlaceRecord>,
+    /// The marks that its connections may have, by port.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<(u16, u8)>,
+}
+
+/// Where a socket of ours is in a process that cannot be looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceRecord {
+    /// The process.
+    pub process: u32,
+    /// The number of its descriptor.
+    pub number: i32,
+    /// The cookie of the socket.
+    pub socket: u64,
 }
 
 /// The sockets of one port.
@@ -96,6 +131,9 @@ pub struct MemberRecord {
     pub tag: u8,
     /// What it is good for.
     pub standing: StandingRecord,
+    /// The other runs that have it, too.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub others: BTreeSet<u64>,
 }
 
 /// What a socket is good for.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proto::SaidView;
 use crate::spec::{AppSpec, Env, ExecMode, ExitStatus};
 
 /// The whole state of a daemon at one moment.
@@ -111,6 +112,15 @@ pub struct SlotView {
     /// The ports that it shares.
     #[serde(default)]
     pub ports: Vec<PortView>,
+    /// What its owner should know of its ports: why one is not shared, who else is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+    /// What its program says of itself.
+    #[serde(default, skip_serializing_if = "SaidView::is_empty")]
+    pub said: SaidView,
+    /// The process whose connections are being ended: this one, or the one that it has replaced.
+    #[serde(default)]
+    pub draining: Option<DrainView>,
     /// The last exit.
     #[serde(default)]
     pub last_exit: Option<ExitView>,
@@ -130,6 +140,34 @@ pub struct PortView {
     pub serving: usize,
     /// How many connections wait for this instance to accept them.
     pub queued: u32,
+    /// How many instances have this one queue; 0: each has its own.
+    #[serde(default)]
+    pub sharing: usize,
+    /// How many connections this instance has there; none where they cannot be told from those of others.
+    #[serde(default)]
+    pub connections: Option<u32>,
+}
+
+/// A process that gets no new connections and finishes those it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainView {
+    /// The run.
+    pub run: u64,
+    /// Its main process.
+    pub pid: u32,
+    /// What it is still doing.
+    pub remaining: Remaining,
+}
+
+/// What a process that gets no new connections is still doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remaining {
+    /// How many connections it has; none while that is not known.
+    #[serde(default)]
+    pub connections: Option<u32>,
+    /// How long the oldest of them has been waited for, in milliseconds.
+    #[serde(default)]
+    pub oldest: u64,
 }
 
 /// How one run ended.
@@ -162,6 +200,9 @@ pub enum State {
     /// Runs, not ready yet.
     #[serde(rename = "launching")]
     Launching,
+    /// Gets no new connections and finishes those it has, before it is asked to end.
+    #[serde(rename = "draining")]
+    Draining,
     /// Was asked to end.
     #[serde(rename = "stopping")]
     Stopping,
@@ -182,6 +223,7 @@ impl State {
         match self {
             State::Online => "online",
             State::Launching => "launching",
+            State::Draining => "draining",
             State::Stopping => "stopping",
             State::Stopped => "stopped",
             State::Errored => "errored",

@@ -45,7 +45,9 @@ const KEYS: &[(&str, Take)] = &[
     ("stop_exit_codes", |to, from| to.restart.stop_exit_codes.clone_from(&from.restart.stop_exit_codes)),
     ("listen_timeout", |to, from| to.listen_timeout = from.listen_timeout),
     ("kill_timeout", |to, from| to.stop.kill_timeout = from.stop.kill_timeout),
-    ("stop_signal", |to, from| to.stop.signal = from.stop.signal),
+    ("wait_ready", |to, from| to.wait_ready = from.wait_ready),
+    ("stop_signal", |to, from| (to.stop.signal, to.stop.auto) = (from.stop.signal, from.stop.auto)),
+    ("shutdown_with_message", |to, from| to.stop.message = from.stop.message),
     ("treekill", |to, from| to.stop.treekill = from.stop.treekill),
 ];
 

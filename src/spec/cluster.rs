@@ -1,5 +1,6 @@
 //! What an app declares about its instances as one server: whether they share ports, and how they are replaced.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ pub enum ExecMode {
 pub struct ClusterSpec {
     /// Which ports are shared.
     pub capture: Capture,
+    /// How their connections are spread.
+    #[serde(default)]
+    pub balance: Balance,
     /// How many instances a reload replaces at a time.
     pub max_surge: Surge,
     /// How long the connections of a leaving instance may take.
@@ -31,14 +35,27 @@ pub struct ClusterSpec {
 }
 
 /// Which ports are shared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Capture {
-    /// Every TCP port that a run binds.
+    /// Every TCP port that a run binds, but those of inspectors.
     #[default]
     Auto,
+    /// These alone.
+    Ports(BTreeSet<u16>),
     /// None: queue workers, which are reloaded like servers.
     Off,
+}
+
+/// How the connections of a port are spread over the instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// Each instance is as likely as any other, and has a queue of its own.
+    #[default]
+    Random,
+    /// All have one queue: whoever accepts first has the connection.
+    Shared,
 }
 
 /// A part of the instances.
@@ -64,6 +81,7 @@ impl Default for ClusterSpec {
     fn default() -> ClusterSpec {
         ClusterSpec {
             capture: Capture::Auto,
+            balance: Balance::Random,
             max_surge: Surge::Percent(25),
             drain_timeout: Duration::from_secs(10),
             strategy: Strategy::Rolling,

@@ -15,7 +15,7 @@ mod ends;
 mod millis;
 
 pub use changes::Changes;
-pub use cluster::{Capture, ClusterSpec, ExecMode, Strategy, Surge};
+pub use cluster::{Balance, Capture, ClusterSpec, ExecMode, Strategy, Surge};
 pub use ends::{ExitStatus, NotASignal, Signal};
 use millis::optional as optional_millis;
 
@@ -74,11 +74,27 @@ pub struct AppSpec {
     /// Whether a run is ready when it says so, and not before.
     #[serde(default)]
     pub wait_ready: bool,
+    /// Whether its Node programs get the agent.
+    #[serde(default)]
+    pub agent: Agent,
     /// Where its output goes.
     pub logs: LogSpec,
     /// The file that holds the pid of its main process while it runs, absolute.
     #[serde(default)]
     pub pid_file: Option<PathBuf>,
+}
+
+/// Which programs get the agent for Node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Agent {
+    /// Those that are Node, or that start it as far as can be seen.
+    #[default]
+    Auto,
+    /// All: whatever they start, the first Node program has it.
+    On,
+    /// None.
+    Off,
 }
 
 /// Which variables of the starting shell an app does not get.
@@ -204,6 +220,12 @@ pub enum RestartDelay {
 pub struct StopSpec {
     /// The first signal.
     pub signal: Signal,
+    /// Whether that is SIGINT for a program that is known to listen for SIGINT and not for SIGTERM.
+    #[serde(default)]
+    pub auto: bool,
+    /// Whether a program with a channel for messages is asked by one, and not by a signal.
+    #[serde(default)]
+    pub message: bool,
     /// How long it may take before SIGKILL.
     #[serde(with = "millis")]
     pub kill_timeout: Duration,
@@ -382,9 +404,16 @@ impl AppSpec {
                 delay: RestartDelay::Backoff { first: Duration::from_millis(100) },
                 retry_after: Some(Duration::from_secs(60)),
             },
-            stop: StopSpec { signal: Signal::TERM, kill_timeout: Duration::from_secs(10), treekill: true },
+            stop: StopSpec {
+                signal: Signal::TERM,
+                auto: true,
+                message: false,
+                kill_timeout: Duration::from_secs(10),
+                treekill: true,
+            },
             listen_timeout: Duration::from_secs(60),
             wait_ready: false,
+            agent: Agent::Auto,
             logs: LogSpec { out: LogTarget::Default, error: LogTarget::Default, merge: false },
             pid_file: None,
         }

@@ -192,8 +192,8 @@ pub enum ChangeKind {
     SpawnFailed(String),
     /// It gets no new connections, and those it has are being ended.
     Draining(RunId),
-    /// It was asked to end.
-    Stopping(RunId, Signal),
+    /// It was asked to end, by this signal; none: by a message.
+    Stopping(RunId, Option<Signal>),
     /// A request sent it a signal.
     Signalled(RunId, Signal),
     /// A request set its counters back.
@@ -247,6 +247,8 @@ pub enum State {
     Online,
     /// Runs, not ready yet.
     Launching,
+    /// Gets no new connections and finishes those it has, before it is asked to end.
+    Draining,
     /// Was asked to end.
     Stopping,
     /// Does not run and is not meant to.

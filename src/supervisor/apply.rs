@@ -137,6 +137,7 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
         ("error_file", old.logs.error != new.logs.error),
         ("merge_logs", old.logs.merge != new.logs.merge),
         ("pid_file", old.pid_file != new.pid_file),
+        ("agent", old.agent != new.agent),
     ];
     let live = [
         ("instances", old.instances != new.instances),
@@ -147,7 +148,8 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
         ("max_restarts", old.restart.max_restarts != new.restart.max_restarts),
         ("restart_delay", old.restart.delay != new.restart.delay),
         ("retry_after", old.restart.retry_after != new.restart.retry_after),
-        ("stop_signal", old.stop.signal != new.stop.signal),
+        ("stop_signal", (old.stop.signal, old.stop.auto) != (new.stop.signal, new.stop.auto)),
+        ("shutdown_with_message", old.stop.message != new.stop.message),
         ("kill_timeout", old.stop.kill_timeout != new.stop.kill_timeout),
         ("treekill", old.stop.treekill != new.stop.treekill),
         ("wait_ready", old.wait_ready != new.wait_ready),

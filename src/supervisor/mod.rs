@@ -3,7 +3,7 @@
 //! Pure: [`Supervisor::handle`] takes the moment and one event and pushes effects. It cannot fail, block, sleep, read a
 //! clock or spawn; the same events give the same effects. The shell (`daemon`) feeds it and carries the effects out.
 //!
-//! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end,
+//! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end, `sayings.rs` what runs say of themselves,
 //! `rollout.rs` the second run of a slot during a reload, `memory.rs` what a successor takes over,
 //! `asks.rs` what clients can ask, `requests.rs` what each request wants, `comeback.rs` what an earlier daemon ran, `apply.rs` the plan of `start FILE`, `amend.rs` new values, `resize.rs` the number of slots, `targets.rs` what a target means,
 //! `waiters.rs` who waits for which answer, `batch.rs` who is asked later.
@@ -19,6 +19,7 @@ mod requests;
 mod resize;
 mod restart;
 mod rollout;
+mod sayings;
 mod slot;
 mod steps;
 mod targets;
@@ -40,6 +41,7 @@ pub(crate) use memory::Counters;
 pub(crate) use requests::Renew;
 pub(crate) use restart::Lives;
 pub(crate) use rollout::{Doing, Rollout};
+pub(crate) use sayings::request_to_end;
 pub(crate) use slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage};
 pub(crate) use waiters::{Form, Pending, Waiter, Want};
 
@@ -47,8 +49,8 @@ pub use answers::{Change, ChangeKind, Exit, PlanAction, PlanStep, Refusal, Reply
 pub use asks::{Act, Apply, Ask, Count, Scale, Target, Unchanged, Wait};
 pub use targets::{Candidate, resolve};
 pub use vocabulary::{
-    Definition, Effect, Event, Lasting, Left, ReadyBy, RequestId, Resolve, RunId, SlotId, Standing, Time, Wanted, Who,
-    Whom,
+    Definition, Effect, Event, Lasting, Left, ReadyBy, Remaining, RequestId, Resolve, RunId, SlotId, Standing, Time,
+    Wanted, Who, Whom,
 };
 
 /// An app's place in the core; never shown.
@@ -102,6 +104,8 @@ pub struct SlotFacts<'a> {
     pub restarts: u32,
     /// How many unstable lives count at the moment.
     pub unstable: usize,
+    /// The run whose connections are being ended: that one, or the one that it has replaced.
+    pub draining: Option<RunId>,
     /// When it is tried again.
     pub next_attempt: Option<Time>,
     /// Why it waits or was given up.
@@ -137,10 +141,18 @@ impl Supervisor {
                 self.on_run(now, run, effects, |slot, turn| slot.on_spawn_failed(run, why, lasting, turn))
             }
             Event::Ready { run, by } => self.on_run(now, run, effects, |slot, turn| slot.on_ready(run, by, turn)),
+            Event::Closing { run } => self.on_run(now, run, effects, |slot, turn| slot.on_closing(run, turn)),
+            Event::Heeds { run, interrupt_only } => {
+                self.on_run(now, run, effects, |slot, _| slot.on_heeds(run, interrupt_only))
+            }
             Event::Exited { run, status, left } => {
                 self.on_run(now, run, effects, |slot, turn| slot.on_exited(run, status, left, turn))
             }
             Event::Drained { run } => self.on_run(now, run, effects, |slot, turn| slot.on_drained(run, turn)),
+            Event::Remaining { run, remaining } => {
+                self.on_remaining(run, remaining, effects);
+                Vec::new()
+            }
             Event::Gone { run } => self.on_run(now, run, effects, |slot, turn| slot.on_gone(run, turn)),
             Event::Tick => Vec::new(),
         };
@@ -196,6 +208,13 @@ impl Supervisor {
     /// Counts changes of [`Supervisor::wanted`].
     pub fn wanted_version(&self) -> u64 {
         self.wanted_version
+    }
+
+    /// Tells those who wait for the end of a run what it still has to do.
+    fn on_remaining(&self, run: RunId, remaining: Remaining, effects: &mut Vec<Effect>) {
+        for slot in self.slots.values().filter(|slot| slot.draining() == Some(run)) {
+            self.waiters.iter().for_each(|waiter| waiter.tell(slot, remaining, effects));
+        }
     }
 
     fn on_run(
@@ -322,6 +341,7 @@ fn facts(slot: &Slot, now: Time) -> SlotFacts<'_> {
         created: slot.created,
         restarts: slot.restarts,
         unstable: slot.lives.unstable(now),
+        draining: slot.draining(),
         next_attempt,
         reason,
         history: slot.history.iter().collect(),

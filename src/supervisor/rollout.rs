@@ -103,10 +103,17 @@ impl Slot {
         runs
     }
 
+    /// The run whose connections are being ended; there is one at most.
+    pub(crate) fn draining(&self) -> Option<RunId> {
+        let runs = self.runs().into_iter();
+        runs.filter(|(_, doing)| matches!(doing, Doing::Leaving(Stage::Draining, _))).map(|(run, _)| run.id).next()
+    }
+
     /// Which of the connections a run is to get; none: it shares no port.
     pub(crate) fn standing(&self, id: RunId) -> Option<Standing> {
         let (run, doing) = self.runs().into_iter().find(|(run, _)| run.id == id)?;
         (run.mode == ExecMode::Cluster).then_some(match doing {
+            Doing::Running if run.was_ready && run.closing => Standing::Draining,
             Doing::Running if run.was_ready => Standing::Ready,
             Doing::Launching | Doing::Running => Standing::Starting,
             Doing::Leaving(..) => Standing::Draining,

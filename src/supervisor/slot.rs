@@ -54,20 +54,35 @@ pub(crate) struct Run {
     pub(crate) mode: ExecMode,
     /// Whether it was seen listening.
     pub(crate) listens: bool,
-    /// Whether it said READY=1.
+    /// Whether it said that it is ready.
     pub(crate) notified: bool,
+    /// Whether it said that it is about to end.
+    pub(crate) closing: bool,
+    /// Whether it listens for SIGINT, and for SIGTERM not.
+    pub(crate) interrupt_only: bool,
 }
 
 impl Run {
     pub(super) fn new(id: RunId, started: Time, mode: ExecMode, asked: bool) -> Run {
-        Run { id, started, was_ready: false, asked, mode, listens: false, notified: false }
+        Run {
+            id,
+            started,
+            was_ready: false,
+            asked,
+            mode,
+            listens: false,
+            notified: false,
+            closing: false,
+            interrupt_only: false,
+        }
     }
 
     /// The run with one more sign of being ready.
     pub(super) fn with(self, by: ReadyBy) -> Run {
         match by {
             ReadyBy::Listening => Run { listens: true, ..self },
-            ReadyBy::Notified => Run { notified: true, ..self },
+            // Who has changed its mind is there again.
+            ReadyBy::Notified => Run { notified: true, closing: false, ..self },
             ReadyBy::Alive => self,
         }
     }
@@ -203,6 +218,7 @@ impl Slot {
             Phase::Stopped | Phase::Completed { .. } => State::Stopped,
             Phase::Launching { .. } | Phase::Starting { .. } => State::Launching,
             Phase::Online { .. } => State::Online,
+            Phase::Stopping { stage: Stage::Draining, .. } => State::Draining,
             Phase::Stopping { .. } => State::Stopping,
             Phase::Waiting { .. } => State::Waiting,
             Phase::Errored { .. } => State::Errored,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::spec::{ExecMode, ExitStatus, RestartPolicy, Signal};
 use crate::supervisor::restart::{Verdict, in_words};
 use crate::supervisor::rollout::Rollout;
+use crate::supervisor::sayings::request_to_end;
 use crate::supervisor::slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage, Turn};
 use crate::supervisor::{ChangeKind, Effect, Exit, Lasting, Left, ReadyBy, Resolve, RunId, Standing, Time, Whom};
 
@@ -92,7 +93,13 @@ impl Slot {
                 }
             }
             // What it shows later counts for its successor.
-            Phase::Online { run } if run.id == id => *run = run.with(by),
+            Phase::Online { run } if run.id == id => {
+                let was_closing = run.closing;
+                *run = run.with(by);
+                if was_closing && !run.closing && run.mode == ExecMode::Cluster {
+                    turn.effects.push(Effect::Steer { run: id, standing: Standing::Ready });
+                }
+            }
             Phase::Starting { .. }
             | Phase::Online { .. }
             | Phase::Launching { .. }
@@ -206,7 +213,8 @@ impl Slot {
         self.phase = Phase::Online { run: Run { was_ready: true, ..run } };
         self.failed = None;
         if run.mode == ExecMode::Cluster {
-            turn.effects.push(Effect::Steer { run: run.id, standing: Standing::Ready });
+            let standing = if run.closing { Standing::Draining } else { Standing::Ready };
+            turn.effects.push(Effect::Steer { run: run.id, standing });
         }
         let after = turn.now.since(run.started);
         self.announce(ChangeKind::Online { run: run.id, after, by }, turn);
@@ -240,9 +248,8 @@ impl Slot {
     /// Asks a run to end; returns when it is killed.
     pub(super) fn send_stop(&mut self, run: Run, turn: &mut Turn<'_>) -> Time {
         let stop = &self.definition.spec.stop;
-        let (signal, kill_at) = (stop.signal, turn.now.after(stop.kill_timeout));
-        let whom = if stop.treekill { Whom::Main } else { Whom::OnlyMain };
-        turn.effects.push(Effect::Signal { run: run.id, signal, whom });
+        let ((ask, signal), kill_at) = (request_to_end(stop, run), turn.now.after(stop.kill_timeout));
+        turn.effects.push(ask);
         self.announce(ChangeKind::Stopping(run.id, signal), turn);
         kill_at
     }

@@ -107,6 +107,18 @@ pub enum Event {
         /// How that was noticed.
         by: ReadyBy,
     },
+    /// The process says that it is about to end: it is to get nothing new.
+    Closing {
+        /// Which.
+        run: RunId,
+    },
+    /// What the process listens for.
+    Heeds {
+        /// Which.
+        run: RunId,
+        /// Whether that is SIGINT, and not SIGTERM.
+        interrupt_only: bool,
+    },
     /// The main process ended.
     Exited {
         /// Which.
@@ -120,6 +132,13 @@ pub enum Event {
     Drained {
         /// Which.
         run: RunId,
+    },
+    /// Meanwhile: this is left of what [`Effect::Drain`] has to end.
+    Remaining {
+        /// Of which.
+        run: RunId,
+        /// What.
+        remaining: Remaining,
     },
     /// After [`Left::Survivors`]: nothing of the tree lives any more.
     Gone {
@@ -148,6 +167,15 @@ pub enum ReadyBy {
     Notified,
     /// It has lived for `min_uptime`, and in cluster mode for 3 s without listening.
     Alive,
+}
+
+/// What a run that gets no new connections is still doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remaining {
+    /// How many connections it has; none while that is not known.
+    pub connections: Option<u32>,
+    /// How long the oldest of them has been waited for.
+    pub oldest: Duration,
 }
 
 /// What a main process left behind.
@@ -197,6 +225,15 @@ pub enum Effect {
         /// To which part of it.
         whom: Whom,
     },
+    /// Ask by the message `shutdown`; where nobody can hear one, by a signal.
+    Message {
+        /// Whom.
+        run: RunId,
+        /// The signal.
+        signal: Signal,
+        /// The part of the tree that it is for.
+        whom: Whom,
+    },
     /// Which of the new connections of its ports a run gets. Of cluster runs only, and before anything that depends on it.
     Steer {
         /// Which.
@@ -239,6 +276,8 @@ pub enum Effect {
         done: u32,
         /// Of how many.
         of: u32,
+        /// What the run that it ends is still doing.
+        remaining: Option<Remaining>,
     },
     /// Tell whoever listens.
     Announce(Change),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::supervisor::restart::in_words;
 use crate::supervisor::slot::{Goal, Phase, Slot};
-use crate::supervisor::{Effect, PlanStep, Reply, RequestId, RunId, SlotAnswer, SlotId, SlotResult, State, Time};
+use crate::supervisor::{
+    Effect, PlanStep, Remaining, Reply, RequestId, RunId, SlotAnswer, SlotId, SlotResult, State, Time,
+};
 
 /// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,9 +155,30 @@ impl Waiter {
             Some(answer) => self.results.push(SlotResult { slot: id, name: name.clone(), instance, answer }),
             None => drop(self.pending.insert(id, pending)),
         }
-        let of = u32::try_from(self.pending.len() + self.results.len()).unwrap_or(u32::MAX);
-        let done = u32::try_from(self.results.len()).unwrap_or(u32::MAX);
-        effects.push(Effect::Progress { to: self.request, slot: id, name, instance, state, done, of });
+        let (done, of) = self.progress();
+        effects.push(Effect::Progress { to: self.request, slot: id, name, instance, state, done, of, remaining: None });
+    }
+
+    /// Tells what the run is still doing whose end is waited for.
+    pub(super) fn tell(&self, slot: &Slot, remaining: Remaining, effects: &mut Vec<Effect>) {
+        let Some(pending) = self.pending.get(&slot.id).filter(|pending| !pending.is_held) else { return };
+        let (done, of) = self.progress();
+        effects.push(Effect::Progress {
+            to: self.request,
+            slot: slot.id,
+            name: pending.name.clone(),
+            instance: pending.instance,
+            state: slot.state(),
+            done,
+            of,
+            remaining: Some(remaining),
+        });
+    }
+
+    /// How many slots have their answer, and of how many.
+    fn progress(&self) -> (u32, u32) {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        (count(self.results.len()), count(self.pending.len() + self.results.len()))
     }
 
     /// The time is over: what is open goes on without this request.

@@ -73,7 +73,7 @@ impl World {
                     let lives = self.processes.values().any(|(other, _)| other == slot);
                     assert!(!lives, "the sockets of {slot:?} are closed while it lives");
                 }
-                Effect::Signal { run, signal, whom } => {
+                Effect::Signal { run, signal, whom } | Effect::Message { run, signal, whom } => {
                     let (_, process) = self.processes.get_mut(run).expect("only what lives is signalled");
                     let kill = *signal == Signal::KILL;
                     let is_fed = self.standing.get(run) == Some(&Standing::Ready);
@@ -155,6 +155,7 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
         spec.cluster.max_surge = Surge::Count(u16::try_from(dice.roll(3)).unwrap());
     }
     spec.wait_ready = dice.roll(5) == 0;
+    spec.stop.message = dice.roll(5) == 0;
     spec.listen_timeout = Duration::from_millis(1 + dice.roll(8_000));
     spec.restart.max_restarts = u32::try_from(dice.roll(4)).unwrap();
     spec.restart.policy =
@@ -235,8 +236,15 @@ fn random_report(dice: &mut Dice, world: &mut World) -> Option<Event> {
             Event::Spawned { run }
         }
         Process::Lives { asked: false, .. } if world.draining.contains(&run) && dice.roll(2) == 0 => {
-            Event::Drained { run }
+            match dice.roll(3) {
+                0 => Event::Remaining { run, remaining: Remaining::default() },
+                _ => Event::Drained { run },
+            }
         }
+        Process::Lives { asked: false, .. } if dice.roll(8) == 0 => match dice.roll(2) {
+            0 => Event::Closing { run },
+            _ => Event::Heeds { run, interrupt_only: dice.roll(2) == 0 },
+        },
         Process::Lives { asked: false, .. } if dice.roll(3) > 0 => {
             let by = if dice.roll(4) == 0 { ReadyBy::Notified } else { ReadyBy::Listening };
             Event::Ready { run, by }

@@ -5,6 +5,17 @@ use std::ptr;
 
 use nix::errno::Errno;
 
+/// From this size in bytes on a block is mapped by itself.
+#[cfg(target_env = "gnu")]
+const LARGE: libc::c_int = 64 * 1024;
+
+/// Gives back what the allocator holds and nobody uses, page by page (malloc_trim(3)).
+pub fn give_back_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) may be called at any time by any thread; it takes the allocator's own locks.
+    let _ = unsafe { libc::malloc_trim(0) };
+}
+
 /// Lets go of the pages of code that were needed so far. What is needed again comes back from the page cache, page by
 /// page; what only the start needed is nobody's memory any more.
 ///
@@ -20,6 +31,20 @@ pub fn let_go_of_code() -> io::Result<()> {
         Errno::result(unsafe { libc::madvise(start, length, libc::MADV_DONTNEED) })?;
     }
     Ok(())
+}
+
+/// Makes the allocator of this process keep little that is not in use: one arena for all threads, and large blocks mapped
+/// and unmapped each by itself. By itself glibc gives a thread an arena of its own and, once a large block was freed,
+/// takes the next ones of that size from the heap, where small ones that live on then keep them from being given back
+/// (mallopt(3), M_MMAP_THRESHOLD). Other C libraries have no such settings.
+pub fn keep_little() {
+    #[cfg(target_env = "gnu")]
+    for (parameter, value) in [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_THRESHOLD, LARGE), (libc::M_TRIM_THRESHOLD, LARGE)]
+    {
+        // SAFETY: mallopt(3) takes any parameter and value; what it does not know it refuses by returning 0, and then
+        // memory is used as before.
+        let _ = unsafe { libc::mallopt(parameter, value) };
+    }
 }
 
 /// The mappings of files that may be executed and not written to: (start, length).

@@ -42,6 +42,7 @@ pub mod poller;
 pub mod proc_table;
 pub mod process;
 pub mod readable;
+pub mod rights;
 pub mod seccomp;
 pub mod shared;
 pub mod signals;

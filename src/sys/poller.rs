@@ -1,7 +1,7 @@
 //! Waiting for many descriptors at once on a thread of its own (epoll(7)), and waking that thread.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,6 +137,13 @@ impl Poller {
             });
         }
         Ok(woken)
+    }
+}
+
+/// A set can be waited for in another one: it can be read when one of its descriptors can.
+impl AsFd for Poller {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
     }
 }
 

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rsx::cluster::{
-    Balance, Drain, Group, GroupKey, Mark, Member, MemberId, Outcome, Owner, Place, Reading, Run, SocketId, Standing,
-    Step, Tags, Time, Traffic, Weight,
+    Balance, Drain, Ending, Group, GroupKey, Mark, Member, MemberId, Outcome, Owner, Place, Reading, Run, SocketId,
+    Standing, Step, Time, Traffic, Weight, free_tag,
 };
 use rsx::spec::Signal;
 use rsx::sys::fds::Channel;
@@ -51,7 +51,6 @@ struct Shared {
     /// Our duplicates of the members' sockets, and of those that are bound and do not listen yet.
     sockets: HashMap<SocketId, OwnedFd>,
     member_tags: HashMap<u64, Tag>,
-    tags: Tags,
     diag: Diag,
 }
 
@@ -62,13 +61,8 @@ impl Keeper {
         // Shared before anybody else binds it, and out of the group again.
         tcp::share(&listener).unwrap();
         tcp::leave(&listener).unwrap();
-        let shared = Shared {
-            group: None,
-            sockets: HashMap::new(),
-            member_tags: HashMap::new(),
-            tags: Tags::default(),
-            diag: Diag::open().unwrap(),
-        };
+        let shared =
+            Shared { group: None, sockets: HashMap::new(), member_tags: HashMap::new(), diag: Diag::open().unwrap() };
         let shared = Arc::new(Mutex::new(shared));
         Keeper { language, port, _reserved: listener.into(), shared, runs: Vec::new() }
     }
@@ -140,7 +134,7 @@ impl Keeper {
     pub(crate) fn drain(&self, run: Run) -> Outcome {
         let start = Instant::now();
         let now = || Time(u64::try_from(start.elapsed().as_millis()).unwrap());
-        let mut drain = Drain::new(now(), Duration::from_secs(10));
+        let mut drain = Drain::new(now(), Duration::from_secs(10), Ending::Ours);
         let (_never, clock) = channel::<()>();
         while let Some((at, reading)) = drain.next() {
             // A clock, not a guess: the drain says when.
@@ -300,7 +294,7 @@ impl Answerer {
 
     fn joined(&self, shared: &mut Shared, facts: &Facts) {
         let socket = SocketId(facts.cookie.0);
-        let tag = Tag::new(shared.tags.take().unwrap()).unwrap();
+        let tag = Tag::new(free_tag(shared.member_tags.values().map(|tag| tag.number()))).unwrap();
         tcp::set_tag(&shared.sockets[&socket], tag).unwrap();
         shared.member_tags.insert(self.run.0, tag);
         let Facts { address, v6only, device, uid, namespace, .. } = *facts;

@@ -80,12 +80,18 @@ pub(in crate::cli) struct ValueFlags {
     /// Withhold variables of this shell whose names contain one of these; `true`: all but the necessary
     #[arg(long, value_name = "WORDS")]
     pub(in crate::cli) filter_env: Option<String>,
+    /// It is ready when it says so: process.send('ready'), READY=1
+    #[arg(long)]
+    pub(in crate::cli) wait_ready: bool,
     /// How long it may take to be ready
     #[arg(long, value_name = "TIME")]
     pub(in crate::cli) listen_timeout: Option<String>,
     /// How long it may take to end before SIGKILL
     #[arg(short, long, value_name = "TIME")]
     pub(in crate::cli) kill_timeout: Option<String>,
+    /// Ask a Node program to end by the message `shutdown`
+    #[arg(long)]
+    pub(in crate::cli) shutdown_with_message: bool,
     /// The first signal of a stop
     #[arg(long, value_name = "SIGNAL")]
     pub(in crate::cli) stop_signal: Option<String>,

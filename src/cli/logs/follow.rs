@@ -217,6 +217,7 @@ impl Follower {
             EventKind::SpawnFailed { .. }
             | EventKind::Killed { .. }
             | EventKind::Exited { .. }
+            | EventKind::Remark { .. }
             | EventKind::Waiting { .. }
             | EventKind::Errored { .. }
             | EventKind::ReloadAborted { .. }

@@ -6,10 +6,10 @@ use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::cli::render::clock::moment;
 use crate::cli::render::table::Sheet;
-use crate::cli::render::units::{cpu, fine_span, memory, printable, redacted, span};
+use crate::cli::render::units::{cpu, fine_span, memory, printable, redacted, remaining, span};
 use crate::cli::style::{Style, Tint};
 use crate::cli::targets::Picked;
-use crate::proto::{AppView, ExitView, PortView, SlotView, State};
+use crate::proto::{AppView, ExitView, MetricView, NodeView, PortView, SaidView, SlotView, State};
 use crate::spec::{AppSpec, Capture, Env, ExecMode, Origin, Program, RestartDelay, RestartPolicy};
 
 /// Details of the app, of each instance, and how its last runs ended.
@@ -105,8 +105,15 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
         ("restart delay", delay),
         ("given up after", quick),
         ("tried again after", spec.restart.retry_after.map_or_else(|| "never".into(), time)),
-        ("stopped by", format!("{}, SIGKILL after {}, {tree}", spec.stop.signal, time(spec.stop.kill_timeout))),
-        ("ready within", time(spec.listen_timeout)),
+        ("stopped by", format!("{}, SIGKILL after {}, {tree}", asked_by(spec), time(spec.stop.kill_timeout))),
+        (
+            "ready within",
+            if spec.wait_ready {
+                format!("{}, when it says so", time(spec.listen_timeout))
+            } else {
+                time(spec.listen_timeout)
+            },
+        ),
     ]);
     if !spec.restart.stop_exit_codes.is_empty() {
         let codes: Vec<String> = spec.restart.stop_exit_codes.iter().map(u8::to_string).collect();
@@ -118,18 +125,64 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
     rows
 }
 
+/// How it is asked to end.
+fn asked_by(spec: &AppSpec) -> String {
+    let signal = if spec.stop.auto {
+        format!("{}, or SIGINT if that is what it listens for", spec.stop.signal)
+    } else {
+        spec.stop.signal.to_string()
+    };
+    if spec.stop.message { format!("the message `shutdown` (without a channel {signal})") } else { signal }
+}
+
 fn mode(spec: &AppSpec) -> String {
-    match (spec.exec_mode, spec.cluster.capture) {
+    match (spec.exec_mode, &spec.cluster.capture) {
         (ExecMode::Fork, _) => "fork".to_owned(),
         (ExecMode::Cluster, Capture::Auto) => "cluster".to_owned(),
         (ExecMode::Cluster, Capture::Off) => "cluster, no port is shared".to_owned(),
+        (ExecMode::Cluster, Capture::Ports(ports)) => {
+            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+            format!("cluster, of port {}", ports.join(", "))
+        }
     }
 }
 
 fn port(port: &PortView) -> String {
-    let PortView { address, members, serving, queued } = port;
+    let PortView { address, members, serving, queued, sharing, connections } = port;
+    let connections = match connections {
+        None => String::new(),
+        Some(1) => ", 1 connection".to_owned(),
+        Some(count) => format!(", {count} connections"),
+    };
+    if *sharing > 0 {
+        let instances = if *sharing == 1 { "instance" } else { "instances" };
+        return format!("{address}, one queue for {sharing} {instances}, {queued} waiting{connections}");
+    }
     let sockets = if *members == 1 { "socket" } else { "sockets" };
-    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here")
+    format!("{address}, {members} {sockets}, {serving} serving, {queued} waiting here{connections}")
+}
+
+/// What its program says of itself.
+fn said(said: &SaidView) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    rows.extend(said.status.as_ref().map(|status| ("says", status.clone())));
+    if let Some(NodeView { version, lag, busy, heap_used, heap_total, heap_limit }) = &said.node {
+        rows.push(("node.js", version.clone()));
+        if *heap_limit > 0 {
+            rows.push(("event loop", format!("{lag:.1} ms late, {:.1} % busy", busy * 100.0)));
+            let (used, total, limit) = (memory(*heap_used), memory(*heap_total), memory(*heap_limit));
+            rows.push(("heap", format!("{used} of {total}, at most {limit}")));
+        }
+    }
+    rows.extend(said.metrics.iter().map(|metric| ("metric", shown(metric))));
+    rows
+}
+
+/// `Requests: 12.5 req/min`
+fn shown(metric: &MetricView) -> String {
+    let value = metric.value.as_str().map_or_else(|| metric.value.to_string(), str::to_owned);
+    let unit = metric.unit.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
+    format!("{}: {value}{unit}", metric.name)
 }
 
 fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, String)> {
@@ -149,12 +202,18 @@ fn observed(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, Stri
         ("created", age(slot.created)),
     ];
     rows.extend(slot.ports.iter().map(|shared| ("shared port", port(shared))));
+    rows.extend(said(&slot.said));
+    if let Some(drain) = &slot.draining {
+        let who = if slot.run == drain.run { String::new() } else { format!("pid {}, replaced, ", drain.pid) };
+        rows.push(("connections", format!("{who}{}", remaining(&drain.remaining))));
+    }
     if slot.pid_file.is_some() {
         rows.push(("pid file", file(&slot.pid_file)));
     }
     if slot.unstable > 0 {
         rows.push(("quick exits", format!("{} in the last ten minutes", slot.unstable)));
     }
+    rows.extend(slot.remarks.iter().map(|remark| ("note", remark.clone())));
     if let Some(reason) = &slot.reason {
         rows.push(("reason", reason.clone()));
     }

@@ -32,6 +32,7 @@ pub(in crate::cli) fn what(event: &EventKind) -> String {
         EventKind::Online { after, by, .. } => format!("online after {} ({})", fine_span(*after), printable(by)),
         EventKind::SpawnFailed { reason } => format!("cannot be started: {}", printable(reason)),
         EventKind::Draining { .. } => "draining: its connections are being ended".to_owned(),
+        EventKind::Remark { text, .. } => format!("note: {}", printable(text)),
         EventKind::ReloadAborted { reason, .. } => format!("reload ended, nothing was replaced: {}", printable(reason)),
         EventKind::Stopping { signal, .. } => format!("stopping with {}", printable(signal)),
         EventKind::Signalled { signal, .. } => format!("{} sent", printable(signal)),

@@ -11,9 +11,10 @@ pub(in crate::cli) fn failures(results: &[SlotResult], style: Style) -> Vec<Stri
         let place = format!("{}:{}", printable(&result.name), result.instance);
         match &result.answer {
             Answer::Done { .. } => {}
-            Answer::Failed { reason, stderr, next } => {
+            Answer::Failed { reason, stderr, remarks, next } => {
                 lines.push(format!("{} `{place}` {}", style.paint(Tint::Red, "failed:"), printable(reason)));
                 lines.extend(stderr.iter().map(|line| format!("  | {}", printable(line))));
+                lines.extend(remarks.iter().map(|remark| format!("  note: {}", printable(remark))));
                 lines.extend(next.iter().map(|next| format!("  next: {}", printable(next))));
                 // Without last words it may never have run, and have no logs.
                 let verb = if stderr.is_empty() { "describe" } else { "logs" };
@@ -79,6 +80,7 @@ mod tests {
         let failed = Answer::Failed {
             reason: "exit code 1".into(),
             stderr: vec!["Error: listen EADDRINUSE :::3000".into()],
+            remarks: vec!["0.0.0.0:3000 is refused: the app `web` has this port".into()],
             next: Some("tried again in 1m".into()),
         };
         let results = [

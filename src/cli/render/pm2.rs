@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::cli::render::units::redacted;
-use crate::proto::{AppView, SlotView, View};
+use crate::proto::{AppView, MetricView, SlotView, State, View};
 use crate::spec::{AppSpec, ExecMode, LogTarget, Program, RestartDelay, RestartPolicy};
 
 /// One object an instance, sorted as `ls` is. Needs a full view; environments arrive redacted.
@@ -78,7 +78,7 @@ fn configured(spec: &AppSpec) -> Value {
         "km_link": false,
         "windowsHide": true,
         "source_map_support": false,
-        "shutdown_with_message": false,
+        "shutdown_with_message": spec.stop.message,
         "kill_retry_time": 100,
         "min_uptime": millis(spec.restart.min_uptime.as_millis()),
         "max_restarts": spec.restart.max_restarts,
@@ -87,7 +87,7 @@ fn configured(spec: &AppSpec) -> Value {
         "stop_exit_codes": spec.restart.stop_exit_codes,
         "kill_timeout": millis(spec.stop.kill_timeout.as_millis()),
         "listen_timeout": millis(spec.listen_timeout.as_millis()),
-        "wait_ready": false,
+        "wait_ready": spec.wait_ready,
         "treekill": spec.stop.treekill,
     })
 }
@@ -105,7 +105,7 @@ fn state(app: &AppView, slot: &SlotView) -> Value {
         "username": app.user,
         "pm_id": slot.id,
         "NODE_APP_INSTANCE": slot.instance,
-        "status": slot.state,
+        "status": status(slot.state),
         // PM2 keeps the last start of what is stopped; the last one by request is what is known here.
         "pm_uptime": slot.started.unwrap_or(slot.created),
         "prev_restart_delay": 0,
@@ -113,7 +113,7 @@ fn state(app: &AppView, slot: &SlotView) -> Value {
         "versioning": null,
         "_km_monitored": false,
         "axm_actions": [],
-        "axm_monitor": {},
+        "axm_monitor": metrics(slot),
         "axm_options": {},
         "axm_dynamic": {},
         "created_at": slot.created,
@@ -125,6 +125,23 @@ fn state(app: &AppView, slot: &SlotView) -> Value {
         "pm_pid_path": slot.pid_file,
         "pmx_module": false,
     })
+}
+
+/// As PM2 has them: `{ "Requests": { "value": 3, "unit": "req/s", "type": "…" } }`.
+fn metrics(slot: &SlotView) -> Map<String, Value> {
+    let mut all = Map::new();
+    for MetricView { name, value, unit, kind } in &slot.said.metrics {
+        all.insert(name.clone(), json!({ "value": value, "unit": unit, "type": kind }));
+    }
+    all
+}
+
+/// In PM2's words alone: scripts compare them.
+fn status(state: State) -> State {
+    match state {
+        State::Draining => State::Stopping,
+        State::Online | State::Launching | State::Stopping | State::Stopped | State::Errored | State::Waiting => state,
+    }
 }
 
 fn extend(all: &mut Map<String, Value>, more: Value) {
@@ -177,6 +194,13 @@ mod tests {
             let numbers = ["restart_time", "unstable_restarts", "pm_uptime", "created_at", "pm_id", "max_restarts"];
             assert!(numbers.iter().all(|key| entry["pm2_env"][key].is_number()), "{entry}");
         }
+    }
+
+    #[test]
+    fn what_drains_is_stopping_to_scripts() {
+        let mut view = sample::full_view();
+        view.apps[0].slots[0].state = State::Draining;
+        assert_eq!(list(&view)[0]["pm2_env"]["status"], "stopping");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A view for the tests of this layer.
 
-use crate::proto::{AppView, DaemonView, ExitView, SlotView, State, View};
+use crate::proto::{AppView, DaemonView, ExitView, MetricView, NodeView, SaidView, SlotView, State, View};
 use crate::spec::{AppSpec, ExecMode, ExitStatus};
 
 /// The moment at which the samples are looked at.
@@ -8,7 +8,7 @@ pub(in crate::cli) const NOW: u64 = 1_780_000_000_000;
 
 /// One instance that runs since five hours.
 pub(in crate::cli) fn slot(id: u32, instance: u16, state: State) -> SlotView {
-    let runs = matches!(state, State::Online | State::Launching | State::Stopping);
+    let runs = matches!(state, State::Online | State::Launching | State::Draining | State::Stopping);
     SlotView {
         id,
         instance,
@@ -27,6 +27,9 @@ pub(in crate::cli) fn slot(id: u32, instance: u16, state: State) -> SlotView {
         error_file: Some(format!("/h/logs/{id}-error.log").into()),
         pid_file: None,
         ports: vec![],
+        remarks: Vec::new(),
+        said: SaidView::default(),
+        draining: None,
         last_exit: None,
         history: vec![],
     }
@@ -87,6 +90,23 @@ pub(in crate::cli) fn full_view() -> View {
         app.spec = Some(spec);
         app.inherited = Some([("PATH".to_owned(), "/usr/bin".to_owned())].into());
     }
+    view.apps[0].slots[0].said = SaidView {
+        status: Some("serving 3 tenants".into()),
+        node: Some(NodeView {
+            version: "v20.1.0".into(),
+            lag: 1.25,
+            busy: 0.0625,
+            heap_used: 6_922_240,
+            heap_total: 11_534_336,
+            heap_limit: 4_345_298_944,
+        }),
+        metrics: vec![MetricView {
+            name: "Requests".into(),
+            value: 12.5.into(),
+            unit: Some("req/min".into()),
+            kind: Some("http".into()),
+        }],
+    };
     view.apps[0].slots[1].history = vec![
         ExitView {
             run: 9,

@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets
 
 use crate::cli::render::units;
 use crate::cli::style::{Style, Tint};
-use crate::proto::{AppView, SlotView, State, View};
+use crate::proto::{AppView, DrainView, SlotView, State, View};
 use crate::spec::ExecMode;
 
 /// The longest name that is shown whole.
@@ -105,7 +105,15 @@ pub(in crate::cli) fn table(view: &View, sheet: Sheet) -> String {
 
 /// `1000 instances: 998 online, 2 errored`.
 fn counted(rows: &[(&AppView, &SlotView)], style: Style) -> String {
-    let states = [State::Online, State::Launching, State::Waiting, State::Errored, State::Stopping, State::Stopped];
+    let states = [
+        State::Online,
+        State::Launching,
+        State::Waiting,
+        State::Errored,
+        State::Draining,
+        State::Stopping,
+        State::Stopped,
+    ];
     let count = |state: &State| rows.iter().filter(|(_, slot)| slot.state == *state).count();
     let counts = states.iter().map(|state| (count(state), state)).filter(|(count, _)| *count > 0);
     let words: Vec<String> =
@@ -130,9 +138,16 @@ pub(in crate::cli) fn shared(view: &View, names: &[&str]) -> String {
 /// One line for each instance that needs attention, but not for those that were `told` of already (by id).
 pub(in crate::cli) fn troubles(view: &View, sheet: Sheet, told: &[u32]) -> String {
     let slots = view.apps.iter().flat_map(|app| app.slots.iter().map(move |slot| (app, slot)));
+    let notes = |(app, slot): &(&AppView, &SlotView)| {
+        let name = place(app, slot);
+        let note = |remark: &String| format!("{name}: note: {}", units::printable(remark));
+        slot.remarks.iter().map(note).collect::<Vec<_>>()
+    };
     let lines: Vec<String> = slots
-        .filter(|(_, slot)| !told.contains(&slot.id))
-        .filter_map(|(app, slot)| trouble(app, slot, sheet))
+        .flat_map(|it| {
+            let trouble = if told.contains(&it.1.id) { None } else { trouble(it.0, it.1, sheet) };
+            trouble.into_iter().chain(notes(&it)).collect::<Vec<_>>()
+        })
         .collect();
     let mut text: String = lines.iter().take(TROUBLES).flat_map(|line| [line, "\n"]).collect();
     if let Some(more) = lines.len().checked_sub(TROUBLES).filter(|more| *more > 0) {
@@ -144,11 +159,14 @@ pub(in crate::cli) fn troubles(view: &View, sheet: Sheet, told: &[u32]) -> Strin
 /// What is wrong with an instance, in one line with the verb that tells more; nothing if it does as it should.
 fn trouble(app: &AppView, slot: &SlotView, sheet: Sheet) -> Option<String> {
     let state = sheet.style.paint(Tint::of(slot.state), slot.state.as_str());
+    if let Some(drain) = &slot.draining {
+        return Some(draining(app, slot, drain));
+    }
     let mut line = match slot.state {
         State::Errored | State::Waiting => format!("{}: {state}", place(app, slot)),
         // It is between two crashes: without the reason it would look like a slow start.
         State::Launching if slot.unstable > 0 => format!("{}: {state} again", place(app, slot)),
-        State::Online | State::Launching | State::Stopping | State::Stopped => return None,
+        State::Online | State::Launching | State::Draining | State::Stopping | State::Stopped => return None,
     };
     if let Some(reason) = slot.reason.as_ref().or(slot.last_exit.as_ref().map(|exit| &exit.reason)) {
         line.push_str(": ");
@@ -162,6 +180,12 @@ fn trouble(app: &AppView, slot: &SlotView, sheet: Sheet) -> Option<String> {
     let verb = if slot.last_exit.as_ref().is_some_and(|exit| exit.pid == 0) { "describe" } else { "logs" };
     line.push_str(&format!(" → rsx {verb} {}", units::printable(&app.name)));
     Some(line)
+}
+
+/// `api:2: draining: 3 connections, oldest 4s`; with the process, if another one has taken over from it.
+fn draining(app: &AppView, slot: &SlotView, drain: &DrainView) -> String {
+    let who = if slot.run == drain.run { String::new() } else { format!(" (pid {}, replaced)", drain.pid) };
+    format!("{}: {}{who}", place(app, slot), units::remaining(&drain.remaining))
 }
 
 /// `api`, or `api:2` where there are several.
@@ -263,7 +287,7 @@ fn colour(state: State) -> Color {
     match state {
         State::Online => Color::Green,
         State::Launching => Color::Blue,
-        State::Stopping | State::Waiting => Color::Yellow,
+        State::Draining | State::Stopping | State::Waiting => Color::Yellow,
         State::Stopped => Color::DarkGrey,
         State::Errored => Color::Red,
     }

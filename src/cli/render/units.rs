@@ -1,5 +1,7 @@
 //! Numbers as people read them, in the forms of PM2.
 
+use crate::proto::Remaining;
+
 /// The largest whole unit: `45s`, `12m`, `5h`, `3d`.
 pub(in crate::cli) fn span(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
@@ -18,6 +20,15 @@ pub(in crate::cli) fn fine_span(milliseconds: u64) -> String {
         1_000..10_000 if milliseconds % 1000 < 100 => format!("{}s", milliseconds / 1000),
         1_000..10_000 => format!("{}.{}s", milliseconds / 1000, milliseconds % 1000 / 100),
         _ => span(milliseconds),
+    }
+}
+
+/// `draining: 3 connections, oldest 4s`; before it is known how many there are, `draining`.
+pub(in crate::cli) fn remaining(remaining: &Remaining) -> String {
+    match remaining.connections {
+        None => "draining".to_owned(),
+        Some(1) => format!("draining: 1 connection, {}", fine_span(remaining.oldest)),
+        Some(count) => format!("draining: {count} connections, oldest {}", fine_span(remaining.oldest)),
     }
 }
 

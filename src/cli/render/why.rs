@@ -127,7 +127,10 @@ fn told(event: &Event, history: &[ExitView]) -> Entry {
     }
     let tint = match event.event {
         EventKind::Online { .. } => Some(Tint::Green),
-        EventKind::Waiting { .. } | EventKind::Changed { .. } | EventKind::Signalled { .. } => Some(Tint::Yellow),
+        EventKind::Waiting { .. }
+        | EventKind::Changed { .. }
+        | EventKind::Signalled { .. }
+        | EventKind::Remark { .. } => Some(Tint::Yellow),
         EventKind::Exited { .. }
         | EventKind::SpawnFailed { .. }
         | EventKind::Killed { .. }

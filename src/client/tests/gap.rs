@@ -46,7 +46,10 @@ const POINTS: [Point; 6] = [
 
 fn progress() -> Vec<u8> {
     let state = State::Stopping;
-    write_notification("progress", &Progress { id: 3, name: "api".into(), instance: 0, state, done: 0, of: 1 })
+    write_notification(
+        "progress",
+        &Progress { id: 3, name: "api".into(), instance: 0, state, done: 0, of: 1, remaining: None },
+    )
 }
 
 /// One daemon that ends at this point, then one that answers; the keys under which each was asked.

@@ -182,10 +182,9 @@ impl App {
         if let Some(cwd) = entry.text("pm_cwd") {
             self.set("cwd", toml::quoted(cwd));
         }
-        let is_node =
-            ["node", "bun"].contains(&&*Path::new(interpreter).file_name().unwrap_or_default().to_string_lossy());
-        // The agent will know which signal a program listens for; until then this is what it was written for.
-        if is_node && !is_available("agent") {
+        let is_bun = Path::new(interpreter).file_name().is_some_and(|name| name == "bun");
+        // The agent knows which signal a Node program listens for; for another one this is what it was written for.
+        if is_bun {
             let standing = Standing::Remarked("what PM2 sends; without it SIGTERM");
             self.keys.push(Line { key: "stop_signal".into(), value: toml::quoted("SIGINT"), standing });
         }
@@ -258,10 +257,6 @@ impl App {
     fn set(&mut self, key: &str, value: String) {
         self.keys.push(Line { key: key.to_owned(), value, standing: Standing::Holds });
     }
-}
-
-fn is_available(key: &str) -> bool {
-    keys::find(key).is_some_and(|key| key.availability == Availability::Now)
 }
 
 /// `web-0.log` → `web.log`: PM2 puts the id of each process into the path, rsx the number of the instance.

@@ -148,8 +148,7 @@ fn every_field_that_pm2_fills_in_by_itself_is_left_out_in_silence() {
     }));
     assert_eq!(imported.notices, Vec::<String>::new());
     let lines: Vec<&str> = imported.toml.lines().skip(3).collect();
-    let stop = "stop_signal = \"SIGINT\"  # what PM2 sends; without it SIGTERM";
-    assert_eq!(lines, ["name = \"a\"", "script = \"/srv/a.js\"", "cwd = \"/srv\"", stop]);
+    assert_eq!(lines, ["name = \"a\"", "script = \"/srv/a.js\"", "cwd = \"/srv\""]);
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn an_environment_chosen_before_is_remembered_until_another_one_is_named() {
 
 #[test]
 fn what_is_wrong_with_an_app_that_was_not_asked_for_stops_nothing() {
-    let text = "[[apps]]\nname='a'\nscript='a.js'\nwait_ready=true\nkill_timout=1\n[[apps]]\nname='b'\nscript='b.py'";
+    let text = "[[apps]]\nname='a'\nscript='a.js'\nwatch=true\nkill_timout=1\n[[apps]]\nname='b'\nscript='b.py'";
     assert_eq!(read_with(text, Format::Toml, &options()).unwrap_err().count(Severity::Error), 2);
     let with = Options { only: vec!["b".into()], ..options() };
     let loaded = read_with(text, Format::Toml, &with).unwrap();
@@ -122,12 +122,9 @@ fn where_only_this_version_stands_in_the_way_the_rest_is_named() {
         let text = format!("[[apps]]\nname='a'\nscript='a.js'\n{a}\n[[apps]]\nname='b'\nscript='b.py'");
         read_with(&text, Format::Toml, &options()).unwrap_err().way_out()
     };
-    assert_eq!(way_out("wait_ready=true").as_deref(), Some("`--only b` takes what this version can run"));
-    assert_eq!(
-        way_out("exec_mode='cluster'\nwait_ready=true").as_deref().map(|hint| hint.contains("--only b")),
-        Some(true)
-    );
-    assert_eq!(way_out("wait_ready=true\nkill_timout=1"), None, "a mistake is to be mended");
+    assert_eq!(way_out("watch=true").as_deref(), Some("`--only b` takes what this version can run"));
+    assert_eq!(way_out("exec_mode='cluster'\nwatch=true").as_deref().map(|hint| hint.contains("--only b")), Some(true));
+    assert_eq!(way_out("watch=true\nkill_timout=1"), None, "a mistake is to be mended");
 }
 
 #[test]

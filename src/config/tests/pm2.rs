@@ -71,7 +71,7 @@ fn what_this_version_lacks_is_refused_by_name() {
     let text = r#"{ "apps": [
         { "script": "app.js", "instances": "max" },
         { "script": "app.js", "name": "b", "exec_mode": "cluster_mode", "instances": 4 },
-        { "script": "app.js", "name": "c", "watch": ["src"], "max_memory_restart": "300M", "wait_ready": true }
+        { "script": "app.js", "name": "c", "watch": ["src"], "max_memory_restart": "300M", "time": true }
     ] }"#;
     let found = messages(text, Format::Json);
     assert_eq!(
@@ -79,7 +79,7 @@ fn what_this_version_lacks_is_refused_by_name() {
         [
             "watching files (`watch`) is not in this version yet",
             "a memory limit (`max_memory_restart`) is not in this version yet",
-            "`wait_ready` is not in this version yet",
+            "time stamps in logs (`time`) is not in this version yet",
         ]
     );
 }

@@ -2,20 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::cluster::{Drain, Reading, Time, Traffic};
-use crate::daemon::cluster::ports::Ports;
-use crate::supervisor::RunId;
+use crate::cluster::{Drain, Ending, Progress, Reading, Time, Traffic};
+use crate::daemon::cluster::ports::{Port, Ports};
+use crate::daemon::cluster::traffic::Found;
+use crate::daemon::failpoint;
+use crate::supervisor::{Remaining, RunId};
 use crate::sys::moment::Moment;
 use crate::sys::proc_table::ProcTable;
+use crate::sys::tcp;
 use crate::sys::tcp::diag::Connection;
-use crate::sys::tcp::{self, Tag};
+
+/// How often those who wait for the end of a run are told what it is still doing.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// By run.
 #[derive(Default)]
-pub(super) struct Drains(BTreeMap<RunId, Drain>);
+pub(super) struct Drains {
+    all: BTreeMap<RunId, Going>,
+    /// Whether there is something else to show than before.
+    is_changed: bool,
+}
+
+/// One that goes on.
+struct Going {
+    drain: Drain,
+    tell_at: Time,
+}
 
 /// The time of the core and of drains: milliseconds of CLOCK_MONOTONIC.
 pub(super) fn now() -> Time {
@@ -24,29 +40,51 @@ pub(super) fn now() -> Time {
 
 impl Drains {
     /// The switch was just now.
-    pub(super) fn begin(&mut self, run: RunId, until: Time) {
+    pub(super) fn begin(&mut self, run: RunId, until: Time, ending: Ending) {
         let now = now();
-        self.0.insert(run, Drain::new(now, until.since(now)));
+        let drain = Drain::new(now, until.since(now), ending);
+        self.all.insert(run, Going { drain, tell_at: now.after(TELL_EVERY) });
+        self.is_changed = true;
     }
 
     /// It has ended by itself.
     pub(super) fn end(&mut self, run: RunId) {
-        self.0.remove(&run);
+        self.is_changed |= self.all.remove(&run).is_some();
     }
 
     /// When the next one has something to read.
     pub(super) fn next(&self) -> Option<Time> {
-        self.0.values().filter_map(|drain| drain.next().map(|(at, _)| at)).min()
+        self.all.values().filter_map(|going| going.drain.next().map(|(at, _)| at)).min()
+    }
+
+    /// What the runs are still doing, if that has changed.
+    pub(super) fn remaining_if_changed(&mut self) -> Option<BTreeMap<RunId, Remaining>> {
+        let now = now();
+        std::mem::take(&mut self.is_changed)
+            .then(|| self.all.iter().map(|(run, going)| (*run, remaining(&going.drain, now))).collect())
+    }
+
+    /// What is to be told now to those who wait.
+    pub(super) fn due_to_be_told(&mut self) -> Vec<(RunId, Remaining)> {
+        let now = now();
+        let due = self.all.iter_mut().filter(|(_, going)| going.tell_at <= now);
+        due.map(|(run, going)| {
+            going.tell_at = now.after(TELL_EVERY);
+            (*run, remaining(&going.drain, now))
+        })
+        .collect()
     }
 
     /// Reads what is due. Returns the runs that are drained, or whose time is over.
     pub(super) fn go_on(&mut self, ports: &mut Ports) -> Vec<RunId> {
         let mut done = Vec::new();
-        self.0.retain(|run, drain| {
+        let is_changed = &mut self.is_changed;
+        self.all.retain(|run, Going { drain, .. }| {
             let now = now();
-            if let Some((_, reading)) = drain.next().filter(|(at, _)| *at <= now)
-                && let Err(error) = read(ports, *run, drain, reading)
-            {
+            let Some((_, reading)) = drain.next().filter(|(at, _)| *at <= now) else { return true };
+            failpoint::here("drain-step");
+            *is_changed = true;
+            if let Err(error) = read(ports, *run, drain, reading) {
                 // What cannot be seen is not waited for.
                 warn!(run = run.0, "cannot see whether it is drained: {error}");
                 done.push(*run);
@@ -61,6 +99,11 @@ impl Drains {
     }
 }
 
+fn remaining(drain: &Drain, now: Time) -> Remaining {
+    let Progress { connections, oldest } = drain.progress(now);
+    Remaining { connections: connections.and_then(|count| u32::try_from(count).ok()), oldest }
+}
+
 fn read(ports: &mut Ports, run: RunId, drain: &mut Drain, reading: Reading) -> io::Result<()> {
     match reading {
         Reading::HalfOpen => {
@@ -70,11 +113,14 @@ fn read(ports: &mut Ports, run: RunId, drain: &mut Drain, reading: Reading) -> i
             }
             drain.on_half_open(now(), &found);
         }
-        Reading::Queue => drain.on_queue(now(), queue(ports, run)?),
+        Reading::Queue => drain.on_queue(now(), ports.queue_of(run, None)?),
         Reading::Connections => {
-            let found = connections(ports, run)?;
-            let quiet = drain.on_connections(now(), &found.iter().map(traffic).collect::<Vec<_>>());
-            let quiet: Vec<Connection> = found.into_iter().filter(|found| quiet.contains(&found.cookie.0)).collect();
+            let Found { connections, waiting } = ports.connections_of(run)?;
+            let waiting = (waiting > 0).then_some(WAITING);
+            let quiet =
+                drain.on_connections(now(), &connections.iter().map(traffic).chain(waiting).collect::<Vec<_>>());
+            let quiet: Vec<Connection> =
+                connections.into_iter().filter(|found| quiet.contains(&found.cookie.0)).collect();
             if !quiet.is_empty()
                 && let Some(process) = ports.runs.get(&run).and_then(|captured| captured.process.as_ref())
             {
@@ -91,47 +137,22 @@ fn read(ports: &mut Ports, run: RunId, drain: &mut Drain, reading: Reading) -> i
 }
 
 fn ports_of(ports: &Ports, run: RunId) -> BTreeSet<u16> {
-    let of_run =
-        |port: &&crate::daemon::cluster::ports::Port| port.group.members().any(|member| RunId(member.id.run.0) == run);
+    let of_run = |port: &&Port| port.group.members().any(|member| RunId(member.id.run.0) == run);
     ports.groups.iter().filter(of_run).map(|port| port.group.key().address.port()).collect()
 }
 
-fn queue(ports: &Ports, run: RunId) -> io::Result<u32> {
-    let mut sum = 0_u32;
-    for port in &ports.groups {
-        for member in port.group.members().filter(|member| RunId(member.id.run.0) == run) {
-            if let Some(kept) = port.kept.get(&member.socket) {
-                sum = sum.saturating_add(tcp::queue_depth(&kept.fd)?);
-            }
-        }
-    }
-    Ok(sum)
-}
-
-/// Those of its members' marks. Of a member without one, which shares its port with more than fifteen others, the
-/// connections are those that its processes hold.
-fn connections(ports: &mut Ports, run: RunId) -> io::Result<Vec<Connection>> {
-    let mut tags: BTreeMap<u16, BTreeSet<Tag>> = BTreeMap::new();
-    for port in &ports.groups {
-        for member in port.group.members().filter(|member| RunId(member.id.run.0) == run) {
-            if let Some(kept) = port.kept.get(&member.socket) {
-                tags.entry(port.group.key().address.port()).or_default().insert(kept.tag);
-            }
-        }
-    }
-    let mut found = Vec::new();
-    for (port, tags) in tags {
-        let listed = ports.diag.connections(port)?;
-        if tags.contains(&Tag::NONE) {
-            let Some(process) = ports.runs.get(&run).and_then(|captured| captured.process.as_ref()) else { continue };
-            let held = tcp::held_by(process, &ProcTable::read()?, &listed)?;
-            found.extend(listed.into_iter().filter(|found| held.contains(&found.cookie)));
-        } else {
-            found.extend(listed.into_iter().filter(|found| tags.contains(&found.tag)));
-        }
-    }
-    Ok(found)
-}
+/// What waits for the run and cannot be told from what waits for others.
+const WAITING: Traffic = Traffic {
+    connection: u64::MAX,
+    is_accepted: false,
+    is_ended: false,
+    unread: 0,
+    unsent: 0,
+    received: 0,
+    sent: 0,
+    since_received: Duration::ZERO,
+    since_sent: Duration::ZERO,
+};
 
 fn traffic(found: &Connection) -> Traffic {
     Traffic {

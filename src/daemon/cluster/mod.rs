@@ -11,8 +11,14 @@
 //! | `thread` | waiting for calls, commands and time, one at a time |
 //! | `ports` | who has which socket in which group, and what that makes the kernel do |
 //! | `calls` | the answers to `bind` and `listen` |
+//! | `seen` | what can be seen of a socket, where looking is refused |
+//! | `own` | a socket of ours in the place of a program's |
+//! | `queue` | one queue for all runs of an app |
+//! | `inspect` | a debugger's port for each instance |
+//! | `remarks` | what the owner of a run should know |
 //! | `waiting_room` | where connections wait while the last run goes |
 //! | `drains` | from the switch to a run without connections |
+//! | `traffic` | whose connections are whose |
 //! | `closed` | sockets that their programs have closed |
 //! | `views` | what is shown |
 //! | `records` | what is known, as records |
@@ -27,19 +33,25 @@
 mod calls;
 mod closed;
 mod drains;
+mod inspect;
 mod ledger;
+mod own;
 mod ports;
+mod queue;
 mod records;
+mod remarks;
 mod restore;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod traffic;
 mod views;
 mod waiting_room;
 
 pub(super) use restore::is_ours;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -47,11 +59,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::cluster::Standing;
+use crate::cluster::{Ending, Standing};
 use crate::daemon::engine::Report;
 use crate::daemon::link::Link;
 use crate::proto::PortView;
-use crate::supervisor::{RunId, SlotId, Time};
+use crate::supervisor::{Remaining, RunId, SlotId, Time};
 use crate::sys::fds::Channel;
 use crate::sys::poller::Waker;
 use crate::sys::process::Process;
@@ -76,9 +88,23 @@ pub(super) struct Sockets {
 pub(super) struct Newcomer {
     pub(super) run: RunId,
     pub(super) slot: SlotId,
+    /// Its index within the app.
+    pub(super) instance: u16,
     pub(super) app: String,
+    pub(super) wants: Wants,
     /// The run of its slot that it is to take over from.
     pub(super) replaces: Option<RunId>,
+}
+
+/// What is to be shared of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wants {
+    /// These ports alone; none: all.
+    pub(super) only: Option<BTreeSet<u16>>,
+    /// The ports of its inspectors, as its program names them.
+    pub(super) inspectors: BTreeSet<u16>,
+    /// Whether all instances of its app have one queue.
+    pub(super) has_one_queue: bool,
 }
 
 /// What the thread is asked to do.
@@ -91,20 +117,29 @@ enum Command {
     /// It is good for something else.
     Steer(RunId, Standing),
     /// It is to lose its connections.
-    Drain(RunId, Time),
+    Drain(RunId, Time, Ending),
     /// Its main process has ended, or could not be made.
     Ended(RunId),
     /// Nobody waits for a next run of this slot.
     GiveUp(SlotId),
     /// Somebody wants to see how it is now.
     Show(oneshot::Sender<()>),
+    /// Somebody waits until what was told before is done.
+    Settle(oneshot::Sender<()>),
     /// Copies of everything for a successor that no guardian serves; nothing is done after that.
     Leave(mpsc::Sender<Vec<(String, OwnedFd)>>),
 }
 
-/// What is shown of the ports of each run.
-type Views = BTreeMap<RunId, Vec<PortView>>;
-type Shown = Arc<Mutex<Views>>;
+/// What is shown.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// The ports of each run.
+    pub(super) ports: BTreeMap<RunId, Vec<PortView>>,
+    /// What runs that are drained are still doing.
+    pub(super) drains: BTreeMap<RunId, Remaining>,
+}
+
+type Shown = Arc<Mutex<Seen>>;
 
 impl Sockets {
     /// Starts the thread, where a predecessor was: `kept` is what the guardian has of it.
@@ -147,8 +182,8 @@ impl Sockets {
     }
 
     /// Reported by [`Report::Drained`], also when the time is over.
-    pub(super) fn drain(&self, run: RunId, until: Time) {
-        self.tell(Command::Drain(run, until));
+    pub(super) fn drain(&self, run: RunId, until: Time, ending: Ending) {
+        self.tell(Command::Drain(run, until, ending));
     }
 
     /// What waits in its queues is kept for the next run of its slot.
@@ -161,13 +196,20 @@ impl Sockets {
         self.tell(Command::GiveUp(slot));
     }
 
+    /// Resolves when all that was told so far has been done, or will never be.
+    pub(super) fn settled(&self) -> oneshot::Receiver<()> {
+        let (done, seen) = oneshot::channel();
+        self.tell(Command::Settle(done));
+        seen
+    }
+
     /// What is shown, as it was when something changed last.
-    pub(super) fn shown(&self) -> Views {
+    pub(super) fn shown(&self) -> Seen {
         lock(&self.shown).clone()
     }
 
     /// What is shown, as it is now; what it was if that takes too long.
-    pub(super) async fn look(&self, limit: Duration) -> Views {
+    pub(super) async fn look(&self, limit: Duration) -> Seen {
         let (done, seen) = oneshot::channel();
         self.tell(Command::Show(done));
         // Without an answer in time what was seen last is shown.
@@ -178,7 +220,7 @@ impl Sockets {
     /// How many connections wait for each run to accept them, as it was when this was asked last.
     pub(super) fn queued(&self) -> Vec<(RunId, f64)> {
         let sum = |ports: &[PortView]| ports.iter().map(|port| f64::from(port.queued)).sum();
-        let queued: Vec<(RunId, f64)> = lock(&self.shown).iter().map(|(run, ports)| (*run, sum(ports))).collect();
+        let queued: Vec<(RunId, f64)> = lock(&self.shown).ports.iter().map(|(run, ports)| (*run, sum(ports))).collect();
         if !queued.is_empty() {
             self.tell(Command::Show(oneshot::channel().0));
         }
@@ -199,7 +241,7 @@ impl Sockets {
     }
 }
 
-/// What is behind the lock is replaced whole.
-fn lock(shown: &Shown) -> MutexGuard<'_, Views> {
+/// What is behind the lock is replaced field by field.
+fn lock(shown: &Shown) -> MutexGuard<'_, Seen> {
     shown.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,24 +6,26 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use tracing::{debug, info, warn};
 
 use crate::cluster::{
-    Balance, Finding, Group, GroupKey, Member, MemberId, Owner, Place, Run, SocketId, Standing, Step, Tags, Weight,
+    Balance, Finding, Group, GroupKey, Member, MemberId, Owner, Place, Run, SocketId, Standing, Step, Weight, free_tag,
 };
 use crate::daemon::cluster::ledger::Ledger;
 use crate::daemon::cluster::records::{captured_record, group_record, records};
-use crate::daemon::cluster::{Newcomer, SENT};
+use crate::daemon::cluster::{Newcomer, SENT, Wants};
+use crate::daemon::engine::Report;
 use crate::daemon::failpoint;
 use crate::daemon::link::Link;
 use crate::proto::SocketRecord;
 use crate::supervisor::{RunId, SlotId};
 use crate::sys::process::Process;
-use crate::sys::seccomp::{Holder, Listener};
+use crate::sys::seccomp::{Asker, Holder, Listener};
 use crate::sys::tcp::diag::Diag;
 use crate::sys::tcp::{self, Instruction, Tag};
 
@@ -39,6 +41,10 @@ pub(super) struct Ports {
     pub(super) diag: Diag,
     pub(super) link: Option<Link>,
     pub(super) ledger: Ledger,
+    /// What is to be told. Bounded by the calls of one turn.
+    pub(super) told: Vec<Report>,
+    /// When it was looked in vain for who has a socket.
+    pub(super) searched_at: Option<Instant>,
     /// Whether something changed that is shown.
     pub(super) is_changed: bool,
 }
@@ -49,7 +55,6 @@ pub(super) struct Port {
     /// Whose it is.
     pub(super) app: String,
     pub(super) kept: HashMap<SocketId, Kept>,
-    pub(super) tags: Tags,
 }
 
 /// Our side of one member.
@@ -58,12 +63,17 @@ pub(super) struct Kept {
     pub(super) tag: Tag,
     /// The process that made it listen; not known of those of a predecessor.
     pub(super) holder: Option<Holder>,
+    /// The other runs that have it, where all have one queue, with their processes.
+    pub(super) others: BTreeMap<RunId, Option<Holder>>,
 }
 
 /// A run that is captured.
 pub(super) struct Captured {
     pub(super) slot: SlotId,
+    /// Its index within the app.
+    pub(super) instance: u16,
     pub(super) app: String,
+    pub(super) wants: Wants,
     pub(super) needs: BTreeSet<u16>,
     pub(super) listens: BTreeSet<u16>,
     pub(super) standing: Standing,
@@ -75,6 +85,14 @@ pub(super) struct Captured {
     pub(super) told: bool,
     pub(super) bound: BTreeSet<SocketId>,
     pub(super) sockets: u16,
+    /// The ports of its inspectors.
+    pub(super) inspected: BTreeSet<u16>,
+    /// What was told of it.
+    pub(super) remarks: Vec<String>,
+    /// Where it has sockets of ours that cannot be looked for.
+    pub(super) places: BTreeMap<(Asker, RawFd), SocketId>,
+    /// The marks that its connections may have, by port.
+    pub(super) tags: BTreeSet<(u16, Tag)>,
 }
 
 impl Captured {
@@ -87,13 +105,15 @@ impl Captured {
 impl Ports {
     /// A run is about to be made.
     pub(super) fn expect(&mut self, newcomer: Newcomer) {
-        let Newcomer { run, slot, app, replaces } = newcomer;
+        let Newcomer { run, slot, instance, app, replaces, wants } = newcomer;
         let is_outgoing = |member: &Member| Some(RunId(member.id.run.0)) == replaces;
         let outgoing = self.groups.iter().filter(|port| port.group.members().any(is_outgoing));
         let needs = outgoing.map(|port| port.group.key().address.port()).collect();
         let captured = Captured {
             slot,
+            instance,
             app,
+            wants,
             needs,
             listens: BTreeSet::new(),
             standing: Standing::Starting,
@@ -103,6 +123,10 @@ impl Ports {
             told: false,
             bound: BTreeSet::new(),
             sockets: 0,
+            inspected: BTreeSet::new(),
+            remarks: Vec::new(),
+            places: BTreeMap::new(),
+            tags: BTreeSet::new(),
         };
         self.runs.insert(run, captured);
         self.save_run(run);
@@ -124,6 +148,7 @@ impl Ports {
                 standing == Standing::Ready && place(slot) == member.place && member.standing == Standing::Dead;
             is_left.then_some(Standing::Leaving)
         });
+        self.stand_together();
     }
 
     /// A run has ended, or could not be made.
@@ -136,6 +161,7 @@ impl Ports {
             self.bound.remove(&socket);
             self.forget(socket);
         }
+        self.leave_queues(run);
         let is_replaced = self.runs.values().any(|other| other.slot == slot && !other.ended);
         let waiting: BTreeSet<SocketId> = self
             .groups
@@ -247,7 +273,8 @@ impl Ports {
         let address = port.group.key().address;
         match finding {
             Finding::StrangerCame(_) => {
-                warn!(%address, "a socket that is not of this app shares the port; it gets nothing")
+                let what = format!("{address} is shared by a socket that is not of this app; it gets no connection");
+                self.remark_in_group(at, &what);
             }
             Finding::StrangerLeft(_) => info!(%address, "a socket that was not of this app has left the port"),
             Finding::MemberGone(_) => {
@@ -262,9 +289,9 @@ impl Ports {
     /// A socket is in no group any more.
     fn let_go(&mut self, at: usize, socket: SocketId) {
         let Some(port) = self.groups.get_mut(at) else { return };
-        let Some(kept) = port.kept.remove(&socket) else { return };
-        port.tags.give_back(kept.tag.number());
-        drop(kept);
+        if port.kept.remove(&socket).is_none() {
+            return;
+        }
         self.save_group(at);
         self.forget(socket);
     }
@@ -273,21 +300,25 @@ impl Ports {
     pub(super) fn group(&mut self, key: GroupKey, app: &str) -> usize {
         self.groups.iter().position(|port| *port.group.key() == key).unwrap_or_else(|| {
             let group = Group::new(key, Balance::Random);
-            self.groups.push(Port { group, app: app.to_owned(), kept: HashMap::new(), tags: Tags::default() });
+            self.groups.push(Port { group, app: app.to_owned(), kept: HashMap::new() });
             self.groups.len() - 1
         })
     }
 
     /// Another app that has this address. One that was renamed is known by its slots.
-    pub(super) fn rival(&self, key: &GroupKey, (app, slot): (&str, SlotId)) -> Option<&str> {
+    pub(super) fn rival(
+        &self,
+        (address, namespace): (SocketAddr, Option<u64>),
+        (app, slot): (&str, SlotId),
+    ) -> Option<&str> {
         let covers = |a: IpAddr, b: IpAddr| a == b || a.is_unspecified() || b.is_unspecified();
         let is_rival = |port: &&Port| {
             let its = port.group.key();
             port.app != app
                 && !port.group.members().any(|member| member.place == place(slot))
-                && its.namespace == key.namespace
-                && its.address.port() == key.address.port()
-                && covers(its.address.ip(), key.address.ip())
+                && namespace.is_none_or(|namespace| its.namespace == namespace)
+                && its.address.port() == address.port()
+                && covers(its.address.ip(), address.ip())
         };
         self.groups.iter().find(is_rival).map(|port| port.app.as_str())
     }
@@ -296,6 +327,28 @@ impl Ports {
     pub(super) fn member(&self, socket: SocketId) -> Option<(usize, Member)> {
         let find = |port: &Port| port.group.members().find(|member| member.socket == socket).copied();
         self.groups.iter().enumerate().find_map(|(at, port)| Some((at, find(port)?)))
+    }
+
+    /// The mark for a socket of a run on this port: its own, or a new one.
+    pub(super) fn tag_for(&self, run: RunId, port: u16) -> Tag {
+        let own = self.runs.get(&run).and_then(|captured| captured.tags.iter().find(|(of, _)| *of == port));
+        own.map_or_else(|| Tag::new(free_tag(self.tags_of_others(run, port))).unwrap_or(Tag::NONE), |(_, tag)| *tag)
+    }
+
+    /// Whether every connection of this port with this mark is this run's.
+    pub(super) fn is_its_alone(&self, run: RunId, port: u16, tag: Tag) -> bool {
+        tag != Tag::NONE && !self.tags_of_others(run, port).any(|other| other == tag.number())
+    }
+
+    /// The marks on this port that connections of other runs may have, and those of sockets that wait for a run.
+    fn tags_of_others(&self, run: RunId, port: u16) -> impl Iterator<Item = u8> {
+        let others = self.runs.iter().filter(move |(other, _)| **other != run).flat_map(|(_, captured)| &captured.tags);
+        let others = others.filter(move |(of, _)| *of == port).map(|(_, tag)| tag.number());
+        let of_port = self.groups.iter().filter(move |of| of.group.key().address.port() == port);
+        let waiting =
+            of_port.flat_map(|port| port.group.members().filter_map(|it| Some((it, port.kept.get(&it.socket)?))));
+        let waiting = waiting.filter(|(it, _)| !self.runs.contains_key(&RunId(it.id.run.0)));
+        others.chain(waiting.map(|(_, kept)| kept.tag.number()))
     }
 
     /// The next name of a socket of a run.

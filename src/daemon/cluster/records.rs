@@ -1,11 +1,14 @@
 //! What is known of runs and sockets, as the records that a successor reads.
 
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
 
-use crate::cluster::{GroupKey, Member, Standing};
+use crate::cluster::{GroupKey, Member, SocketId, Standing};
+use crate::daemon::cluster::Wants;
 use crate::daemon::cluster::ports::{Captured, Port};
-use crate::proto::{CapturedRecord, GroupRecord, MemberRecord, SocketRecord, StandingRecord};
+use crate::proto::{CapturedRecord, GroupRecord, MemberRecord, PlaceRecord, SocketRecord, StandingRecord};
 use crate::supervisor::RunId;
+use crate::sys::seccomp::Asker;
 use crate::sys::tcp::Tag;
 
 /// Everything, for a ledger that is written anew.
@@ -15,7 +18,15 @@ pub(super) fn records(groups: &[Port], runs: &BTreeMap<RunId, Captured>) -> Vec<
 }
 
 pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord {
-    let Captured { slot, app, needs, listens, standing: good_for, ended, bound, sockets, .. } = captured;
+    let Captured { slot, instance, app, wants, needs, listens, standing: good_for, ended, bound, sockets, .. } =
+        captured;
+    let Captured { inspected, remarks, places, tags, .. } = captured;
+    let Wants { only, inspectors, has_one_queue } = wants;
+    let place = |((process, number), socket): (&(Asker, RawFd), &SocketId)| PlaceRecord {
+        process: process.0,
+        number: *number,
+        socket: socket.0,
+    };
     CapturedRecord {
         run: run.0,
         slot: slot.0,
@@ -26,6 +37,14 @@ pub(super) fn captured_record(run: RunId, captured: &Captured) -> CapturedRecord
         ended: *ended,
         bound: bound.iter().map(|socket| socket.0).collect(),
         sockets: *sockets,
+        instance: *instance,
+        only: only.clone(),
+        inspectors: inspectors.clone(),
+        inspected: inspected.clone(),
+        has_one_queue: *has_one_queue,
+        remarks: remarks.clone(),
+        places: places.iter().map(place).collect(),
+        tags: tags.iter().map(|(port, tag)| (*port, tag.number())).collect(),
     }
 }
 
@@ -40,6 +59,11 @@ pub(super) fn group_record(port: &Port, joining: Option<(&Member, Tag)>) -> Grou
         slot: member.place.0,
         tag: tag.number(),
         standing: standing(member.standing),
+        others: port
+            .kept
+            .get(&member.socket)
+            .map(|kept| kept.others.keys().map(|run| run.0).collect())
+            .unwrap_or_default(),
     };
     GroupRecord {
         namespace,

@@ -6,16 +6,17 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use tracing::{info, warn};
 
-use crate::cluster::{Balance, Group, GroupKey, Member, MemberId, Owner, Place, Run, SocketId, Standing, Tags, Weight};
+use crate::cluster::{Balance, Group, GroupKey, Member, MemberId, Owner, Place, Run, SocketId, Standing, Weight};
+use crate::daemon::cluster::Wants;
 use crate::daemon::cluster::ledger::{self, Ledger};
 use crate::daemon::cluster::ports::{Captured, Kept, Port, Ports, filter_name, socket_name};
 use crate::daemon::cluster::records::{recalled_standing, records};
 use crate::daemon::cluster::thread::CALLS;
 use crate::daemon::cluster::waiting_room::NOBODY;
 use crate::daemon::link::Link;
-use crate::proto::{CapturedRecord, GroupRecord, MemberRecord, SocketRecord};
+use crate::proto::{CapturedRecord, GroupRecord, MemberRecord, PlaceRecord, SocketRecord};
 use crate::supervisor::{RunId, SlotId};
-use crate::sys::seccomp::{Listener, Slots};
+use crate::sys::seccomp::{Asker, Listener, Slots};
 use crate::sys::tcp::diag::Diag;
 use crate::sys::tcp::{self, Cookie, Tag};
 
@@ -80,11 +81,30 @@ pub(super) fn restore(kept: Vec<(String, OwnedFd)>, link: Option<Link>) -> io::R
         captured.insert(run, recalled_run(record, filter, of_run.iter().map(|(id, _)| *id)));
         bound.extend(of_run);
     }
+    // An earlier release wrote down the marks of members alone.
+    for port in &groups {
+        for member in port.group.members() {
+            let kept = port.kept.get(&member.socket).zip(captured.get_mut(&RunId(member.id.run.0)));
+            if let Some((kept, captured)) = kept {
+                captured.tags.insert((port.group.key().address.port(), kept.tag));
+            }
+        }
+    }
     let ledger = Ledger::begin(link.clone(), &records(&groups, &captured))?;
     if !captured.is_empty() {
         info!(runs = captured.len(), groups = groups.len(), "goes on with shared sockets");
     }
-    let ports = Ports { groups, runs: captured, bound, diag: Diag::open()?, link, ledger, is_changed: true };
+    let ports = Ports {
+        groups,
+        runs: captured,
+        bound,
+        diag: Diag::open()?,
+        link,
+        ledger,
+        told: Vec::new(),
+        searched_at: None,
+        is_changed: true,
+    };
     ports.put(CALLS, &slots);
     // Nobody's: killed between leaving a descriptor and writing down what it is, or after its end.
     left.sockets.keys().for_each(|socket| forget(&ports, &socket_name(*socket)));
@@ -142,7 +162,7 @@ fn sorted(kept: Vec<(String, OwnedFd)>) -> Left {
 /// and the last took its place.
 fn port(record: GroupRecord, sockets: &mut HashMap<SocketId, OwnedFd>) -> Option<Port> {
     let key = key(&record);
-    let (mut kept, mut tags, mut members) = (HashMap::new(), Tags::default(), record.members);
+    let (mut kept, mut members) = (HashMap::new(), record.members);
     let mut gone = None;
     for (at, member) in members.iter().enumerate() {
         let id = SocketId(member.socket);
@@ -157,15 +177,15 @@ fn port(record: GroupRecord, sockets: &mut HashMap<SocketId, OwnedFd>) -> Option
             sockets.insert(id, fd);
             continue;
         }
-        tags.mark_taken(member.tag);
-        kept.insert(id, Kept { fd, tag: Tag::new(member.tag).unwrap_or(Tag::NONE), holder: None });
+        let others = member.others.iter().map(|run| (RunId(*run), None)).collect();
+        kept.insert(id, Kept { fd, tag: Tag::new(member.tag).unwrap_or(Tag::NONE), holder: None, others });
     }
     if let Some(at) = gone {
         members.swap_remove(at);
         members.retain(|member| kept.contains_key(&SocketId(member.socket)));
     }
     let group = Group::restored(key, Balance::Random, members.iter().map(member));
-    (!kept.is_empty()).then_some(Port { group, app: record.app, kept, tags })
+    (!kept.is_empty()).then_some(Port { group, app: record.app, kept })
 }
 
 fn key(record: &GroupRecord) -> GroupKey {
@@ -174,7 +194,7 @@ fn key(record: &GroupRecord) -> GroupKey {
 }
 
 fn member(record: &MemberRecord) -> Member {
-    let MemberRecord { socket, run, nth, slot, tag: _, standing } = *record;
+    let MemberRecord { socket, run, nth, slot, standing, .. } = *record;
     Member {
         socket: SocketId(socket),
         id: match Run(run) {
@@ -189,10 +209,14 @@ fn member(record: &MemberRecord) -> Member {
 }
 
 fn recalled_run(record: CapturedRecord, filter: Option<Listener>, bound: impl Iterator<Item = SocketId>) -> Captured {
-    let CapturedRecord { run: _, slot, app, needs, listens, standing, ended, bound: _, sockets } = record;
+    let CapturedRecord { run: _, slot, app, needs, listens, standing, ended, bound: _, sockets, tags, .. } = record;
+    let CapturedRecord { instance, only, inspectors, inspected, has_one_queue, remarks, places, .. } = record;
+    let place = |place: PlaceRecord| ((Asker(place.process), place.number), SocketId(place.socket));
     Captured {
         slot: SlotId(slot),
+        instance,
         app,
+        wants: Wants { only, inspectors, has_one_queue },
         needs,
         listens,
         standing: match recalled_standing(standing) {
@@ -206,5 +230,9 @@ fn recalled_run(record: CapturedRecord, filter: Option<Listener>, bound: impl It
         told: false,
         bound: bound.collect(),
         sockets,
+        inspected,
+        remarks,
+        places: places.into_iter().map(place).collect(),
+        tags: tags.into_iter().filter_map(|(port, tag)| Some((port, Tag::new(tag)?))).collect(),
     }
 }

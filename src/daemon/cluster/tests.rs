@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::cluster::Standing;
-use crate::daemon::cluster::{Newcomer, Sockets, drains};
+use crate::cluster::{Ending, Standing};
+use crate::daemon::cluster::{Newcomer, Sockets, Wants, drains};
 use crate::daemon::engine::Report;
 use crate::spec::Signal;
 use crate::supervisor::{RunId, SlotId, Time};
@@ -58,8 +58,14 @@ impl World {
     }
 
     fn start(&mut self, run: u64, slot: u32, replaces: Option<u64>, ports: &[u16], app: &str) -> Arc<Process> {
-        let newcomer =
-            Newcomer { run: RunId(run), slot: SlotId(slot), app: app.to_owned(), replaces: replaces.map(RunId) };
+        let newcomer = Newcomer {
+            run: RunId(run),
+            slot: SlotId(slot),
+            instance: 0,
+            app: app.to_owned(),
+            wants: Wants::default(),
+            replaces: replaces.map(RunId),
+        };
         let gate = self.sockets.gate(newcomer).unwrap();
         let process = Arc::new(spawn_captured(&launch(run, ports), &gate).unwrap());
         self.sockets.add(RunId(run), Arc::clone(&process));
@@ -150,7 +156,7 @@ fn a_new_run_takes_over_when_it_listens_and_the_old_one_is_drained() {
     assert_eq!(world.ask().unwrap(), "run 1");
     world.start(2, 0, Some(1), &ports, "a");
     world.ready(2);
-    world.sockets.drain(RunId(1), Time::from_millis(drains::now().0 + 10_000));
+    world.sockets.drain(RunId(1), Time::from_millis(drains::now().0 + 10_000), Ending::Ours);
     let report = world.next();
     assert!(matches!(report, Report::Drained { run: RunId(1) }), "{report:?}");
     for _ in 0..20 {

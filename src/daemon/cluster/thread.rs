@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{debug, error, warn};
 
 use crate::cluster::{Standing, Time};
+use crate::daemon::cluster::closed::{SOMEBODY_CAME, Watchman};
 use crate::daemon::cluster::drains::{self, Drains};
 use crate::daemon::cluster::ports::{Ports, filter_name};
 use crate::daemon::cluster::{Command, Newcomer, Shown, lock, restore};
@@ -22,9 +23,6 @@ use crate::sys::seccomp::{Asked, Listener, Question, Slots};
 
 /// The name of the page that questions lie in.
 pub(super) const CALLS: &str = "sock/calls";
-
-/// How often it is looked whether programs still have their sockets: nobody tells when one closes its own.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How many questions of one run are taken before others have their turn.
 const TURN: usize = 16;
@@ -40,7 +38,7 @@ pub(super) struct Thread {
     commands: mpsc::Receiver<Command>,
     reports: tokio::sync::mpsc::UnboundedSender<Report>,
     shown: Shown,
-    looked_at: Instant,
+    watchman: Watchman,
 }
 
 type Ends = (mpsc::Receiver<Command>, tokio::sync::mpsc::UnboundedSender<Report>, Shown);
@@ -61,7 +59,7 @@ impl Thread {
             commands,
             reports,
             shown,
-            looked_at: Instant::now(),
+            watchman: Watchman::new(),
         };
         thread.go_on()?;
         Ok(thread)
@@ -81,6 +79,8 @@ impl Thread {
             self.answer(RunId(question.mark), &question);
             self.slots.clear(index);
         }
+        self.ports.remarks_of_before();
+        self.tell_remarks();
         for (run, captured) in &self.ports.runs {
             if let Some(filter) = &captured.filter {
                 self.poller.add(filter, of_filter(*run), Interest::Read)?;
@@ -109,12 +109,14 @@ impl Thread {
                 self.on_ready(token);
             }
             for run in self.drains.go_on(&mut self.ports) {
+                failpoint::here("drained");
                 self.report(Report::Drained { run });
             }
-            if self.looked_at.elapsed() >= LOOK_EVERY {
-                self.looked_at = Instant::now();
-                self.ports.look();
+            self.tell_remarks();
+            for (run, remaining) in self.drains.due_to_be_told() {
+                self.report(Report::Remaining { run, remaining });
             }
+            self.watchman.go_on(&mut self.ports, &self.poller);
         }
     }
 
@@ -122,8 +124,7 @@ impl Thread {
     fn pause(&self) -> Option<Duration> {
         let now = drains::now();
         let drain = self.drains.next().map(|at: Time| at.since(now));
-        let look = self.ports.has_holders().then(|| LOOK_EVERY.saturating_sub(self.looked_at.elapsed()));
-        drain.into_iter().chain(look).min()
+        drain.into_iter().chain(self.watchman.pause(&self.ports)).min()
     }
 
     fn on_command(&mut self, command: Command) {
@@ -136,12 +137,17 @@ impl Thread {
                 }
                 self.tell_ready(run);
             }
-            Command::Steer(run, standing) => self.ports.steer(run, standing),
-            Command::Drain(run, until) => {
+            Command::Steer(run, standing) => {
+                self.ports.steer(run, standing);
+                if standing == Standing::Draining {
+                    self.ports.hold_back(run);
+                }
+            }
+            Command::Drain(run, until, ending) => {
                 if self.ports.runs.get(&run).is_some_and(|captured| !captured.ended && !captured.listens.is_empty()) {
                     self.ports.steer(run, Standing::Draining);
                     self.ports.hold_back(run);
-                    self.drains.begin(run, Time(until.as_millis()));
+                    self.drains.begin(run, Time(until.as_millis()), ending);
                 } else {
                     // It has no connections that anybody could wait for.
                     self.report(Report::Drained { run });
@@ -154,10 +160,12 @@ impl Thread {
             }
             Command::GiveUp(slot) => self.ports.give_up(slot),
             Command::Show(seen) => {
-                *lock(&self.shown) = self.ports.views();
+                lock(&self.shown).ports = self.ports.views();
                 // Whoever asked may wait no longer.
                 let _ = seen.send(());
             }
+            // Whoever waited may have gone.
+            Command::Settle(done) => drop(done.send(())),
             // Taken where it is read.
             Command::Leave(_) => {}
         }
@@ -188,6 +196,9 @@ impl Thread {
     }
 
     fn on_ready(&mut self, token: u64) {
+        if token == SOMEBODY_CAME {
+            return self.watchman.on_arrival(&self.ports, &self.poller);
+        }
         let run = RunId(token >> 1);
         if token == of_gate(run) {
             self.on_gate(run);
@@ -250,6 +261,8 @@ impl Thread {
         // Taken out for as long as it is used: what is decided changes the rest.
         let Some(filter) = self.ports.runs.get_mut(&run).and_then(|captured| captured.filter.take()) else { return };
         let answer = self.ports.decide(run, &filter, question);
+        // Whoever hears how the run ends finds the reason.
+        self.tell_remarks();
         failpoint::here("call-decided");
         match filter.answer(question, answer) {
             Ok(delivery) => debug!(run = run.0, call = ?question.call, ?answer, ?delivery, "answered"),
@@ -278,6 +291,12 @@ impl Thread {
         }
     }
 
+    fn tell_remarks(&mut self) {
+        for report in std::mem::take(&mut self.ports.told) {
+            self.report(report);
+        }
+    }
+
     fn report(&self, report: Report) {
         // The engine may have ended.
         let _ = self.reports.send(report);
@@ -285,7 +304,11 @@ impl Thread {
 
     fn show(&mut self) {
         if std::mem::take(&mut self.ports.is_changed) {
-            *lock(&self.shown) = self.ports.views();
+            self.watchman.on_change(&self.ports, &self.poller);
+            lock(&self.shown).ports = self.ports.views();
+        }
+        if let Some(drains) = self.drains.remaining_if_changed() {
+            lock(&self.shown).drains = drains;
         }
     }
 }

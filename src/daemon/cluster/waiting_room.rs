@@ -4,6 +4,7 @@
 //! for its slot: newcomers wait in its queue for the next run, which gets it in the place of its own, and the run that
 //! goes can come to an end.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use tracing::{debug, warn};
@@ -11,7 +12,7 @@ use tracing::{debug, warn};
 use crate::cluster::{Member, MemberId, Owner, Run, SocketId, Standing, Weight};
 use crate::daemon::cluster::ports::{Kept, Ports, place};
 use crate::supervisor::{RunId, SlotId};
-use crate::sys::tcp::{self, Cookie, Facts, Tag, Target};
+use crate::sys::tcp::{self, Cookie, Facts, Target};
 
 /// The run of sockets that no run has yet.
 pub(super) const NOBODY: Run = Run(0);
@@ -51,14 +52,14 @@ impl Ports {
             mark: None,
             standing: Standing::Dead,
         };
-        let tag = self.groups.get_mut(at).and_then(|port| port.tags.take()).and_then(Tag::new).unwrap_or(Tag::NONE);
+        let tag = self.tag_for(RunId(NOBODY.0), key.address.port());
         tcp::set_tag(&fd, tag)?;
         self.leave_with_guardian(id, &fd);
         self.save_joining(at, &member, tag);
         tcp::join(&fd, BACKLOG)?;
         if let Some(port) = self.groups.get_mut(at) {
             port.group.joined(member);
-            port.kept.insert(id, Kept { fd, tag, holder: None });
+            port.kept.insert(id, Kept { fd, tag, holder: None, others: BTreeMap::new() });
         }
         debug!(slot = slot.0, address = %key.address, "newcomers wait for the next run");
         self.save_group(at);

@@ -74,13 +74,15 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
 }
 
 fn run(run: &Run) -> RunRecord {
-    let Run { id, started, was_ready, asked, mode, listens, notified } = *run;
-    RunRecord { id: id.0, started: started.as_millis(), was_ready, asked, mode, listens, notified }
+    let Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only } = *run;
+    let (id, started) = (id.0, started.as_millis());
+    RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only }
 }
 
 fn recalled_run(record: RunRecord) -> Run {
-    let RunRecord { id, started, was_ready, asked, mode, listens, notified } = record;
-    Run { id: RunId(id), started: Time::from_millis(started), was_ready, asked, mode, listens, notified }
+    let RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only } = record;
+    let (id, started) = (RunId(id), Time::from_millis(started));
+    Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only }
 }
 
 fn stage(stage: Stage) -> StageRecord {
@@ -308,7 +310,7 @@ fn wait(slot: SlotId, pending: &Pending) -> WaitRecord {
         want: want(*wanted),
         generation: *generation,
         known: known.map(|run| run.0),
-        seen: convert::state(*seen),
+        seen: shown(*seen),
         is_held: *is_held,
     }
 }
@@ -388,11 +390,11 @@ pub(crate) fn recalled_batch(request: RequestId, record: BatchRecord) -> Batch {
 fn result(result: &SlotResult) -> ResultRecord {
     let SlotResult { slot, name, instance, answer } = result;
     let answer = match answer {
-        SlotAnswer::Done(state) => AnswerRecord::Done(convert::state(*state)),
+        SlotAnswer::Done(state) => AnswerRecord::Done(shown(*state)),
         SlotAnswer::Failed { reason, run, next } => {
             AnswerRecord::Failed { reason: reason.clone(), run: run.map(|run| run.0), next: next.clone() }
         }
-        SlotAnswer::Pending(state) => AnswerRecord::Pending(convert::state(*state)),
+        SlotAnswer::Pending(state) => AnswerRecord::Pending(shown(*state)),
         SlotAnswer::Superseded => AnswerRecord::Superseded,
     };
     ResultRecord { slot: slot.0, name: name.clone(), instance: *instance, answer }
@@ -409,10 +411,21 @@ fn recalled_result(record: ResultRecord) -> SlotResult {
     SlotResult { slot: SlotId(slot), name, instance, answer }
 }
 
+/// As earlier releases know it: what a request has seen last.
+fn shown(state: State) -> Shown {
+    match state {
+        State::Draining => Shown::Stopping,
+        State::Online | State::Launching | State::Stopping | State::Stopped | State::Errored | State::Waiting => {
+            convert::state(state)
+        }
+    }
+}
+
 fn recalled_state(state: Shown) -> State {
     match state {
         Shown::Online => State::Online,
         Shown::Launching => State::Launching,
+        Shown::Draining => State::Draining,
         Shown::Stopping => State::Stopping,
         Shown::Stopped => State::Stopped,
         Shown::Errored => State::Errored,

@@ -3,6 +3,7 @@
 mod shared;
 mod stream;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::proto::{
     Outcome, PROTOCOL, Refusal, Saved, Updating, ViewCall, ViewDetail, read_call, speaks, write_notification,
     write_refusal, write_result,
 };
-use crate::supervisor::{self as core, Reply, SlotAnswer, Who};
+use crate::supervisor::{self as core, Reply, RunId, SlotAnswer, Who};
 
 pub(super) use shared::Shared;
 
@@ -279,7 +280,8 @@ impl Connection {
             ViewDetail::Full => self.shared.sockets.look(SAMPLE_LIMIT).await,
             ViewDetail::Brief => self.shared.sockets.shown(),
         };
-        let view = published.view(call.detail, self.shared.daemon(), &self.shared.user, (&samples, &ports));
+        let seen = (&samples, &ports, &self.shared.sayings.all());
+        let view = published.view(call.detail, self.shared.daemon(), &self.shared.user, seen);
         self.write(&write_result(id, &view)).await
     }
 
@@ -311,7 +313,7 @@ impl Connection {
         };
         match reply {
             Ok(answered) => {
-                let bytes = self.reply(id, answered.reply, &answered.epoch).await;
+                let bytes = self.reply(id, (answered.reply, answered.remarks), &answered.epoch).await;
                 self.write(&bytes).await?;
                 // The engine waits for this before it leaves.
                 drop(answered.written);
@@ -321,18 +323,27 @@ impl Connection {
         }
     }
 
-    async fn reply(&self, id: u64, reply: Reply, epoch: &crate::daemon::clock::Clock) -> Vec<u8> {
+    async fn reply(
+        &self,
+        id: u64,
+        (reply, remarks): (Reply, HashMap<RunId, Vec<String>>),
+        epoch: &crate::daemon::clock::Clock,
+    ) -> Vec<u8> {
         match reply {
             Reply::Applied { plan, results } => {
                 let plan = convert::plan(plan, |time| epoch.epoch_millis(time));
-                write_result(id, &Applied { plan, results: self.results(results).await })
+                write_result(id, &Applied { plan, results: self.results(results, remarks).await })
             }
-            Reply::Outcome(results) => write_result(id, &Outcome { results: self.results(results).await }),
+            Reply::Outcome(results) => write_result(id, &Outcome { results: self.results(results, remarks).await }),
             Reply::Refused(refusal) => write_refusal(id, &convert::refusal(refusal)),
         }
     }
 
-    async fn results(&self, results: Vec<core::SlotResult>) -> Vec<proto::SlotResult> {
+    async fn results(
+        &self,
+        results: Vec<core::SlotResult>,
+        mut remarks: HashMap<RunId, Vec<String>>,
+    ) -> Vec<proto::SlotResult> {
         let stopped = |result: &core::SlotResult| result.answer == SlotAnswer::Done(core::State::Stopped);
         if results.iter().any(stopped) {
             // Who is told that something has stopped finds its last words in the file.
@@ -340,14 +351,16 @@ impl Connection {
         }
         let mut out = Vec::with_capacity(results.len());
         for result in results {
-            let stderr = match &result.answer {
-                SlotAnswer::Failed { run: Some(run), .. } => self.shared.pump.tail(*run, TAIL_LIMIT).await,
+            let words = match &result.answer {
+                SlotAnswer::Failed { run: Some(run), .. } => {
+                    (self.shared.pump.tail(*run, TAIL_LIMIT).await, remarks.remove(run).unwrap_or_default())
+                }
                 SlotAnswer::Failed { run: None, .. }
                 | SlotAnswer::Done(_)
                 | SlotAnswer::Pending(_)
-                | SlotAnswer::Superseded => Vec::new(),
+                | SlotAnswer::Superseded => (Vec::new(), Vec::new()),
             };
-            out.push(convert::result(result, stderr));
+            out.push(convert::result(result, words));
         }
         out
     }

@@ -16,6 +16,7 @@ use crate::daemon::looker::Looker;
 use crate::daemon::mend;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
+use crate::daemon::said::Sayings;
 use crate::daemon::store::Store;
 use crate::guardian::Verdict;
 use crate::proto::DaemonView;
@@ -35,6 +36,7 @@ pub(in crate::daemon) struct Shared {
     pub(in crate::daemon) looker: Looker,
     pub(in crate::daemon) history: History,
     pub(in crate::daemon) sockets: Sockets,
+    pub(in crate::daemon) sayings: Sayings,
     pub(in crate::daemon) pump: Pump,
     pub(in crate::daemon) daemon: DaemonView,
     pub(in crate::daemon) link: Option<Link>,

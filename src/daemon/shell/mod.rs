@@ -1,6 +1,7 @@
 //! The shell: carries the core's effects out. Nothing here waits; what takes time is a thread or a task that reports.
 
 mod cluster;
+mod talk;
 mod views;
 
 use std::collections::{HashMap, HashSet};
@@ -16,7 +17,6 @@ use tracing::{debug, info, warn};
 use crate::daemon::adopt::Found;
 use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
-use crate::daemon::convert;
 use crate::daemon::engine::{Answered, Report};
 use crate::daemon::failpoint;
 use crate::daemon::history::History;
@@ -26,15 +26,17 @@ use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
 use crate::daemon::publish::Events;
 use crate::daemon::pump::{Pump, Source};
+use crate::daemon::said::Sayings;
 use crate::daemon::sight::{Kind, Seen, Sight};
 use crate::daemon::spawner::{Job, Spawned, Task};
 use crate::daemon::store::Store;
+use crate::daemon::talk::{Ends, Talk};
 use crate::daemon::watch;
 use crate::guardian;
 use crate::proto::{self, EventKind, Progress, Record};
 use crate::spec::{ExitStatus, Signal, Stream};
 use crate::supervisor::{
-    Change, ChangeKind, Definition, Event, Left, Reply, RequestId, Resolve, RunId, SlotId, State, Wanted, Whom,
+    Change, ChangeKind, Definition, Event, Left, Reply, RequestId, Resolve, RunId, SlotId, Wanted, Whom,
 };
 use crate::sys::moment::Moment;
 use crate::sys::process::{PidFd, Process};
@@ -45,6 +47,9 @@ const LOST: ExitStatus = ExitStatus::Signal { signal: Signal::KILL, core: false 
 
 /// How long the last words of a run that ended are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long an answer waits until a port refuses.
+const REFUSED: Duration = Duration::from_secs(1);
 
 /// What the shell works with.
 pub(super) struct Tools {
@@ -58,6 +63,7 @@ pub(super) struct Tools {
     pub(super) link: Option<Link>,
     pub(super) store: Store,
     pub(super) sockets: Sockets,
+    pub(super) sayings: Sayings,
     pub(super) logs: PathBuf,
 }
 
@@ -80,6 +86,8 @@ pub(super) struct Shell {
     unworded: HashSet<RunId>,
     /// Runs whose first signal has been announced and not been sent.
     asking: HashSet<RunId>,
+    /// Whether slots were given up since the last answer.
+    is_giving_up: bool,
     /// Ended runs that the journal is to know of before they are forgotten.
     ended: Vec<Live>,
 }
@@ -96,7 +104,7 @@ struct Live {
     place: Arc<Place>,
     /// Held open, so that the program never reads an end of its input. None of a run whose guardian was lost.
     stdin: Option<OwnedFd>,
-    notify: Option<watch::Notify>,
+    talk: Talk,
     /// Until its end.
     pid_file: Option<PathBuf>,
     /// Whether SIGKILL was sent to the rest of its tree.
@@ -123,6 +131,8 @@ impl Live {
 struct Past {
     pid: u32,
     stderr: Vec<String>,
+    /// What was told of its sockets.
+    remarks: Vec<String>,
 }
 
 /// One launch: what was found for it, and where its output goes.
@@ -140,6 +150,8 @@ pub(super) struct Place {
     pub(super) treekill: bool,
     /// Whether its sockets are shared.
     pub(super) captured: bool,
+    /// Whether there is a socket for agents in its programs.
+    pub(super) agent: bool,
 }
 
 struct Pending {
@@ -161,6 +173,7 @@ impl Shell {
             generation: 0,
             unworded: HashSet::new(),
             asking: HashSet::new(),
+            is_giving_up: false,
             ended: Vec::new(),
         }
     }
@@ -178,7 +191,7 @@ impl Shell {
     }
 
     pub(super) fn on_spawned(&mut self, spawned: Spawned) -> Event {
-        let Spawned { run, slot, place, process, born, stdin, sources, notify } = spawned;
+        let Spawned { run, slot, place, process, born, stdin, sources, ends } = spawned;
         let pid = process.display_pid();
         info!(slot = slot.0, run = run.0, pid, "started");
         if let Some(link) = &self.tools.link {
@@ -187,17 +200,15 @@ impl Shell {
         for source in sources {
             self.tools.pump.add(source);
         }
-        let notify = notify.and_then(|(socket, path)| watch::notify(run, socket, path, self.tools.reports.clone()));
-        self.take_in(run, place, process, born, Some(stdin), notify);
+        self.take_in(run, place, process, born, Some(stdin), ends);
         Event::Spawned { run }
     }
 
     /// Watches over a run from now on that an earlier daemon has started.
     pub(super) fn adopt(&mut self, found: Found) {
-        let Found { place, process, born, stdin, notify, end, sent, .. } = found;
+        let Found { place, process, born, stdin, ends, end, sent } = found;
         let run = place.run;
-        let notify = notify.and_then(|(socket, path)| watch::notify(run, socket, path, self.tools.reports.clone()));
-        self.take_in(run, place, process, born, stdin, notify);
+        self.take_in(run, place, process, born, stdin, ends);
         if let Some(live) = self.runs.get_mut(&run) {
             (live.end, live.sent) = (end, sent);
         }
@@ -231,7 +242,7 @@ impl Shell {
                 self.places.insert(place.slot, Arc::clone(&place));
             }
         }
-        self.past.extend(ended.map(|(run, pid, stderr)| (run, Past { pid, stderr })));
+        self.past.extend(ended.map(|(run, pid, stderr)| (run, Past { pid, stderr, remarks: Vec::new() })));
     }
 
     /// Reads a pipe that an earlier daemon has left.
@@ -252,8 +263,9 @@ impl Shell {
         process: Arc<Process>,
         born: Moment,
         stdin: Option<OwnedFd>,
-        notify: Option<watch::Notify>,
+        ends: Ends,
     ) {
+        let talk = Talk::open(run, ends, &self.tools.sayings, &self.tools.reports);
         let slot = place.slot;
         self.tools.looker.watch(run, slot, Arc::clone(&process));
         if place.captured {
@@ -269,7 +281,7 @@ impl Shell {
         let (mark, killing) = (marker(slot), tokio_watch::Sender::new(false));
         let (end, sent) = (End::NotYet, (false, false));
         let pid_file = place.pid_file.clone();
-        let live = Live { run, slot, process, born, mark, kind, place, stdin, notify, pid_file, killing, end, sent };
+        let live = Live { run, slot, process, born, mark, kind, place, stdin, talk, pid_file, killing, end, sent };
         self.runs.insert(run, live);
     }
 
@@ -371,6 +383,20 @@ impl Shell {
         }
     }
 
+    /// What its owner should know; the event that tells it, unless it was told before.
+    pub(super) fn on_remark(
+        &mut self,
+        run: RunId,
+        of: (String, SlotId, u16),
+        text: String,
+        is_new: bool,
+    ) -> Option<Arc<proto::Event>> {
+        self.past.entry(run).or_default().remarks.push(text.clone());
+        let time = self.tools.clock.epoch_millis(self.tools.clock.now());
+        let event = EventKind::Remark { run: run.0, text };
+        is_new.then(|| self.tools.events.hold_remark(of, event, time))
+    }
+
     pub(super) fn on_last_words(&mut self, run: RunId, stderr: Vec<String>) {
         self.unworded.remove(&run);
         if let Some(past) = self.past.get_mut(&run) {
@@ -392,7 +418,7 @@ impl Shell {
             Resolve::Fresh => None,
             Resolve::Keep => self.places.get(&slot).map(|place| Arc::clone(&place.resolved)),
         };
-        let capture = cluster::newcomer(run, slot, &definition, replaces);
+        let capture = cluster::newcomer(run, (slot, instance), &definition, replaces);
         let job = Job { run, slot, instance, definition, resolved, capture };
         if self.tools.spawner.send(Task::Make(job)).is_err() {
             let why = "the spawner thread has ended".to_owned();
@@ -449,27 +475,29 @@ impl Shell {
     /// The answer that was given before, for a client that has not got it.
     pub(super) fn answer_again(&self, answer: oneshot::Sender<Answered>, reply: Reply) {
         // The client may have gone once more.
-        let _ = answer.send(Answered { reply, epoch: self.tools.clock, written: oneshot::channel().0 });
+        let remarks = self.remarks(&reply);
+        let _ = answer.send(Answered { reply, remarks, epoch: self.tools.clock, written: oneshot::channel().0 });
     }
 
     /// Sends an answer on its way; what is returned resolves when it has been written.
     pub(super) fn reply(&mut self, to: RequestId, reply: Reply) -> Option<oneshot::Receiver<()>> {
         let pending = self.answers.remove(&to)?;
         let (written, done) = oneshot::channel();
-        // The client may have gone; what it asked for happens all the same.
-        let _ = pending.answer.send(Answered { reply, epoch: self.tools.clock, written });
+        let answered = Answered { remarks: self.remarks(&reply), reply, epoch: self.tools.clock, written };
+        match self.until_refused() {
+            // The client may have gone; what it asked for happens all the same.
+            None => drop(pending.answer.send(answered)),
+            // Who is told that something has stopped finds nobody at its port any more.
+            Some(refused) => drop(tokio::spawn(async move {
+                let _ = tokio::time::timeout(REFUSED, refused).await;
+                let _ = pending.answer.send(answered);
+            })),
+        }
         Some(done)
     }
 
-    pub(super) fn progress(
-        &self,
-        to: RequestId,
-        (id, name, instance): (SlotId, String, u16),
-        state: State,
-        (done, of): (u32, u32),
-    ) {
+    pub(super) fn progress(&self, to: RequestId, step: Progress) {
         if let Some(progress) = self.answers.get(&to).and_then(|pending| pending.progress.as_ref()) {
-            let step = Progress { id: id.0, name, instance, state: convert::state(state), done, of };
             // The client may have gone.
             let _ = progress.send(step);
         }
@@ -536,6 +564,7 @@ impl Shell {
     fn let_go(&mut self, run: RunId) {
         let Some(live) = self.runs.remove(&run) else { return };
         self.tools.looker.ended(run);
+        self.tools.sayings.forget(run);
         self.asking.remove(&run);
         if self.closed.remove(&run) {
             self.open.remove(&run);
@@ -554,13 +583,15 @@ impl Shell {
                 debug!(run = run.0, "reap: {error}");
             }
             if let Some(link) = &self.tools.link {
-                let names = [keep::process_name(run, pid), keep::name(run, "in"), keep::name(run, "notify")];
-                link.forget(&names.each_ref().map(String::as_str));
+                let talk = ["in", "notify", "channel", "agent"].map(|part| keep::name(run, part));
+                let pidfd = keep::process_name(run, pid);
+                let names: Vec<&str> = talk.iter().map(String::as_str).chain([pidfd.as_str()]).collect();
+                link.forget(&names);
                 if live.process.is_adopted() {
                     link.settle(pid, live.born.monotonic);
                 }
             }
-            drop(live.notify);
+            drop(live.talk);
         }
     }
 

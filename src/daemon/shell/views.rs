@@ -1,6 +1,6 @@
 //! What readers get of the shell and the core.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use crate::daemon::history::History;
 use crate::daemon::keep;
 use crate::daemon::publish::{Published, PublishedApp};
 use crate::daemon::shell::{Place, Shell};
-use crate::proto::{BornRecord, Event, ExitView, Record, SlotView};
+use crate::proto::{BornRecord, DrainView, Event, ExitView, Record, Remaining, SaidView, SlotView};
 use crate::spec::Stream;
-use crate::supervisor::{Exit, RunId, SlotFacts, Supervisor, Time};
+use crate::supervisor::{Exit, Reply, RunId, SlotAnswer, SlotFacts, Supervisor, Time};
 use crate::sys::moment::Moment;
 
 impl Shell {
@@ -69,6 +69,16 @@ impl Shell {
                 .and_then(|run| self.runs.get(&run)?.pid_file.clone())
                 .or_else(|| slot.definition.spec.pid_path(slot.instance)),
             ports: Vec::new(),
+            remarks: slot
+                .last_run
+                .and_then(|run| self.past.get(&run))
+                .map_or_else(Vec::new, |past| past.remarks.clone()),
+            said: SaidView::default(),
+            draining: slot.draining.map(|run| DrainView {
+                run: run.0,
+                pid: self.pid(run),
+                remaining: Remaining::default(),
+            }),
             last_exit: None,
             history: slot.history.iter().map(|exit| self.exit_view(exit)).collect(),
         }
@@ -77,6 +87,20 @@ impl Shell {
     fn exit_view(&self, exit: &Exit) -> ExitView {
         let stderr = self.past.get(&exit.run).map(|past| past.stderr.clone()).unwrap_or_default();
         convert::exit(exit, self.tools.clock.epoch_millis(exit.time), self.pid(exit.run), stderr)
+    }
+
+    /// What was told of the sockets of the runs that an answer says have failed.
+    pub(super) fn remarks(&self, reply: &Reply) -> HashMap<RunId, Vec<String>> {
+        let results = match reply {
+            Reply::Applied { results, .. } | Reply::Outcome(results) => results.as_slice(),
+            Reply::Refused(_) => &[],
+        };
+        let failed = results.iter().filter_map(|result| match result.answer {
+            SlotAnswer::Failed { run, .. } => run,
+            SlotAnswer::Done(_) | SlotAnswer::Pending(_) | SlotAnswer::Superseded => None,
+        });
+        let told = failed.filter_map(|run| Some((run, self.past.get(&run)?.remarks.clone())));
+        told.filter(|(_, remarks)| !remarks.is_empty()).collect()
     }
 
     // The journal.
@@ -108,7 +132,9 @@ impl Shell {
             let fds = [
                 (keep::process_name(live.run, pid), Some(live.process.pidfd())),
                 (keep::name(live.run, "in"), live.stdin.as_ref().map(AsFd::as_fd)),
-                (keep::name(live.run, "notify"), live.notify.as_ref().map(AsFd::as_fd)),
+                (keep::name(live.run, "notify"), live.talk.notify.as_ref().map(AsFd::as_fd)),
+                (keep::name(live.run, "channel"), live.talk.channel.as_ref().map(AsFd::as_fd)),
+                (keep::name(live.run, "agent"), live.talk.agent.as_ref().map(AsFd::as_fd)),
             ];
             named.extend(fds.into_iter().filter_map(|(name, fd)| Some((name, fd?.try_clone_to_owned().ok()?))));
         }

@@ -66,6 +66,27 @@ fn the_new_run_is_ready_before_the_old_one_is_drained_and_asked_to_end() {
 }
 
 #[test]
+fn who_waits_for_a_reload_hears_what_the_old_run_is_still_doing() {
+    let (mut bench, id, old, new) = reloading(|_| {});
+    let remaining = Remaining { connections: Some(3), oldest: Duration::from_secs(4) };
+    let told = |bench: &Bench| {
+        let told = bench.effects.iter().filter_map(|effect| match effect {
+            Effect::Progress { to, state, remaining: Some(remaining), .. } => Some((*to, *state, *remaining)),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    bench.event(Event::Remaining { run: old, remaining });
+    assert_eq!(told(&bench), [], "it is not drained yet");
+    bench.event(Event::Ready { run: new, by: ReadyBy::Listening });
+    assert_eq!(bench.core.facts(bench.now)[0].1[0].draining, Some(old));
+    bench.event(Event::Remaining { run: old, remaining });
+    assert_eq!(told(&bench), [(id, State::Online, remaining)]);
+    bench.event(Event::Remaining { run: new, remaining });
+    assert_eq!(told(&bench), []);
+}
+
+#[test]
 fn a_drain_without_end_ends_at_its_time_and_the_kill_timeout_begins_then() {
     let (mut bench, id, old, new) = reloading(|_| {});
     bench.event(Event::Ready { run: new, by: ReadyBy::Listening });

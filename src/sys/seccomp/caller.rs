@@ -3,19 +3,21 @@
 //! Each look may be refused (EPERM, EACCES), where this process may not trace the other one (ptrace(2): access checks):
 //! another user's program, a file with capabilities, many containers. Answering and putting descriptors works even then.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{OwnedFd, RawFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
 use crate::sys::process::{PidFd, process_of_thread};
+use crate::sys::tcp::Kind;
 
 /// The longest address of any family, struct sockaddr_storage.
 const LONGEST: usize = 128;
@@ -43,6 +45,23 @@ pub enum CloseOnExec {
     /// The next program has it, too.
     No,
 }
+
+/// What can be told of a descriptor from outside, where taking a duplicate is refused (/proc/PID/fd, fdinfo).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// What kind of socket it is.
+    pub kind: Kind,
+    /// Whether it is one of IPv6.
+    pub is_v6: bool,
+    /// Its number in /proc/PID/fd.
+    pub inode: u64,
+    /// Whose it is.
+    pub uid: u32,
+}
+
+/// A process that asks, as a name to remember it by. It counts as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Asker(pub u32);
 
 /// An entry of one of the caller's epoll sets (epoll(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +93,59 @@ impl Caller {
         PidFd::open_thread(self.thread)?.duplicate(number)
     }
 
+    /// What can be told of its descriptor without a duplicate of it.
+    ///
+    /// # Errors
+    ///
+    /// EACCES where even that is refused, ENOENT.
+    pub fn outside(&self, number: RawFd) -> io::Result<Outside> {
+        let path = format!("/proc/{}/fd/{number}", self.thread);
+        let found = std::fs::metadata(&path)?;
+        let (kind, is_v6) = match protocol(&path)?.as_slice() {
+            b"TCP" => (Kind::Tcp, false),
+            b"TCPv6" => (Kind::Tcp, true),
+            b"MPTCP" => (Kind::Mptcp, false),
+            b"MPTCPv6" => (Kind::Mptcp, true),
+            _ => (Kind::Other, false),
+        };
+        Ok(Outside { kind, is_v6, inode: found.ino(), uid: found.uid() })
+    }
+
+    /// Whether this descriptor has O_NONBLOCK, a flag of what it has open, and FD_CLOEXEC, one of its own.
+    ///
+    /// # Errors
+    ///
+    /// EACCES where looking is refused, ENOENT.
+    pub(super) fn flags(&self, number: RawFd) -> io::Result<(OFlag, CloseOnExec)> {
+        let text = std::fs::read_to_string(format!("/proc/{}/fdinfo/{number}", self.thread))?;
+        // Octal, with the descriptor's own flag among those of open(2) (proc_pid_fdinfo(5)).
+        let flags = text.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+        let flags = OFlag::from_bits_retain(flags.ok_or(io::ErrorKind::InvalidData)?);
+        let close = if flags.contains(OFlag::O_CLOEXEC) { CloseOnExec::Yes } else { CloseOnExec::No };
+        Ok((flags & OFlag::O_NONBLOCK, close))
+    }
+
+    /// Its process, by name.
+    ///
+    /// # Errors
+    ///
+    /// That it has ended.
+    pub fn asker(&self) -> io::Result<Asker> {
+        process_of_thread(self.thread).map(|process| Asker(process.unsigned_abs()))
+    }
+
+    /// The user whose files and sockets it makes. Anybody may ask for that.
+    ///
+    /// # Errors
+    ///
+    /// That it has ended.
+    pub fn uid(&self) -> io::Result<u32> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.thread))?;
+        // Real, effective, saved, and of the file system.
+        let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(3)?.parse().ok());
+        uid.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
     /// The address that lies in its memory.
     ///
     /// # Errors
@@ -93,14 +165,7 @@ impl Caller {
     ///
     /// EACCES where looking is refused, ENOENT.
     pub fn close_on_exec(&self, number: RawFd) -> io::Result<CloseOnExec> {
-        let text = std::fs::read_to_string(format!("/proc/{}/fdinfo/{number}", self.thread))?;
-        // Octal, with the descriptor's own flag among those of open(2) (proc_pid_fdinfo(5)).
-        let flags = text.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
-        match flags {
-            Some(flags) if flags & libc::O_CLOEXEC == 0 => Ok(CloseOnExec::No),
-            Some(_) => Ok(CloseOnExec::Yes),
-            None => Err(io::ErrorKind::InvalidData.into()),
-        }
+        self.flags(number).map(|(_, close)| close)
     }
 
     /// Its process, as the one that keeps this socket under this number.
@@ -204,6 +269,25 @@ impl Holder {
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at.checked_add(N)?)?.try_into().ok()
+}
+
+/// The protocol of a socket behind a link of /proc, as the kernel calls it; nothing for what is no socket.
+fn protocol(path: &str) -> io::Result<Vec<u8>> {
+    let path = CString::new(path)?;
+    let mut name = vec![0_u8; 32];
+    // SAFETY: path and name are null-terminated, the buffer has the length that is passed with it.
+    let length = unsafe {
+        libc::getxattr(path.as_ptr(), c"system.sockprotoname".as_ptr(), name.as_mut_ptr().cast(), name.len())
+    };
+    match Errno::result(length) {
+        Ok(length) => {
+            name.truncate(usize::try_from(length).unwrap_or_default());
+            name.retain(|byte| *byte != 0);
+            Ok(name)
+        }
+        Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn parse(name: &OsString) -> Option<RawFd> {

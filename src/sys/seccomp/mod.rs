@@ -39,9 +39,9 @@ mod substitute;
 #[cfg(test)]
 mod tests;
 
-pub use caller::{Caller, CloseOnExec, Holder, SocketAddress};
+pub use caller::{Asker, Caller, CloseOnExec, Holder, Outside, SocketAddress};
 pub use filter::IS_SUPPORTED;
 pub(in crate::sys) use filter::{FILTER, FILTER_LENGTH, INSTALL_FLAGS};
 pub use listener::{Answer, Asked, Delivery, Listener};
 pub use slots::{Call, Question, SlotIndex, Slots};
-pub use substitute::{Options, Substituted, substitute};
+pub use substitute::{Options, Substituted, is_refusal, put, substitute};

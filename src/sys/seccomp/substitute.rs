@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::epoll::EpollFlags;
 
@@ -30,7 +31,10 @@ pub struct Substituted {
 pub enum Options {
     /// They are the kept socket's now.
     Copied,
-    /// The program may not be looked into; what it set before `bind` is lost.
+    /// No duplicate of its socket can be had: of what it set before `bind`, whether it waits (O_NONBLOCK) is carried over
+    /// and the rest is lost.
+    Flags,
+    /// The program may not be looked into at all: all is lost. It is taken for one that does not wait (O_NONBLOCK).
     Lost,
 }
 
@@ -47,7 +51,8 @@ struct Seen {
 ///
 /// # Errors
 ///
-/// `NotFound`, if the question is not open any more; those of copying options and of putting.
+/// `NotFound`, if the question is not open any more; `Unsupported`, if the program has put its socket into an epoll set
+/// that cannot be looked into; those of copying options and of putting.
 pub fn substitute(
     listener: &Listener,
     question: &Question,
@@ -56,11 +61,7 @@ pub fn substitute(
 ) -> io::Result<Substituted> {
     let seen = match listener.look(question, |caller| see(caller, place)) {
         Ok(seen) => seen,
-        Err(error) if is_refusal(&error) => {
-            // The default of every runtime; one that hands its listener on to its children sets it itself, later.
-            let delivery = listener.put(question, kept, place, CloseOnExec::Yes)?;
-            return Ok(Substituted { delivery, options: Options::Lost });
-        }
+        Err(error) if is_refusal(&error) => return put(listener, question, place, kept),
         Err(error) => return Err(error),
     };
     tcp::copy_flags(seen.socket.as_fd(), kept)?;
@@ -75,6 +76,32 @@ pub fn substitute(
     Ok(Substituted { delivery, options: Options::Copied })
 }
 
+/// Puts `kept` there without a duplicate of what goes, with what can be told from outside.
+///
+/// # Errors
+///
+/// As of [`substitute`].
+pub fn put(listener: &Listener, question: &Question, place: RawFd, kept: BorrowedFd<'_>) -> io::Result<Substituted> {
+    let outside = |caller: &Caller| Ok((caller.flags(place)?, caller.watches_of(place)?.is_empty()));
+    match listener.look(question, outside) {
+        Ok((_, false)) => {
+            let why = "it has put its socket into an epoll set, which may not be looked into";
+            Err(io::Error::new(io::ErrorKind::Unsupported, why))
+        }
+        Ok(((flags, close), true)) => {
+            tcp::set_flags(kept, flags)?;
+            Ok(Substituted { delivery: listener.put(question, kept, place, close)?, options: Options::Flags })
+        }
+        Err(error) if is_refusal(&error) => {
+            tcp::set_flags(kept, OFlag::O_NONBLOCK)?;
+            // The default of every runtime; one that hands its listener on to its children sets it itself, later.
+            let delivery = listener.put(question, kept, place, CloseOnExec::Yes)?;
+            Ok(Substituted { delivery, options: Options::Lost })
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn see(caller: &Caller, place: RawFd) -> io::Result<Seen> {
     let socket = caller.duplicate(place)?;
     let close = caller.close_on_exec(place)?;
@@ -83,7 +110,8 @@ fn see(caller: &Caller, place: RawFd) -> io::Result<Seen> {
     Ok(Seen { socket, close, watches: watches.collect::<io::Result<_>>()? })
 }
 
-fn is_refusal(error: &io::Error) -> bool {
+/// Whether an error says that looking into a process is refused.
+pub fn is_refusal(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOSYS))
 }
 

@@ -54,6 +54,32 @@ pub fn held_by(run: &Process, table: &ProcTable, connections: &[Connection]) -> 
     Ok(held)
 }
 
+/// Which process of a run has a socket, and under which number.
+///
+/// # Errors
+///
+/// EACCES or EPERM where looking into one of the processes is refused, and none of the others has it.
+pub fn holder_of(run: &Process, table: &ProcTable, inode: u64) -> io::Result<Option<(PidFd, RawFd)>> {
+    let wanted = HashMap::from([(inode, Cookie(0))]);
+    let main = run.own_pid().map(PidFd::open).transpose().or_else(gone_is_nobody)?.into_iter();
+    let mut refused = Ok(None);
+    for process in main.chain(tree::members(run, table)?) {
+        match places(&process, &wanted) {
+            Ok(found) => {
+                if let Some((place, _)) = found.first() {
+                    return Ok(Some((process, *place)));
+                }
+            }
+            Err(error) => refused = Err(error),
+        }
+    }
+    refused
+}
+
+fn gone_is_nobody(error: io::Error) -> io::Result<Option<PidFd>> {
+    if error.raw_os_error() == Some(Errno::ESRCH as i32) { Ok(None) } else { Err(error) }
+}
+
 fn end_in(process: &PidFd, wanted: &HashMap<u64, Cookie>, ended: &mut BTreeSet<Cookie>) -> io::Result<()> {
     for (place, cookie) in places(process, wanted)? {
         match process.duplicate(place).and_then(|socket| end(&socket, cookie)) {

@@ -106,6 +106,15 @@ pub fn kind(fd: &impl AsFd) -> io::Result<Kind> {
     })
 }
 
+/// Its number in /proc/PID/fd.
+///
+/// # Errors
+///
+/// None that a caller could mend.
+pub fn inode(fd: &impl AsFd) -> io::Result<u64> {
+    Ok(fstat(fd)?.st_ino)
+}
+
 /// Whether it listens (socket(7): SO_ACCEPTCONN).
 ///
 /// # Errors

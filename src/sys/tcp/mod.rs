@@ -27,10 +27,10 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
-pub use ending::{end_reading, held_by};
-pub use facts::{Cookie, Facts, Kind, is_listening, kind};
+pub use ending::{end_reading, held_by, holder_of};
+pub use facts::{Cookie, Facts, Kind, inode, is_listening, kind};
 pub use listening::{join, leave, queue_depth, share};
-pub use open::{Target, open};
-pub(in crate::sys) use options::{copy_flags, copy_options};
+pub use open::{Form, Target, open, unbound};
+pub(in crate::sys) use options::{copy_flags, copy_options, set_flags};
 pub use steering::{Instruction, attach, detach};
 pub use tag::{Tag, read_tag, set_tag};

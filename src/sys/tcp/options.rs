@@ -55,7 +55,16 @@ pub(in crate::sys) fn copy_options(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> 
 /// None that a caller could mend.
 pub(in crate::sys) fn copy_flags(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(from, FcntlArg::F_GETFL)?);
-    fcntl(to, FcntlArg::F_SETFL(flags & (OFlag::O_NONBLOCK | OFlag::O_ASYNC)))?;
+    set_flags(to, flags & (OFlag::O_NONBLOCK | OFlag::O_ASYNC))
+}
+
+/// Gives a socket these flags.
+///
+/// # Errors
+///
+/// None that a caller could mend.
+pub(in crate::sys) fn set_flags(to: BorrowedFd<'_>, flags: OFlag) -> io::Result<()> {
+    fcntl(to, FcntlArg::F_SETFL(flags))?;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub(crate) use self::events::Events;
-pub(crate) use self::load::{Load, ask};
+pub(crate) use self::load::{Clients, Connections, Load, ask};
 pub(crate) use self::net::{free_port, get, holds};
 pub(crate) use self::process::{Found, Watched, command_of, environment_of, zombies_of};
 pub(crate) use self::verb::{Done, Lines, spawn};
@@ -40,10 +40,34 @@ const FOLDERS: [&str; 4] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin"];
 /// The binary that is tested.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_rsx");
 
+/// Refuses calls to the program that follows, by a seccomp filter; their numbers are those of x86_64 and aarch64.
+const CONFINE: &str = "
+import ctypes, os, platform, struct, sys
+numbers = {'pidfd_getfd': (438, 438), 'process_vm_readv': (310, 270), 'seccomp': (317, 277)}
+column = 0 if platform.machine() == 'x86_64' else 1
+wanted = [numbers[name][column] for name in sys.argv[1].split(',')]
+step = lambda code, jt, jf, k: struct.pack('HBBI', code, jt, jf, k)
+code = step(0x20, 0, 0, 0)
+for number in wanted:
+    code += step(0x15, 0, 1, number) + step(0x06, 0, 0, 0x00050001)
+code += step(0x06, 0, 0, 0x7fff0000)
+buffer = ctypes.create_string_buffer(code, len(code))
+program = struct.pack('HxxxxxxP', len(code) // 8, ctypes.addressof(buffer))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(22, 2, program, 0, 0) != 0:
+    libc.prctl(38, 1, 0, 0, 0)
+    assert libc.prctl(22, 2, program, 0, 0) == 0, os.strerror(ctypes.get_errno())
+os.execvp(sys.argv[2], sys.argv[2:])
+";
+
 /// A home, a folder for scripts and files, and a clean environment.
 pub(crate) struct Rsx {
     root: tempfile::TempDir,
     env: BTreeMap<String, OsString>,
+    /// The command that verbs are run by, the binary last; none: the binary that is tested.
+    wrapper: Vec<OsString>,
+    /// Whose verbs are typed here, if not this process's user's, and the binary that this user can execute.
+    user: Option<(u32, PathBuf)>,
 }
 
 impl Rsx {
@@ -62,7 +86,18 @@ impl Rsx {
             (MARK.to_owned(), root.path().as_os_str().to_owned()),
         ]);
         fs::create_dir(root.path().join("s")).unwrap();
-        Rsx { root, env }
+        Rsx { root, env, wrapper: Vec::new(), user: None }
+    }
+
+    /// One of another user (setpriv(1)): needs root.
+    pub(crate) fn of_user(uid: u32) -> Rsx {
+        let mut rsx = Rsx::new();
+        let binary = rsx.binary_for_all();
+        for path in [rsx.root.path().to_owned(), rsx.scratch()] {
+            std::os::unix::fs::chown(path, Some(uid), Some(uid)).unwrap();
+        }
+        rsx.user = Some((uid, binary));
+        rsx
     }
 
     /// `RSX_HOME`.
@@ -124,6 +159,35 @@ impl Rsx {
         path
     }
 
+    /// All verbs from now on are an ordinary user's. False where that cannot be, with the reason printed.
+    #[must_use]
+    pub(crate) fn become_ordinary(&mut self) -> bool {
+        const NOBODY: u32 = 65_534;
+        if !nix::unistd::getuid().is_root() {
+            return true;
+        }
+        if !requires("setpriv") {
+            return false;
+        }
+        let binary = self.binary_for_all();
+        for name in ["h", "r", "u"] {
+            let path = self.root.path().join(name);
+            fs::create_dir_all(&path).unwrap();
+            std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let become_it = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"].map(OsString::from);
+        self.wrapper = become_it.into_iter().chain([binary.into_os_string()]).collect();
+        true
+    }
+
+    /// All verbs from now on run where these calls are refused with EPERM, as in a container.
+    pub(crate) fn confine(&mut self, calls: &str) {
+        let script = self.write("confine.py", CONFINE).into_os_string();
+        let binary = self.wrapper.pop().unwrap_or_else(|| BINARY.into());
+        self.wrapper.extend(["python3".into(), script, calls.into(), binary]);
+    }
+
     /// Writes `ecosystem.toml`, with a `kill_timeout` and a `min_uptime` that no test has to wait long for.
     pub(crate) fn ecosystem(&self, apps: &str) -> PathBuf {
         self.write("ecosystem.toml", format!("[defaults]\nkill_timeout = \"2s\"\nmin_uptime = \"100ms\"\n{apps}"))
@@ -131,7 +195,20 @@ impl Rsx {
 
     /// The binary with this home's environment and nothing else, in the scratch folder.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = match (&self.user, self.wrapper.split_first()) {
+            (Some((uid, binary)), _) => {
+                let mut command = Command::new("setpriv");
+                let (user, group) = (format!("--reuid={uid}"), format!("--regid={uid}"));
+                command.args([user.as_str(), group.as_str(), "--clear-groups", "--inh-caps=-all"]).arg(binary);
+                command
+            }
+            (None, Some((program, arguments))) => {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command
+            }
+            (None, None) => Command::new(BINARY),
+        };
         command.env_clear().envs(&self.env).current_dir(self.scratch());
         command
     }
@@ -162,6 +239,14 @@ impl Rsx {
     #[track_caller]
     pub(crate) fn ok(&self, line: &str) -> Done {
         let done = self.run(line);
+        assert_eq!(done.code, 0, "`rsx {line}`: {}", done.err);
+        done
+    }
+
+    /// Runs a verb that has to succeed, and may take a while: it makes many processes, or waits for them.
+    #[track_caller]
+    pub(crate) fn ok_at_length(&self, line: &str) -> Done {
+        let done = self.run_with(line, b"", 6 * LIMIT);
         assert_eq!(done.code, 0, "`rsx {line}`: {}", done.err);
         done
     }

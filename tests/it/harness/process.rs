@@ -115,7 +115,7 @@ fn look_at(pid: u32, mark: &str) -> Option<Found> {
     let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words = String::from_utf8_lossy(&words).trim_end_matches('\0').replace('\0', " ");
     // Another release of it is another file.
-    let is_rsx = words == "rsx daemon" || words == format!("{} daemon", super::BINARY);
+    let is_rsx = words == "rsx daemon" || words.ends_with("/rsx daemon");
     Some(Found { pid, parent: parent(pid)?, command: words, is_rsx })
 }
 
