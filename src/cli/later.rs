@@ -91,7 +91,6 @@ const APP_FLAGS: &[Flag] = &[
     later("time", None, false),
     later("log-date-format", None, true),
     later("log-type", None, true),
-    later("max-memory-restart", None, true),
     Flag { aliases: &["cron-restart"], ..later("cron", Some('c'), true) },
     later("watch", None, false),
     later("ignore-watch", None, true),

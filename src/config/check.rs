@@ -18,6 +18,8 @@ pub(crate) enum Checked {
     Percent(u16),
     Count(Count),
     Time(Duration),
+    /// Bytes.
+    Size(u64),
     List(Vec<String>),
     Codes(Vec<u8>),
     Integers(Vec<i64>),
@@ -101,7 +103,7 @@ fn check_scalar(kind: &Kind, node: &Node) -> Result<Option<Checked>, String> {
         Kind::Percent => value::percent(&text()?).map(rounded)?,
         Kind::Size => match node.value {
             Value::Bool(_) => return Err(found(node)),
-            _ => value::size(&text()?).map(|_| Checked::Fits)?,
+            _ => value::size(&text()?).map(Checked::Size)?,
         },
         Kind::Time => match &node.value {
             Value::Bool(_) => return Err(found(node)),

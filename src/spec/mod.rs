@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 mod changes;
 mod cluster;
 mod ends;
+mod memory;
 mod millis;
 
 pub use changes::Changes;
 pub use cluster::{Balance, Capture, ClusterSpec, ExecMode, Strategy, Surge};
 pub use ends::{ExitStatus, NotASignal, Signal};
+pub use memory::{MemorySpec, Warn};
 use millis::optional as optional_millis;
 
 /// The environment of a process: names and values, sorted.
@@ -68,6 +70,9 @@ pub struct AppSpec {
     pub restart: RestartSpec,
     /// How a run is asked to end.
     pub stop: StopSpec,
+    /// How much memory a run may take.
+    #[serde(default, skip_serializing_if = "MemorySpec::is_none")]
+    pub memory: MemorySpec,
     /// How long a verb waits for readiness before it says "still launching".
     #[serde(with = "millis")]
     pub listen_timeout: Duration,
@@ -411,6 +416,7 @@ impl AppSpec {
                 kill_timeout: Duration::from_secs(10),
                 treekill: true,
             },
+            memory: MemorySpec::default(),
             listen_timeout: Duration::from_secs(60),
             wait_ready: false,
             agent: Agent::Auto,

@@ -142,7 +142,7 @@ impl Slot {
         match self.rollout.clone() {
             None => {}
             Some(Rollout::Asked) => match self.phase {
-                Phase::Online { run } if self.goal == Goal::Up => self.launch_beside(run, turn),
+                Phase::Online { run } if self.goal == Goal::Up => self.launch_beside(run, Resolve::Fresh, turn),
                 _ => self.rollout = None,
             },
             Some(Rollout::Launch { run }) if !is_wanted => {
@@ -163,18 +163,19 @@ impl Slot {
         }
     }
 
-    fn launch_beside(&mut self, old: Run, turn: &mut Turn<'_>) {
+    pub(super) fn launch_beside(&mut self, old: Run, resolve: Resolve, turn: &mut Turn<'_>) {
         *turn.next_run += 1;
         let run = RunId(*turn.next_run);
         self.launched = self.generation;
-        self.rollout = Some(Rollout::Launch { run: Run::new(run, turn.now, ExecMode::Cluster, true) });
+        self.rollout =
+            Some(Rollout::Launch { run: Run::new(run, turn.now, ExecMode::Cluster, resolve == Resolve::Fresh) });
         self.holds_sockets = true;
         turn.effects.push(Effect::Spawn {
             run,
             slot: self.id,
             instance: self.instance,
             definition: Arc::clone(&self.definition),
-            resolve: Resolve::Fresh,
+            resolve,
             replaces: Some(old.id),
         });
     }
@@ -355,7 +356,7 @@ impl Slot {
         (Stage::Draining, until)
     }
 
-    fn ask_aside(&mut self, run: Run, turn: &mut Turn<'_>) {
+    pub(super) fn ask_aside(&mut self, run: Run, turn: &mut Turn<'_>) {
         let at = self.send_stop(run, turn);
         self.rollout = Some(Rollout::Leaving { run, stage: Stage::Asked, at });
     }

@@ -7,6 +7,7 @@ mod handover;
 mod meanwhile;
 mod reload;
 mod verbs;
+mod weight;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

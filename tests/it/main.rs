@@ -21,6 +21,7 @@ mod log_files;
 mod log_flags;
 mod logs;
 mod measured;
+mod memory;
 mod messages;
 mod node;
 mod output;

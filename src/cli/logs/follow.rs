@@ -222,6 +222,7 @@ impl Follower {
             | EventKind::Errored { .. }
             | EventKind::ReloadAborted { .. }
             | EventKind::Signalled { .. }
+            | EventKind::Heavy { .. }
             | EventKind::Started { .. } => true,
             EventKind::Created
             | EventKind::Changed { .. }

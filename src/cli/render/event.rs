@@ -1,9 +1,9 @@
 //! One change as one line.
 
 use crate::cli::render::clock::moment;
-use crate::cli::render::units::{fine_span, printable};
+use crate::cli::render::units::{fine_span, memory, printable};
 use crate::cli::style::{Style, Tint};
-use crate::proto::{Event, EventKind};
+use crate::proto::{Event, EventKind, HeavyThen};
 
 /// `2026-05-28 14:03:07  api:0  online after 120ms (listening)  [start by uid 1000]`
 pub(in crate::cli) fn line(event: &Event, style: Style) -> String {
@@ -36,6 +36,14 @@ pub(in crate::cli) fn what(event: &EventKind) -> String {
         EventKind::ReloadAborted { reason, .. } => format!("reload ended, nothing was replaced: {}", printable(reason)),
         EventKind::Stopping { signal, .. } => format!("stopping with {}", printable(signal)),
         EventKind::Signalled { signal, .. } => format!("{} sent", printable(signal)),
+        EventKind::Heavy { memory: now, limit, then, .. } => {
+            let (now, limit) = (memory(*now), memory(*limit));
+            match then {
+                HeavyThen::Warned => format!("memory: {now}, a warning was wanted from {limit} on"),
+                HeavyThen::Replaced => format!("memory: {now}, limit {limit}: a new run takes over"),
+                HeavyThen::Restarted => format!("memory: {now}, limit {limit}: restarting"),
+            }
+        }
         EventKind::Reset => "counters set back".to_owned(),
         EventKind::Killed { .. } => "did not end in time: killed".to_owned(),
         EventKind::Exited { status, uptime, left, pid, .. } => {

@@ -129,6 +129,7 @@ fn told(event: &Event, history: &[ExitView]) -> Entry {
         EventKind::Online { .. } => Some(Tint::Green),
         EventKind::Waiting { .. }
         | EventKind::Changed { .. }
+        | EventKind::Heavy { .. }
         | EventKind::Signalled { .. }
         | EventKind::Remark { .. } => Some(Tint::Yellow),
         EventKind::Exited { .. }

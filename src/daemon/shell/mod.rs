@@ -513,6 +513,7 @@ impl Shell {
             | ChangeKind::Started(_)
             | ChangeKind::SpawnFailed(_)
             | ChangeKind::Signalled(..)
+            | ChangeKind::Heavy { .. }
             | ChangeKind::Reset
             | ChangeKind::Killed(_)
             | ChangeKind::Exited { .. }
