@@ -72,6 +72,8 @@ pub(super) enum Report {
     HandOver(Option<PathBuf>),
     /// Nobody has told how such a process ended.
     Lost { run: RunId },
+    /// The tree of a run takes more memory than it should.
+    Weighed { run: RunId, memory: u64 },
     /// Nothing of a tree is left.
     Gone { run: RunId },
     /// Both output pipes of a run have ended.
@@ -281,6 +283,7 @@ impl Engine {
             }
             Report::Told(ended) => self.shell.on_told(&ended),
             Report::Lost { run } => self.shell.on_lost(run),
+            Report::Weighed { run, memory } => Some(Event::Weighed { run, memory }),
             Report::Gone { run } => self.shell.on_gone(run),
             Report::Closed { run } => {
                 self.shell.on_closed(run);
@@ -394,6 +397,7 @@ impl Engine {
             | Event::Heeds { .. }
             | Event::Exited { .. }
             | Event::Drained { .. }
+            | Event::Weighed { .. }
             | Event::Remaining { .. }
             | Event::Gone { .. }
             | Event::Tick => None,

@@ -209,9 +209,10 @@ impl Daemon {
         let sockets = Sockets::start(left, link.clone(), reports.clone()).map_err(thread)?;
         let (left, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| history::is_ours(name));
         let history = History::begin(left, link.as_ref(), clock).map_err(BirthError::Runtime)?;
+        let (publisher, published) = watch_channel::channel(Arc::new(Published::default()));
         let looked_at = sockets.clone();
         let queues = Box::new(move || looked_at.queued());
-        let looker = Looker::start(reports.clone(), history.clone(), queues).map_err(thread)?;
+        let looker = Looker::start(reports.clone(), history.clone(), (queues, published.clone())).map_err(thread)?;
         let store = Store::start(home).map_err(thread)?;
         let events = Arc::new(Events::new());
         let (spawner, jobs) = spawner::channel();
@@ -254,7 +255,6 @@ impl Daemon {
             path: home.socket(),
             source,
         })?;
-        let (publisher, published) = watch_channel::channel(Arc::new(Published::default()));
         let uid = peer::own_uid();
         let daemon = DaemonView {
             version: env!("CARGO_PKG_VERSION").to_owned(),

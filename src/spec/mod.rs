@@ -14,6 +14,7 @@ mod cluster;
 mod dates;
 mod ends;
 mod logs;
+mod memory;
 mod millis;
 
 pub use changes::Changes;
@@ -21,6 +22,7 @@ pub use cluster::{Balance, Capture, ClusterSpec, ExecMode, Strategy, Surge};
 pub use dates::{DateFormat, DatePart, Digits, Words};
 pub use ends::{ExitStatus, NotASignal, Signal};
 pub use logs::{Compression, LogForm, LogSpec, LogStyle, LogTarget, Rotation, Stream};
+pub use memory::{MemorySpec, Warn};
 use millis::optional as optional_millis;
 
 /// The environment of a process: names and values, sorted.
@@ -72,6 +74,9 @@ pub struct AppSpec {
     pub restart: RestartSpec,
     /// How a run is asked to end.
     pub stop: StopSpec,
+    /// How much memory a run may take.
+    #[serde(default, skip_serializing_if = "MemorySpec::is_none")]
+    pub memory: MemorySpec,
     /// How long a verb waits for readiness before it says "still launching".
     #[serde(with = "millis")]
     pub listen_timeout: Duration,
@@ -362,6 +367,7 @@ impl AppSpec {
                 kill_timeout: Duration::from_secs(10),
                 treekill: true,
             },
+            memory: MemorySpec::default(),
             listen_timeout: Duration::from_secs(60),
             wait_ready: false,
             agent: Agent::Auto,

@@ -160,7 +160,7 @@ impl Slot {
             (true, true) => {
                 format!("{status}: did not end within {}", in_words(self.definition.spec.stop.kill_timeout))
             }
-            (true, false) => format!("{status}, stopped by request"),
+            (true, false) => format!("{status}, {}", self.stopped(id)),
             (false, _) => status.to_string(),
         };
         self.remember(run, Some(status), reason, turn);
@@ -300,7 +300,7 @@ impl Slot {
 
     fn conclude(&mut self, run: Run, cause: Cause, status: ExitStatus, uptime: Duration, turn: &mut Turn<'_>) {
         match cause {
-            Cause::Asked => self.become_stopped("stopped by request", turn),
+            Cause::Asked => self.become_stopped(self.stopped(run.id), turn),
             Cause::Ended if self.is_followed(turn) => {}
             Cause::Ended if self.goal != Goal::Up => self.become_stopped("stopped by request", turn),
             Cause::Ended => {
@@ -355,6 +355,7 @@ impl Slot {
             | ChangeKind::Created
             | ChangeKind::Changed(_)
             | ChangeKind::Signalled(..)
+            | ChangeKind::Heavy { .. }
             | ChangeKind::Reset
             | ChangeKind::Online { .. }
             | ChangeKind::SpawnFailed(_)

@@ -133,6 +133,13 @@ pub enum Event {
         /// Which.
         run: RunId,
     },
+    /// The memory of its tree was measured, and is more than it should be.
+    Weighed {
+        /// Which.
+        run: RunId,
+        /// Bytes; what processes share is divided among them.
+        memory: u64,
+    },
     /// Meanwhile: this is left of what [`Effect::Drain`] has to end.
     Remaining {
         /// Of which.

@@ -24,6 +24,7 @@ mod log_rotation;
 mod logs;
 mod majors;
 mod measured;
+mod memory;
 mod messages;
 mod monit;
 mod node;

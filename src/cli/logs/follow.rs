@@ -242,6 +242,7 @@ impl Follower {
             | EventKind::ReloadAborted { .. }
             | EventKind::RolledBack { .. }
             | EventKind::Signalled { .. }
+            | EventKind::Heavy { .. }
             | EventKind::Started { .. } => true,
             EventKind::Created
             | EventKind::Changed { .. }

@@ -78,7 +78,6 @@ fn what_this_version_lacks_is_refused_by_name() {
         found,
         [
             "watching files (`watch`) is not in this version yet",
-            "a memory limit (`max_memory_restart`) is not in this version yet",
         ]
     );
 }

@@ -13,7 +13,7 @@ use crate::proto::{
 };
 use crate::supervisor::{
     AppId, Batch, Cause, Definition, Exit, Failed, Form, Goal, Lives, Manner, Pending, Phase, Renew, Reply, RequestId,
-    Rollout, Run, RunId, Slot, SlotAnswer, SlotId, SlotResult, Stage, State, Time, Waiter, Want, Who, Wish,
+    Rollout, Run, RunId, Slot, SlotAnswer, SlotId, SlotResult, Stage, State, Time, Waiter, Want, Weight, Who, Wish,
 };
 
 pub(super) fn millis(duration: Duration) -> u64 {
@@ -38,6 +38,7 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
         rollout,
         holds_sockets,
         lives,
+        weight,
         created,
         restarts,
         last_run,
@@ -67,6 +68,8 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
         unstable: unstable.iter().map(|time| time.as_millis()).collect(),
         backoff_step: *backoff_step,
         half_open: *half_open,
+        hasty: weight.hasty,
+        heavy: weight.tried.map(|(run, at)| (run.0, at.as_millis())),
         created: created.as_millis(),
         restarts: *restarts,
         last_run: last_run.map(|run| run.0),
@@ -220,6 +223,8 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         unstable,
         backoff_step,
         half_open,
+        hasty,
+        heavy,
         created,
         restarts,
         last_run,
@@ -245,6 +250,7 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         rollout: rollout.map(|record| recalled_rollout(record, manner)),
         holds_sockets,
         lives: Lives { unstable: unstable.into_iter().map(Time::from_millis).collect(), backoff_step, half_open },
+        weight: Weight { hasty, tried: heavy.map(|(run, at)| (RunId(run), Time::from_millis(at))) },
         created: Time::from_millis(created),
         restarts,
         last_run: last_run.map(RunId),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 
 use crate::daemon::history::History;
+use crate::daemon::looker::scales::Scales;
 use crate::daemon::looker::{Queues, lock};
 use crate::series::Series;
 use crate::supervisor::{RunId, SlotId};
@@ -39,6 +40,7 @@ pub(super) struct Sampler {
     samples: Arc<Mutex<Samples>>,
     history: History,
     queues: Queues,
+    scales: Scales,
     /// When the next regular sample is due; none while nothing runs.
     due: Option<Instant>,
 }
@@ -62,8 +64,8 @@ impl Samples {
 }
 
 impl Sampler {
-    pub(super) fn new(samples: Arc<Mutex<Samples>>, history: History, queues: Queues) -> Sampler {
-        Sampler { meter: Meter::default(), runs: Vec::new(), samples, history, queues, due: None }
+    pub(super) fn new(samples: Arc<Mutex<Samples>>, history: History, queues: Queues, scales: Scales) -> Sampler {
+        Sampler { meter: Meter::default(), runs: Vec::new(), samples, history, queues, scales, due: None }
     }
 
     pub(super) fn watch(&mut self, run: RunId, slot: SlotId, process: Arc<Process>) {
@@ -79,6 +81,7 @@ impl Sampler {
 
     pub(super) fn forget(&mut self, run: RunId) {
         self.meter.forget(run.0);
+        self.scales.forget(run);
         self.runs.retain(|known| known.run != run);
         lock(&self.samples).0.retain(|(known, _)| *known != run);
         if self.runs.is_empty() && self.due.take().is_some() {
@@ -113,6 +116,19 @@ impl Sampler {
             }
         }
         self.record();
+        self.weigh(now);
+    }
+
+    /// Tells of those that take more memory than they should.
+    fn weigh(&mut self, now: Instant) {
+        if !self.scales.are_needed() {
+            return;
+        }
+        let samples = lock(&self.samples).clone();
+        for (watched, (_, sample)) in self.runs.iter().zip(&samples.0) {
+            let proportional = || self.meter.proportional(watched.run.0);
+            self.scales.weigh((watched.run, watched.slot), sample.memory, proportional, now);
+        }
     }
 
     /// Looks, now.
