@@ -42,11 +42,12 @@ class Screen:
         if self.pid == 0:
             os.execve(BINARY, [BINARY, "monit"], {**home, "TERM": "xterm-256color"})
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 200, 0, 0))
-        self.drain(1.5)
+        self.read_for(2)
 
     def drain(self, quiet):
-        """Reads until nothing has come for so long."""
-        while select.select([self.fd], [], [], quiet)[0]:
+        """Reads until nothing has come for so long, at most half a second: something moves on the screen each second."""
+        until = time.monotonic() + 0.5
+        while time.monotonic() < until and select.select([self.fd], [], [], quiet)[0]:
             os.read(self.fd, 1 << 20)
 
     def read_for(self, seconds):
@@ -63,7 +64,7 @@ class Screen:
         # A frame is between the marks of a synchronized update (CSI ? 2026); what moves by itself comes once a second.
         seen = b""
         while b"\x1b[?2026l" not in seen:
-            if not select.select([self.fd], [], [], 5)[0]:
+            if time.monotonic() - begun > 5 or not select.select([self.fd], [], [], 5)[0]:
                 raise SystemExit("a key was not heard")
             seen += os.read(self.fd, 1 << 20)
         return (time.monotonic() - begun) * 1000

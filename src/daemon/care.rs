@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::daemon::engine::Report;
+use crate::daemon::report::Report;
 use crate::daemon::server::Shared;
 use crate::daemon::{convert, launch, redact};
 use crate::proto::{

@@ -1,7 +1,5 @@
 //! The engine: one event in, the core decides, effects out, readers get the new view. It never awaits an effect.
 
-use std::collections::HashMap;
-use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +15,11 @@ use crate::daemon::failpoint;
 use crate::daemon::journal::{Turn, Whole, Writer};
 use crate::daemon::keys::{Keys, Known};
 use crate::daemon::publish::Published;
-use crate::daemon::pump::Health;
 use crate::daemon::relay;
+use crate::daemon::report::{Report, Request, Saying};
 use crate::daemon::shell::Shell;
-use crate::daemon::spawner::Spawned;
-use crate::guardian;
-use crate::proto::{Key, Progress, Record};
-use crate::supervisor::{
-    Ask, Effect, Event, Lasting, ReadyBy, Remaining, Reply, RequestId, RunId, SlotId, Supervisor, Who,
-};
+use crate::proto::{Progress, Record};
+use crate::supervisor::{Ask, Effect, Event, ReadyBy, Reply, RequestId, Supervisor, Who};
 use crate::sys::peer;
 
 /// How old the published view may be while much happens. Answers are always preceded by a fresh one.
@@ -39,88 +33,6 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the daemon waits for its last answer to be written before it leaves.
 const LAST_WORD: Duration = Duration::from_secs(1);
-
-/// What reaches the engine.
-#[derive(Debug)]
-pub(super) enum Report {
-    /// A client asks.
-    Asked(Box<Request>),
-    /// A process was made.
-    Spawned(Box<Spawned>),
-    /// A process could not be made.
-    SpawnFailed { run: RunId, why: String, lasting: Lasting },
-    /// A run is ready.
-    Ready { run: RunId, by: ReadyBy },
-    /// A program says something of itself.
-    Said {
-        run: RunId,
-        what: Saying,
-        /// Dropped when a successor would know of it: until then it stays where it was read.
-        noted: oneshot::Sender<()>,
-    },
-    /// The connections of a run have ended, or their time is over.
-    Drained { run: RunId },
-    /// A connection that waited for a run which is gone, for whoever serves that address.
-    Rescued { stream: TcpStream, address: SocketAddr },
-    /// What the run that is drained is still doing.
-    Remaining { run: RunId, remaining: Remaining },
-    /// A main process is a zombie.
-    Ended { run: RunId },
-    /// The guardian tells how a process ended that an earlier daemon has started.
-    Told(guardian::Ended),
-    /// Another binary takes over from here; it becomes the guardian, too, where there is none.
-    HandOver(Option<PathBuf>),
-    /// Nobody has told how such a process ended.
-    Lost { run: RunId },
-    /// The tree of a run takes more memory than it should.
-    Weighed { run: RunId, memory: u64 },
-    /// Nothing of a tree is left.
-    Gone { run: RunId },
-    /// Both output pipes of a run have ended.
-    Closed { run: RunId },
-    /// Bytes for the standard input of runs, few enough for a pipe to take whole.
-    Input { key: Option<Key>, runs: Vec<RunId>, bytes: Vec<u8>, written: oneshot::Sender<Vec<Result<(), String>>> },
-    /// A log file cannot be written, or can be written again.
-    LogFile { path: PathBuf, health: Health },
-    /// What the owner of a run should know of its sockets: which run, its app, id and index, and whether it is told for the
-    /// first time.
-    Remark { run: RunId, of: (String, SlotId, u16), text: String, is_new: bool },
-    /// The last words of a run.
-    LastWords { run: RunId, stderr: Vec<String> },
-}
-
-/// What a program says of itself that matters to the core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Saying {
-    /// That it is ready.
-    Ready,
-    /// That it is about to end.
-    Closing,
-    /// Which signals it listens for.
-    Heeds { interrupt_only: bool },
-}
-
-/// A request and where its answer goes.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) who: Arc<Who>,
-    pub(super) ask: Ask,
-    /// The name of the wish: a client whose connection broke before its answer asks again under the same.
-    pub(super) key: Option<Key>,
-    pub(super) answer: oneshot::Sender<Answered>,
-    pub(super) progress: Option<mpsc::UnboundedSender<Progress>>,
-}
-
-/// An answer of the core on its way to a client.
-#[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) reply: Reply,
-    /// What was told of the sockets of the runs that failed.
-    pub(super) remarks: HashMap<RunId, Vec<String>>,
-    pub(super) epoch: Clock,
-    /// Dropped when the answer has been written.
-    pub(super) written: oneshot::Sender<()>,
-}
 
 /// The owner of the core.
 pub(super) struct Engine {
@@ -271,6 +183,7 @@ impl Engine {
                 None
             }
             Report::Drained { run } => Some(Event::Drained { run }),
+            Report::Checked { run, finding } => Some(Event::Checked { run, finding }),
             Report::Rescued { stream, address } => {
                 relay::pass_on(stream, address);
                 None
@@ -398,6 +311,7 @@ impl Engine {
             | Event::Exited { .. }
             | Event::Drained { .. }
             | Event::Weighed { .. }
+            | Event::Checked { .. }
             | Event::Remaining { .. }
             | Event::Gone { .. }
             | Event::Tick => None,
@@ -409,7 +323,8 @@ impl Engine {
 
     /// Writes down what was decided, publishes it where somebody gets an answer, and does it.
     fn follow(&mut self, asked: Option<RequestId>, mut effects: Vec<Effect>) -> Vec<Effect> {
-        self.dirty |= !effects.is_empty();
+        // That somebody is asked how it is changes nothing.
+        self.dirty |= effects.iter().any(|effect| !matches!(effect, Effect::Check { .. }));
         failpoint::here("before-journal");
         self.write(asked, &effects);
         failpoint::here("after-journal");
@@ -440,6 +355,7 @@ impl Engine {
                 | Effect::Message { .. }
                 | Effect::Steer { .. }
                 | Effect::Drain { .. }
+                | Effect::Check { .. }
                 | Effect::GiveUp { .. }
                 | Effect::Progress { .. }
                 | Effect::Forget { .. }
@@ -471,6 +387,7 @@ impl Engine {
                 failpoint::here("before-drain");
                 self.shell.drain(run, until);
             }
+            Effect::Check { run, slot, instance, definition } => self.shell.check(run, (slot, instance), definition),
             Effect::GiveUp { slot } => self.shell.give_up(slot),
             Effect::Signal { run, signal, whom } => {
                 failpoint::here("before-signal");

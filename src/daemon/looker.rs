@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use tracing::debug;
 
-use crate::daemon::engine::Report;
 use crate::daemon::history::History;
 use crate::daemon::looker::sampler::Sampler;
 pub(super) use crate::daemon::looker::sampler::Samples;
 use crate::daemon::looker::scales::Scales;
 use crate::daemon::publish::Published;
+use crate::daemon::report::Report;
 use crate::supervisor::{ReadyBy, RunId, SlotId};
 use crate::sys::listening::{self, Listeners};
 use crate::sys::proc_table::ProcTable;

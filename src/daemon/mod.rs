@@ -14,6 +14,7 @@
 
 mod adopt;
 mod care;
+mod checks;
 mod clock;
 mod cluster;
 mod convert;
@@ -39,6 +40,7 @@ mod publish;
 mod pump;
 mod redact;
 mod relay;
+mod report;
 mod said;
 mod server;
 mod shell;
@@ -59,9 +61,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as watch_channel};
 use tracing::{error, info, warn};
 
+use crate::daemon::checks::Checks;
 use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
-use crate::daemon::engine::{Beginning, Engine, First, Leaving, Report, Request};
+use crate::daemon::engine::{Beginning, Engine, First, Leaving};
 use crate::daemon::history::History;
 use crate::daemon::home::BirthError;
 use crate::daemon::link::Link;
@@ -70,6 +73,7 @@ use crate::daemon::node::Preload;
 use crate::daemon::past::Past;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
+use crate::daemon::report::{Report, Request};
 use crate::daemon::said::Sayings;
 use crate::daemon::server::Shared;
 use crate::daemon::shell::{Shell, Tools};
@@ -217,6 +221,7 @@ impl Daemon {
         let events = Arc::new(Events::new());
         let (spawner, jobs) = spawner::channel();
         let sayings = Sayings::default();
+        let checks = Checks::new(sockets.clone(), reports.clone(), (clock, before));
         let mut shell = Shell::new(Tools {
             clock,
             reports: reports.clone(),
@@ -229,6 +234,7 @@ impl Daemon {
             store: store.clone(),
             sockets: sockets.clone(),
             sayings: sayings.clone(),
+            checks: checks.clone(),
             logs: home.logs(),
         });
         let Past { core, keys, first, writer, mut notices } =
@@ -272,6 +278,7 @@ impl Daemon {
             history,
             sockets,
             sayings,
+            checks,
             pump: pump.clone(),
             daemon,
             link: link.clone(),

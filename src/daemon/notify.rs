@@ -15,7 +15,7 @@ use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
-use crate::daemon::engine::{Report, Saying};
+use crate::daemon::report::{Report, Saying};
 use crate::daemon::said::Sayings;
 use crate::supervisor::RunId;
 

@@ -14,7 +14,6 @@ use tracing::warn;
 
 use crate::config::keys::{self, Availability};
 use crate::daemon::cluster::{Newcomer, Sockets};
-use crate::daemon::engine::Report;
 use crate::daemon::failpoint;
 use crate::daemon::inspectors;
 use crate::daemon::journal::Journal;
@@ -25,6 +24,7 @@ use crate::daemon::node::{self, Channel, Kin, Preload};
 use crate::daemon::pid_file::{self, Draft};
 use crate::daemon::privileges;
 use crate::daemon::pump::{LogOut, Source, Style};
+use crate::daemon::report::Report;
 use crate::daemon::shell::Place;
 use crate::daemon::talk::Ends;
 use crate::proto::Record;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::daemon::keep;
 use crate::paths::Home;
@@ -23,6 +23,9 @@ const LIMIT: u64 = 64 << 20;
 
 /// How long an answer of the thread is waited for.
 const ANSWER: Duration = Duration::from_secs(30);
+
+/// How often a write that failed is tried again: whoever makes room on a full disk changes nothing else.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The handle of the writing thread.
 #[derive(Clone, Debug)]
@@ -110,10 +113,10 @@ struct Thread {
 
 impl Thread {
     fn run(mut self, inbox: &mpsc::Receiver<Job>) {
-        while let Ok(first) = inbox.recv() {
-            let mut jobs = vec![first];
+        while let Ok(first) = self.next(inbox) {
+            let mut jobs: Vec<Job> = first.into_iter().collect();
             jobs.extend(inbox.try_iter());
-            let is_changed = jobs.iter().any(|job| matches!(job, Job::Wanted(_)));
+            let is_changed = jobs.is_empty() || jobs.iter().any(|job| matches!(job, Job::Wanted(_)));
             let mut answers = Vec::new();
             for job in jobs {
                 match job {
@@ -124,10 +127,7 @@ impl Thread {
             if let Some(bytes) = self.last.as_ref().filter(|_| is_changed) {
                 let outcome = replace(&self.wanted, bytes);
                 let trouble = outcome.err().map(|error| format!("cannot write {}: {error}", self.wanted.display()));
-                if let Some(trouble) = &trouble {
-                    warn!("{trouble}");
-                }
-                *lock(&self.trouble) = trouble;
+                self.note(trouble);
             }
             for job in answers {
                 // Whoever asked may have stopped waiting.
@@ -138,6 +138,27 @@ impl Thread {
                 }
             }
         }
+    }
+
+    /// The next job; none when it is time to try again.
+    fn next(&self, inbox: &mpsc::Receiver<Job>) -> Result<Option<Job>, mpsc::RecvTimeoutError> {
+        if lock(&self.trouble).is_none() {
+            return inbox.recv().map(Some).map_err(|_| mpsc::RecvTimeoutError::Disconnected);
+        }
+        match inbox.recv_timeout(AGAIN) {
+            Err(mpsc::RecvTimeoutError::Timeout) => Ok(None),
+            job => job.map(Some),
+        }
+    }
+
+    fn note(&self, trouble: Option<String>) {
+        let mut known = lock(&self.trouble);
+        match (&*known, &trouble) {
+            (known, Some(new)) if known.as_ref() != Some(new) => warn!("{new}"),
+            (Some(_), None) => info!("{} is written again", self.wanted.display()),
+            _ => {}
+        }
+        *known = trouble;
     }
 
     fn save(&self) -> io::Result<u64> {
@@ -192,8 +213,11 @@ fn previous(path: &Path) -> PathBuf {
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("json.new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_all()) {
+        // On a full disk it would take room that others need.
+        let _ = std::fs::remove_file(&fresh);
+        return Err(error);
+    }
     let before = previous(path);
     match std::fs::remove_file(&before).and_then(|()| std::fs::hard_link(path, &before)) {
         Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
-use crate::daemon::engine::Report;
 use crate::daemon::node::{Agent, Channel};
 use crate::daemon::notify::{self, Notify};
+use crate::daemon::report::Report;
 use crate::daemon::said::Sayings;
 use crate::supervisor::RunId;
 

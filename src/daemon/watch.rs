@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
-use crate::daemon::engine::Report;
+use crate::daemon::report::Report;
 use crate::daemon::sight::Adopted;
 use crate::spec::Signal;
 use crate::supervisor::RunId;

@@ -5,14 +5,15 @@
 //! so a crash restart it is: the release stays the one of the last start.
 //!
 //! An app that needs more than its limit from its first moment on would be replaced for ever. So a run that was replaced in
-//! haste lets its successor live for a while before it is weighed, twice as long each time.
+//! haste lets its successor live for a while before it is weighed, twice as long each time; one that takes half as much again
+//! as it may is not let alone for longer than the first time, or a fast leak would fill the machine.
 
 use std::time::Duration;
 
 use crate::spec::ExecMode;
-use crate::supervisor::rollout::Rollout;
+use crate::supervisor::rollout::{Manner, Rollout};
 use crate::supervisor::slot::{Cause, Goal, Phase, Run, Slot, Stage, Turn};
-use crate::supervisor::{ChangeKind, Manner, Resolve, RunId, Then, Time};
+use crate::supervisor::{ChangeKind, Resolve, RunId, Then, Time};
 
 /// A life that is over its limit as early as this was over it from the beginning.
 const HASTE: Duration = Duration::from_secs(5);
@@ -30,20 +31,22 @@ pub(crate) struct Weight {
 }
 
 impl Weight {
-    fn patience(self) -> Duration {
+    fn patience(self, (memory, limit): (u64, u64)) -> Duration {
+        let longest = if memory >= limit.saturating_add(limit / 2) { PATIENCE.0 } else { PATIENCE.1 };
         match self.hasty {
             0 => Duration::ZERO,
-            hasty => (PATIENCE.0 * (1 << (hasty - 1).min(8))).min(PATIENCE.1),
+            hasty => (PATIENCE.0 * (1 << (hasty - 1).min(8))).min(longest),
         }
     }
 
     /// What it is after this run is replaced now; none: it is to be let alone.
-    fn replacing(self, run: Run, now: Time) -> Option<Weight> {
+    fn replacing(self, run: Run, taken: (u64, u64), now: Time) -> Option<Weight> {
+        let patience = self.patience(taken);
         let again = self.tried.filter(|(tried, _)| *tried == run.id);
         // Its replacement has failed: the next one is not tried at once.
         let (passed, patience) = match again {
-            Some((_, at)) => (now.since(at), self.patience().max(PATIENCE.0)),
-            None => (now.since(run.started), self.patience()),
+            Some((_, at)) => (now.since(at), patience.max(PATIENCE.0)),
+            None => (now.since(run.started), patience),
         };
         let hasty = match again.is_some() || passed < patience + HASTE {
             true => self.hasty.saturating_add(1),
@@ -54,8 +57,8 @@ impl Weight {
 }
 
 impl Slot {
-    /// The memory of a run is above its warning or its limit.
-    pub(super) fn on_weighed(&mut self, id: RunId, memory: u64, turn: &mut Turn<'_>) {
+    /// The memory of a run is above its warning or its limit. One whose turn in a reload comes is replaced then.
+    pub(super) fn on_weighed(&mut self, id: RunId, memory: u64, is_awaited: bool, turn: &mut Turn<'_>) {
         let spec = self.definition.spec.memory;
         if spec.too_much().is_some_and(|much| memory >= much) {
             self.cut_drain(id, turn);
@@ -72,6 +75,7 @@ impl Slot {
             | Phase::Completed { .. } => return,
         };
         match (spec.limit, spec.warn_at()) {
+            (Some(limit), _) if memory >= limit && is_awaited => {}
             (Some(limit), _) if memory >= limit => self.replace_heavy(run, (memory, limit), turn),
             (_, Some(limit)) if memory >= limit => {
                 turn.effects.push(self.told(ChangeKind::Heavy { run: id, memory, limit, then: Then::Warned }, None));
@@ -91,7 +95,7 @@ impl Slot {
         if self.goal != Goal::Up || self.generation > self.launched || self.rollout.is_some() {
             return;
         }
-        let Some(weight) = self.weight.replacing(run, turn.now) else { return };
+        let Some(weight) = self.weight.replacing(run, (memory, limit), turn.now) else { return };
         self.weight = weight;
         self.asked_by = None;
         let is_beside = self.is_reloadable();
@@ -109,7 +113,7 @@ impl Slot {
         if let Phase::Stopping { run, cause: Cause::Asked, stage: Stage::Draining, .. } = self.phase
             && run.id == id
         {
-            self.ask_to_end(run, turn);
+            self.ask_to_end(run, Cause::Asked, turn);
         }
         if let Some(Rollout::Leaving { run, stage: Stage::Draining, .. }) = self.rollout
             && run.id == id

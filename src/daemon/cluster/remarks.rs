@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tracing::warn;
 
 use crate::daemon::cluster::ports::Ports;
-use crate::daemon::engine::Report;
+use crate::daemon::report::Report;
 use crate::supervisor::RunId;
 
 /// So many are kept of one run.

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::cluster::{Member, SocketId, Standing};
 use crate::daemon::cluster::ports::{Ports, place};
-use crate::daemon::engine::Report;
+use crate::daemon::report::Report;
 use crate::supervisor::RunId;
 use crate::sys::tcp;
 

@@ -7,6 +7,7 @@
 //! `file.rs` appends, `writer.rs` decides what there is to append, `replay.rs` reads, `state.rs` is between the core's words
 //! and the records'. Written anew, whole, by each daemon at its start and when it has grown.
 
+mod asked;
 mod file;
 mod replay;
 mod state;
@@ -15,7 +16,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::asked::{answered, batch, recalled_batch, recalled_waiter, waiting};
 pub(crate) use self::file::Journal;
 pub(crate) use self::replay::{Past, Read, epoch, read};
-pub(crate) use self::state::{answered, batch, recalled_batch, recalled_waiter, waiting};
 pub(crate) use self::writer::{Turn, Whole, Writer};

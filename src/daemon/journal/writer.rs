@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::daemon::journal::file::Journal;
-use crate::daemon::journal::state;
+use crate::daemon::journal::{asked, state};
 use crate::proto::{AppRecord, AskedRecord, BatchRecord, Event, Head, JOURNAL_VERSION, Next, Record};
 use crate::spec::Env;
 use crate::supervisor::{AppId, Counters, Definition, RequestId, RunId, Slot, SlotId, Supervisor};
@@ -108,21 +108,21 @@ impl Writer {
             records.push(next(self.known.counters));
         }
         let batches: Vec<BatchRecord> =
-            core.batches().iter().map(|one| state::batch((turn.key)(one.request), one)).collect();
+            core.batches().iter().map(|one| asked::batch((turn.key)(one.request), one)).collect();
         if batches != self.known.batches {
             // What they wait for changes with every slot that is asked, the last one included: then the batch is no more.
             let of_batches =
                 |key: &str| self.known.batches.iter().chain(&batches).any(|batch| batch.key.as_deref() == Some(key));
             for waiter in core.waiters() {
                 if let Some(key) = (turn.key)(waiter.request).filter(|key| of_batches(key)) {
-                    records.push(Record::Asked(Box::new(state::waiting(key, waiter))));
+                    records.push(Record::Asked(Box::new(asked::waiting(key, waiter))));
                 }
             }
             self.known.batches.clone_from(&batches);
             records.push(Record::Batches(batches));
         }
         if let Some((key, request)) = turn.asked {
-            let waiting = core.waiter(request).map(|waiter| state::waiting(key, waiter));
+            let waiting = core.waiter(request).map(|waiter| asked::waiting(key, waiter));
             records.extend(waiting.map(|asked| Record::Asked(Box::new(asked))));
         }
         records.extend(turn.events.into_iter().map(Record::Event));

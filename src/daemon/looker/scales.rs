@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::daemon::engine::Report;
 use crate::daemon::publish::Published;
+use crate::daemon::report::Report;
 use crate::spec::MemorySpec;
 use crate::supervisor::{RunId, SlotId};
 

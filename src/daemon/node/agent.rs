@@ -16,10 +16,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use crate::daemon::engine::{Report, Saying};
 use crate::daemon::node::channel::send_now;
 use crate::daemon::node::messages::{Hello, Sent, Told, is_interrupt_only};
 use crate::daemon::notify::is_noted;
+use crate::daemon::report::{Report, Saying};
 use crate::daemon::said::Sayings;
 use crate::proto::LineCodec;
 use crate::supervisor::RunId;

@@ -15,9 +15,9 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use crate::daemon::engine::{Report, Saying};
 use crate::daemon::node::messages::Sent;
 use crate::daemon::notify::is_noted;
+use crate::daemon::report::{Report, Saying};
 use crate::daemon::said::Sayings;
 use crate::supervisor::RunId;
 

@@ -32,9 +32,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use crate::daemon::engine::Report;
 use crate::daemon::pump::thread::Thread;
 use crate::daemon::pump::window::Window;
+use crate::daemon::report::Report;
 use crate::proto::LogFile;
 use crate::spec::{LogForm, Stream};
 use crate::supervisor::RunId;

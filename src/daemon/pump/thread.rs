@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use crate::daemon::engine::Report;
 use crate::daemon::pump::finish::{Finished, Lost, finish};
 use crate::daemon::pump::flow::{Flow, PATIENCE, Shared, Turn};
 use crate::daemon::pump::sink::SinkId;
 use crate::daemon::pump::window::Window;
 use crate::daemon::pump::{Age, Request, Source};
+use crate::daemon::report::Report;
 use crate::logs::LastWords;
 use crate::proto::LogFile;
 use crate::spec::Stream;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::daemon::checks::Checks;
 use crate::daemon::cluster::Sockets;
-use crate::daemon::engine::Report;
 use crate::daemon::history::History;
 use crate::daemon::journal::Journal;
 use crate::daemon::link::Link;
@@ -16,6 +16,7 @@ use crate::daemon::looker::Looker;
 use crate::daemon::mend;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
+use crate::daemon::report::Report;
 use crate::daemon::said::Sayings;
 use crate::daemon::store::Store;
 use crate::guardian::Verdict;
@@ -37,6 +38,7 @@ pub(in crate::daemon) struct Shared {
     pub(in crate::daemon) history: History,
     pub(in crate::daemon) sockets: Sockets,
     pub(in crate::daemon) sayings: Sayings,
+    pub(in crate::daemon) checks: Checks,
     pub(in crate::daemon) pump: Pump,
     pub(in crate::daemon) daemon: DaemonView,
     pub(in crate::daemon) link: Option<Link>,

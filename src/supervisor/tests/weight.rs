@@ -78,7 +78,7 @@ fn an_app_that_needs_more_than_its_limit_is_replaced_more_and_more_seldom() {
         let (restarts, begun) = (told(&bench).len(), bench.now);
         while told(&bench).len() == restarts {
             bench.pass(1000);
-            weigh(&mut bench, run, 5 * LIMIT);
+            weigh(&mut bench, run, LIMIT + LIMIT / 4);
         }
         lives.push(bench.now.since(begun).as_secs());
         bench.exit(run, 0);
@@ -92,6 +92,23 @@ fn an_app_that_needs_more_than_its_limit_is_replaced_more_and_more_seldom() {
     weigh(&mut bench, run, LIMIT);
     bench.exit(run, 0);
     assert_eq!(bench.core.slots[&SlotId(0)].weight.hasty, 0);
+}
+
+#[test]
+fn an_app_that_leaks_fast_is_let_alone_for_ten_seconds_at_most() {
+    let (mut bench, mut run) = limited(ExecMode::Fork);
+    for _ in 0..5 {
+        let (restarts, begun) = (told(&bench).len(), bench.now);
+        while told(&bench).len() == restarts {
+            bench.pass(1000);
+            weigh(&mut bench, run, 2 * LIMIT);
+        }
+        assert!(bench.now.since(begun).as_secs() <= 10);
+        bench.exit(run, 0);
+        run = bench.spawn();
+        bench.event(Event::Spawned { run });
+        bench.event(Event::Ready { run, by: ReadyBy::Notified });
+    }
 }
 
 #[test]
