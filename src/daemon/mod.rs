@@ -49,6 +49,7 @@ mod store;
 mod talk;
 mod watch;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -81,6 +82,7 @@ use crate::guardian;
 use crate::paths::Home;
 use crate::proto::{DaemonView, EventKind, Key, UPDATE_FAILED};
 use crate::supervisor::{Ask, Who};
+use crate::sys::spawn::Bay;
 use crate::sys::{fds, limits, memory, peer, system};
 
 /// How long the pump may take to empty its pipes at the end, and the store to write its files.
@@ -177,6 +179,8 @@ impl Daemon {
 
     async fn build(home: &Home) -> Result<Daemon, BirthError> {
         let taken = Taken::new()?;
+        // Before there are many descriptors.
+        let bay = Bay::new().ok().flatten();
         let umask = system::set_umask(0o077);
         home::prepare(home)?;
         home::log_to_file(home)?;
@@ -249,6 +253,7 @@ impl Daemon {
             link: link.clone(),
             journal: journal.clone(),
             sockets: sockets.clone(),
+            bay: RefCell::new(bay),
         };
         spawner::start(ground, jobs, reports.clone()).map_err(thread)?;
         let listener = server::bind(&home.socket()).map_err(|source| BirthError::File {
