@@ -33,7 +33,7 @@ impl Tint {
         match state {
             State::Online => Tint::Green,
             State::Launching => Tint::Blue,
-            State::Draining | State::Stopping | State::Waiting => Tint::Yellow,
+            State::Unhealthy | State::Draining | State::Stopping | State::Waiting => Tint::Yellow,
             State::Stopped => Tint::Grey,
             State::Errored => Tint::Red,
         }

@@ -18,7 +18,7 @@
 use std::collections::BTreeSet;
 
 use crate::cluster::member::{GroupKey, Member, MemberId, Share, SocketId, Standing};
-use crate::cluster::steering::{Balance, Candidate, Place, Program, Table, Weight};
+use crate::cluster::steering::{Balance, Candidate, Mark, Place, Program, Table, Weight};
 
 /// What the kernel is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,6 +190,13 @@ impl Group {
     pub fn set_share(&mut self, id: MemberId, share: Share) {
         if let Some(member) = self.find(id) {
             member.share = share;
+        }
+    }
+
+    /// A member's probes are recognised by something else.
+    pub fn set_mark(&mut self, id: MemberId, mark: Option<Mark>) {
+        if let Some(member) = self.find(id) {
+            member.mark = mark;
         }
     }
 

@@ -41,4 +41,4 @@ pub use group::{Attached, Group, Step};
 pub use load::{Load, weigh};
 pub use member::{GroupKey, Member, MemberId, Owner, Run, Share, SocketId, Standing, free_tag};
 pub use order::Finding;
-pub use steering::{Balance, Candidate, Mark, Net, Place, Program, Table, Weight};
+pub use steering::{Balance, Candidate, Mark, Net, Place, Program, Table, Weight, is_probe};

@@ -14,7 +14,7 @@
 //! 127.83.0.0/16, which never arrives from outside (ip-sysctl: route_localnet), over IPv6 from ::1 with a traffic class.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 
 use crate::cluster::assembler::{Assembler, Instruction, Op, Test, TooLong};
@@ -118,6 +118,11 @@ impl Mark {
     pub fn traffic_class(self) -> Option<u8> {
         (self.0 < Mark::V6_COUNT).then(|| u8::try_from((self.0 + 1) << 2).ok()).flatten()
     }
+}
+
+/// Whether somebody is a probe of ours, as far as an address tells: those over IPv6 have everybody's.
+pub fn is_probe(client: IpAddr) -> bool {
+    matches!(client.to_canonical(), IpAddr::V4(ip) if ip.to_bits() & 0xffff_0000 == PROBES)
 }
 
 impl Program {

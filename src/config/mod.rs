@@ -13,6 +13,7 @@ mod check;
 mod document;
 mod env;
 mod flags;
+mod health;
 pub mod keys;
 mod load;
 mod mask;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::check::{self, Count};
+use crate::config::health;
 use crate::config::node::Span;
 use crate::config::problem::{Problem, shown};
 use crate::config::program::{Found, Places, absolute, program, warn_unused};
@@ -122,6 +123,7 @@ pub(crate) fn app(
             style: LogStyle { form: log_form(settings), ..LogStyle::default() },
         },
         pid_file: settings.text("pid_file").map(|text| absolute(text, source.base, home)),
+        health: health::read(settings, problems),
     };
     Some(Resolved { spec, span })
 }

@@ -182,6 +182,11 @@ impl Settings {
         if let Checked::Date(value) = self.value(name)? { Some(value) } else { None }
     }
 
+    /// The fields of a table that were written.
+    pub(crate) fn table(&self, name: &str) -> Option<&[(&'static str, Checked)]> {
+        if let Checked::Table(fields) = self.value(name)? { Some(fields) } else { None }
+    }
+
     pub(crate) fn env(&self, name: &str) -> &[(String, Option<String>)] {
         if let Some(Checked::Env(value)) = self.value(name) { value } else { &[] }
     }

@@ -89,6 +89,7 @@ fn target(target: proto::Target) -> core::Target {
 pub(super) fn state(state: core::State) -> proto::State {
     match state {
         core::State::Online => proto::State::Online,
+        core::State::Unhealthy => proto::State::Unhealthy,
         core::State::Launching => proto::State::Launching,
         core::State::Draining => proto::State::Draining,
         core::State::Stopping => proto::State::Stopping,
@@ -226,6 +227,24 @@ pub(super) fn second(second: core::Second, pid: Option<u32>, epoch: impl Fn(core
     }
 }
 
+/// What health checks have made of a run; how they went is added by whoever has carried them out.
+pub(super) fn health(health: core::Health) -> proto::HealthView {
+    let core::Health { circuit, fails, is_ignored } = health;
+    proto::HealthView {
+        circuit: match circuit {
+            core::CircuitState::Unproven => proto::CircuitView::Unproven,
+            core::CircuitState::Closed => proto::CircuitView::Closed,
+            core::CircuitState::Open => proto::CircuitView::Open,
+            core::CircuitState::HalfOpen => proto::CircuitView::HalfOpen,
+        },
+        failures: fails,
+        ignored: is_ignored,
+        passed: 0,
+        failed: 0,
+        last: None,
+    }
+}
+
 /// A change as listeners read it; `pid` gives the number of a run for showing.
 pub(super) fn event(kind: core::ChangeKind, pid: impl Fn(core::RunId) -> u32) -> proto::EventKind {
     let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
@@ -240,6 +259,7 @@ pub(super) fn event(kind: core::ChangeKind, pid: impl Fn(core::RunId) -> u32) ->
                 core::ReadyBy::Listening => "listening",
                 core::ReadyBy::Notified => "notified",
                 core::ReadyBy::Alive => "alive",
+                core::ReadyBy::Healthy => "healthy",
             };
             proto::EventKind::Online { run: run.0, after: millis(after), by: by.into() }
         }
@@ -251,6 +271,12 @@ pub(super) fn event(kind: core::ChangeKind, pid: impl Fn(core::RunId) -> u32) ->
         core::ChangeKind::RolledBack { run, failed, reason } => {
             proto::EventKind::RolledBack { run: run.0, failed: failed.0, reason }
         }
+        core::ChangeKind::Unhealthy { run, reason } => proto::EventKind::Unhealthy { run: run.0, reason },
+        core::ChangeKind::Recovering(run) => proto::EventKind::Recovering { run: run.0 },
+        core::ChangeKind::Healthy(run) => proto::EventKind::Healthy { run: run.0 },
+        core::ChangeKind::GivenUpOn { run, reason } => proto::EventKind::GivenUpOn { run: run.0, reason },
+        core::ChangeKind::HealthIgnored { healthy, of } => proto::EventKind::HealthIgnored { healthy, of },
+        core::ChangeKind::HealthTrusted { healthy, of } => proto::EventKind::HealthTrusted { healthy, of },
         core::ChangeKind::Stopping(run, signal) => {
             let signal = signal.map_or_else(|| "message".to_owned(), |signal| signal.to_string());
             proto::EventKind::Stopping { run: run.0, signal }

@@ -183,6 +183,7 @@ impl Engine {
                 None
             }
             Report::Drained { run } => Some(Event::Drained { run }),
+            Report::Checked { run, finding } => Some(Event::Checked { run, finding }),
             Report::Rescued { stream, address } => {
                 relay::pass_on(stream, address);
                 None
@@ -308,6 +309,7 @@ impl Engine {
             | Event::Heeds { .. }
             | Event::Exited { .. }
             | Event::Drained { .. }
+            | Event::Checked { .. }
             | Event::Remaining { .. }
             | Event::Gone { .. }
             | Event::Tick => None,
@@ -319,7 +321,8 @@ impl Engine {
 
     /// Writes down what was decided, publishes it where somebody gets an answer, and does it.
     fn follow(&mut self, asked: Option<RequestId>, mut effects: Vec<Effect>) -> Vec<Effect> {
-        self.dirty |= !effects.is_empty();
+        // That somebody is asked how it is changes nothing.
+        self.dirty |= effects.iter().any(|effect| !matches!(effect, Effect::Check { .. }));
         failpoint::here("before-journal");
         self.write(asked, &effects);
         failpoint::here("after-journal");
@@ -350,6 +353,7 @@ impl Engine {
                 | Effect::Message { .. }
                 | Effect::Steer { .. }
                 | Effect::Drain { .. }
+                | Effect::Check { .. }
                 | Effect::GiveUp { .. }
                 | Effect::Progress { .. }
                 | Effect::Forget { .. }
@@ -381,6 +385,7 @@ impl Engine {
                 failpoint::here("before-drain");
                 self.shell.drain(run, until);
             }
+            Effect::Check { run, slot, instance, definition } => self.shell.check(run, (slot, instance), definition),
             Effect::GiveUp { slot } => self.shell.give_up(slot),
             Effect::Signal { run, signal, whom } => {
                 failpoint::here("before-signal");

@@ -14,6 +14,7 @@
 
 mod adopt;
 mod care;
+mod checks;
 mod clock;
 mod cluster;
 mod convert;
@@ -61,6 +62,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch as watch_channel};
 use tracing::{error, info, warn};
 
+use crate::daemon::checks::Checks;
 use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
 use crate::daemon::engine::{Beginning, Engine, First, Leaving};
@@ -222,6 +224,7 @@ impl Daemon {
         let events = Arc::new(Events::new());
         let (spawner, jobs) = spawner::channel();
         let sayings = Sayings::default();
+        let checks = Checks::new(sockets.clone(), reports.clone(), (clock, before));
         let mut shell = Shell::new(Tools {
             clock,
             reports: reports.clone(),
@@ -234,6 +237,7 @@ impl Daemon {
             store: store.clone(),
             sockets: sockets.clone(),
             sayings: sayings.clone(),
+            checks: checks.clone(),
             logs: home.logs(),
         });
         let Past { core, keys, first, writer, mut notices } =
@@ -279,6 +283,7 @@ impl Daemon {
             history,
             sockets,
             sayings,
+            checks,
             pump: pump.clone(),
             daemon,
             link: link.clone(),

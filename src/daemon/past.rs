@@ -65,7 +65,7 @@ pub(super) async fn recall(
                 adopted.extend(gone.into_iter().map(Adopted::Lost));
                 notices.extend(without_output(live));
             }
-            core = Supervisor::recalled(seed, past.counters, slots);
+            core = Supervisor::recalled(seed, clock.now(), past.counters, slots);
             still_asked = (asked.clone(), past.batches.clone());
             adopted.extend(keys.recall(asked).into_iter().map(Adopted::Waiter));
             adopted.extend(keys.recall_batches(past.batches).into_iter().map(Adopted::Batch));

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
+use crate::daemon::checks::Found;
 use crate::daemon::cluster::Seen;
 use crate::daemon::convert;
 use crate::daemon::looker::Samples;
 use crate::daemon::redact;
+use crate::daemon::said::Said;
 use crate::proto::{
     AppView, DaemonView, DrainView, Event, EventKind, ExitView, Mark, Resumed, SlotView, View, ViewDetail,
 };
@@ -96,16 +98,21 @@ fn candidate<'a>(app: &'a PublishedApp, slot: &SlotView) -> Candidate<'a> {
 }
 
 /// What others than the engine see of runs: samples, sockets, and what programs say.
-type Outside<'a> = (&'a Samples, &'a Seen, &'a HashMap<RunId, crate::daemon::said::Said>);
+type Outside<'a> = (&'a Samples, &'a Seen, &'a HashMap<RunId, Said>, &'a HashMap<RunId, Found>);
 
-fn sampled(slot: &SlotView, full: bool, (samples, seen, sayings): Outside<'_>) -> SlotView {
+fn sampled(slot: &SlotView, full: bool, (samples, seen, sayings, found): Outside<'_>) -> SlotView {
     let said = sayings.get(&RunId(slot.run)).filter(|_| slot.pid.is_some());
+    let health = slot.health.clone().map(|mut health| {
+        found.get(&RunId(slot.run)).into_iter().for_each(|found| found.add_to(&mut health));
+        health
+    });
     let sample = samples.of(RunId(slot.run)).unwrap_or_default();
     let bare = |exit: &ExitView| ExitView { stderr: Vec::new(), ..exit.clone() };
     SlotView {
         cpu: sample.cpu,
         memory: sample.memory,
         ports: seen.ports.get(&RunId(slot.run)).filter(|_| slot.pid.is_some()).cloned().unwrap_or_default(),
+        health,
         said: said.map(|said| if full { said.whole() } else { said.brief() }).unwrap_or_default(),
         draining: slot.draining.map(|drain| DrainView {
             remaining: seen.drains.get(&RunId(drain.run)).copied().map(convert::remaining).unwrap_or_default(),

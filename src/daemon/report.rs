@@ -12,7 +12,7 @@ use crate::daemon::pump::Health;
 use crate::daemon::spawner::Spawned;
 use crate::guardian;
 use crate::proto::{Key, Progress};
-use crate::supervisor::{Ask, Lasting, ReadyBy, Remaining, Reply, RunId, SlotId, Who};
+use crate::supervisor::{Ask, Finding, Lasting, ReadyBy, Remaining, Reply, RunId, SlotId, Who};
 
 /// What reaches the engine.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub(super) enum Report {
     },
     /// The connections of a run have ended, or their time is over.
     Drained { run: RunId },
+    /// A health check has come to its end.
+    Checked { run: RunId, finding: Finding },
     /// A connection that waited for a run which is gone, for whoever serves that address.
     Rescued { stream: TcpStream, address: SocketAddr },
     /// What the run that is drained is still doing.

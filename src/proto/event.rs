@@ -104,6 +104,44 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// Its health check fails: it gets no new connections.
+    Unhealthy {
+        /// Its run.
+        run: u64,
+        /// Why.
+        reason: String,
+    },
+    /// Its health check passes again: it gets few new connections.
+    Recovering {
+        /// Its run.
+        run: u64,
+    },
+    /// It gets its share of the connections again.
+    Healthy {
+        /// Its run.
+        run: u64,
+    },
+    /// Its health check went on failing: it is restarted.
+    GivenUpOn {
+        /// Its run.
+        run: u64,
+        /// Why.
+        reason: String,
+    },
+    /// Fewer than half of the instances are healthy: connections go to all of them.
+    HealthIgnored {
+        /// How many are.
+        healthy: u16,
+        /// Of how many.
+        of: u16,
+    },
+    /// Connections go to the healthy instances again.
+    HealthTrusted {
+        /// How many are.
+        healthy: u16,
+        /// Of how many.
+        of: u16,
+    },
     /// It was asked to end.
     Stopping {
         /// Its run.

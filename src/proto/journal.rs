@@ -173,6 +173,15 @@ pub struct SlotRecord {
     /// The launch that failed before it was ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailedRecord>,
+    /// What was wrong with which run, by its last health check that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complaint: Option<(u64, String)>,
+    /// When it was restarted for its health.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mended: Option<u64>,
+    /// Whether that has not come to its end.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub mending: bool,
 }
 
 /// What is wanted of a slot.
@@ -210,6 +219,9 @@ pub enum PhaseRecord {
         run: RunRecord,
         /// Whether a request wanted that.
         asked: bool,
+        /// Whether its health check went on failing.
+        #[serde(default, skip_serializing_if = "is_false")]
+        unhealthy: bool,
         /// How far it is.
         stage: StageRecord,
         /// When it is killed.
@@ -262,6 +274,45 @@ pub struct RunRecord {
     /// Whether it listens for SIGINT, and for SIGTERM not.
     #[serde(default, skip_serializing_if = "is_false")]
     pub interrupt_only: bool,
+    /// What its health checks have made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<CircuitRecord>,
+}
+
+/// What health checks have made of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CircuitRecord {
+    /// It has not been well yet.
+    Unproven {
+        /// Passes in a row.
+        #[serde(default)]
+        passes: u16,
+        /// Failures in a row.
+        #[serde(default)]
+        fails: u16,
+    },
+    /// It is well.
+    Closed {
+        /// Failures in a row.
+        #[serde(default)]
+        fails: u16,
+    },
+    /// It is ill.
+    Open {
+        /// Failures since it was opened.
+        #[serde(default)]
+        fails: u16,
+    },
+    /// It is better.
+    HalfOpen {
+        /// Passes in a row.
+        #[serde(default)]
+        passes: u16,
+        /// Failures since it was opened.
+        #[serde(default)]
+        fails: u16,
+    },
 }
 
 /// How far a run is on its way down.

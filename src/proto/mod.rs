@@ -33,8 +33,8 @@ pub use event::{Event, EventKind};
 pub use frame::{FrameError, LineCodec};
 pub use history::{History, HistoryCall, InstanceHistory, MAX_VALUES, SeriesHistory, StepName};
 pub use journal::{
-    AnswerRecord, AppRecord, AskedRecord, BatchRecord, BornRecord, ExitRecord, FailedRecord, GoalRecord, Head,
-    JOURNAL_VERSION, LaunchRecord, LogRecord, Next, PhaseRecord, Record, ResultRecord, RunRecord, SlotRecord,
+    AnswerRecord, AppRecord, AskedRecord, BatchRecord, BornRecord, CircuitRecord, ExitRecord, FailedRecord, GoalRecord,
+    Head, JOURNAL_VERSION, LaunchRecord, LogRecord, Next, PhaseRecord, Record, ResultRecord, RunRecord, SlotRecord,
     StageRecord, WaitRecord, WantRecord, WishRecord,
 };
 pub use kept::{KEPT_VERSION, Kept, KeptApp, KeptSlot};
@@ -48,8 +48,8 @@ pub use sockets::{
 };
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
 pub use view::{
-    AppView, DaemonView, DrainView, ExitView, PortView, Remaining, SecondState, SecondView, SlotView, State,
-    UPDATE_FAILED, View,
+    AppView, CheckView, CircuitView, DaemonView, DrainView, ExitView, HealthView, PortView, Remaining, SecondState,
+    SecondView, SlotView, State, UPDATE_FAILED, View,
 };
 
 mod message;

@@ -133,6 +133,9 @@ pub struct SlotView {
     /// The process whose connections are being ended: this one, or the one that it has replaced.
     #[serde(default)]
     pub draining: Option<DrainView>,
+    /// How its health checks went; none: there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthView>,
     /// The last exit.
     #[serde(default)]
     pub last_exit: Option<ExitView>,
@@ -212,6 +215,67 @@ pub struct PortView {
     pub overflows: u32,
 }
 
+/// How the health checks of an instance went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthView {
+    /// What they have made of it.
+    pub circuit: CircuitView,
+    /// How many have failed in a row, or since it was taken out.
+    #[serde(default)]
+    pub failures: u16,
+    /// Whether steering does not care, because fewer than half of the app's instances are healthy.
+    #[serde(default)]
+    pub ignored: bool,
+    /// How many its process has passed under this daemon.
+    #[serde(default)]
+    pub passed: u64,
+    /// How many it has not.
+    #[serde(default)]
+    pub failed: u64,
+    /// The last one.
+    #[serde(default)]
+    pub last: Option<CheckView>,
+}
+
+/// What health checks have made of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CircuitView {
+    /// It has not been well yet.
+    Unproven,
+    /// It is well: it gets its share of the connections.
+    Closed,
+    /// It is ill: it gets none.
+    Open,
+    /// It is better: it gets few.
+    HalfOpen,
+}
+
+/// One health check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckView {
+    /// When it ended, in milliseconds of the epoch.
+    pub time: u64,
+    /// How long it took, in microseconds.
+    pub took: u64,
+    /// Whether the instance was well.
+    pub passed: bool,
+    /// What was found: `HTTP 200`, `no answer within 1s`.
+    pub found: String,
+}
+
+impl CircuitView {
+    /// In a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CircuitView::Unproven => "unproven",
+            CircuitView::Closed => "closed",
+            CircuitView::Open => "open",
+            CircuitView::HalfOpen => "half-open",
+        }
+    }
+}
+
 /// A process that gets no new connections and finishes those it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainView {
@@ -261,6 +325,9 @@ pub enum State {
     /// Runs and is ready.
     #[serde(rename = "online")]
     Online,
+    /// Runs, and its health check fails.
+    #[serde(rename = "unhealthy")]
+    Unhealthy,
     /// Runs, not ready yet.
     #[serde(rename = "launching")]
     Launching,
@@ -286,6 +353,7 @@ impl State {
     pub fn as_str(self) -> &'static str {
         match self {
             State::Online => "online",
+            State::Unhealthy => "unhealthy",
             State::Launching => "launching",
             State::Draining => "draining",
             State::Stopping => "stopping",

@@ -13,6 +13,7 @@ mod changes;
 mod cluster;
 mod dates;
 mod ends;
+mod health;
 mod logs;
 mod millis;
 
@@ -20,6 +21,7 @@ pub use changes::Changes;
 pub use cluster::{Balance, Capture, ClusterSpec, ExecMode, Strategy, Surge};
 pub use dates::{DateFormat, DatePart, Digits, Words};
 pub use ends::{ExitStatus, NotASignal, Signal};
+pub use health::{Check, HealthSpec, SHORTEST, path_problem};
 pub use logs::{Compression, LogForm, LogSpec, LogStyle, LogTarget, Rotation, Stream};
 use millis::optional as optional_millis;
 
@@ -86,6 +88,9 @@ pub struct AppSpec {
     /// The file that holds the pid of its main process while it runs, absolute.
     #[serde(default)]
     pub pid_file: Option<PathBuf>,
+    /// How the health of its instances is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSpec>,
 }
 
 /// Which programs get the agent for Node.
@@ -309,7 +314,7 @@ impl AppSpec {
         {
             Some("a variable of its `env` has an empty name, or contains `=` in its name or a NUL character".into())
         } else {
-            None
+            self.health.as_ref().and_then(HealthSpec::problem)
         }
     }
 }
@@ -373,6 +378,7 @@ impl AppSpec {
                 style: LogStyle::default(),
             },
             pid_file: None,
+            health: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::spec::{AppSpec, Changes};
-use crate::supervisor::{App, AppId, Change, ChangeKind, Definition, Effect, Refusal, SlotId, Supervisor, Who};
+use crate::supervisor::{AppId, Change, ChangeKind, Definition, Effect, Refusal, SlotId, Supervisor, Who};
 
 impl Supervisor {
     /// Gives the apps of these slots their new values, which their next launches use.
@@ -40,7 +40,7 @@ impl Supervisor {
             }
             let name = spec.name.clone();
             let definition = Arc::new(Definition { spec, ..Definition::clone(&app.definition) });
-            *app = App { definition: Arc::clone(&definition) };
+            app.definition = Arc::clone(&definition);
             for slot in self.slots.values_mut().filter(|slot| slot.app == id) {
                 slot.definition = Arc::clone(&definition);
                 self.touched.insert(slot.id);

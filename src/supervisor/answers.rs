@@ -257,6 +257,38 @@ pub enum ChangeKind {
         /// Why.
         reason: String,
     },
+    /// Its health check fails: it gets no new connections.
+    Unhealthy {
+        /// Which run.
+        run: RunId,
+        /// Why.
+        reason: String,
+    },
+    /// Its health check passes again: it gets few new connections.
+    Recovering(RunId),
+    /// It gets its share again.
+    Healthy(RunId),
+    /// Its health check went on failing: it is restarted.
+    GivenUpOn {
+        /// Which run.
+        run: RunId,
+        /// Why.
+        reason: String,
+    },
+    /// Fewer than half of the instances of the app are healthy: connections go to all of them.
+    HealthIgnored {
+        /// How many are.
+        healthy: u16,
+        /// Of how many.
+        of: u16,
+    },
+    /// Connections go to the healthy ones again.
+    HealthTrusted {
+        /// How many are.
+        healthy: u16,
+        /// Of how many.
+        of: u16,
+    },
     /// It is stopped, and nothing of its tree is left.
     Stopped(String),
     /// It was deleted.
@@ -268,6 +300,8 @@ pub enum ChangeKind {
 pub enum State {
     /// Runs and is ready.
     Online,
+    /// Runs, and its health check fails.
+    Unhealthy,
     /// Runs, not ready yet.
     Launching,
     /// Gets no new connections and finishes those it has, before it is asked to end.

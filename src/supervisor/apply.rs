@@ -142,6 +142,7 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
         ("merge_logs", old.logs.merge != new.logs.merge),
         ("pid_file", old.pid_file != new.pid_file),
         ("agent", old.agent != new.agent),
+        ("health", old.health != new.health),
     ];
     let live = [
         ("instances", old.instances != new.instances),

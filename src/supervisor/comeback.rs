@@ -25,7 +25,7 @@ impl Supervisor {
     fn recreate(&mut self, now: Time, definition: &Arc<Definition>, slots: &[(SlotId, u16, bool)]) -> Vec<SlotId> {
         self.next_app += 1;
         let app = AppId(self.next_app);
-        self.apps.insert(app, App { definition: Arc::clone(definition) });
+        self.apps.insert(app, App { definition: Arc::clone(definition), ignores_health: false });
         let mut up = Vec::new();
         for (old, instance, was_up) in slots {
             let id = if self.slots.contains_key(old) { SlotId(self.next_slot) } else { *old };

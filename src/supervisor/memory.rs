@@ -17,13 +17,14 @@ pub(crate) struct Counters {
 
 impl Supervisor {
     /// A core that goes on. `seed` feeds the jitter of the backoff.
-    pub(crate) fn recalled(seed: u64, counters: Counters, slots: Vec<Slot>) -> Supervisor {
+    pub(crate) fn recalled(seed: u64, now: Time, counters: Counters, slots: Vec<Slot>) -> Supervisor {
         let mut core = Supervisor::new(seed);
         (core.next_app, core.next_slot, core.next_run) = (counters.app, counters.slot, counters.run);
         for slot in slots {
-            core.apps.insert(slot.app, App { definition: slot.definition.clone() });
+            core.apps.insert(slot.app, App { definition: slot.definition.clone(), ignores_health: false });
             core.slots.insert(slot.id, slot);
         }
+        core.recall_health(now);
         core.wanted_version = 1;
         core
     }

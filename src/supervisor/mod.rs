@@ -6,6 +6,7 @@
 //! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end, `sayings.rs` what runs say of themselves,
 //! `rollout.rs` the second run of a slot during a reload, `trial.rs` what a reload keeps until it is sure, `memory.rs` what a successor takes over,
 //! `asks.rs` what clients can ask, `requests.rs` what each request wants, `comeback.rs` what an earlier daemon ran, `apply.rs` the plan of `start FILE`, `amend.rs` new values, `resize.rs` the number of slots, `targets.rs` what a target means,
+//! `circuit.rs` what the answers to health checks make of a run, `health.rs` when it is asked and what follows,
 //! `waiters.rs` who waits for which answer, `batch.rs` who is asked later.
 
 mod amend;
@@ -13,7 +14,9 @@ mod answers;
 mod apply;
 mod asks;
 mod batch;
+mod circuit;
 mod comeback;
+mod health;
 mod memory;
 mod requests;
 mod resize;
@@ -38,6 +41,8 @@ use std::sync::Arc;
 use crate::supervisor::slot::Turn;
 
 pub(crate) use batch::{Batch, Wish};
+pub(crate) use circuit::Circuit;
+pub(crate) use health::Mending;
 pub(crate) use memory::Counters;
 pub(crate) use requests::Renew;
 pub(crate) use restart::Lives;
@@ -50,8 +55,8 @@ pub use answers::{Change, ChangeKind, Exit, PlanAction, PlanStep, Refusal, Reply
 pub use asks::{Act, Apply, Ask, Count, Scale, Target, Unchanged, Wait};
 pub use targets::{Candidate, resolve};
 pub use vocabulary::{
-    Definition, Effect, Event, Lasting, Left, ReadyBy, Remaining, RequestId, Resolve, RunId, SlotId, Standing, Time,
-    Wanted, Who, Whom,
+    Definition, Effect, Event, Finding, Lasting, Left, ReadyBy, Remaining, RequestId, Resolve, RunId, SlotId, Standing,
+    Time, Wanted, Who, Whom,
 };
 
 /// An app's place in the core; never shown.
@@ -62,6 +67,8 @@ pub(crate) struct AppId(pub(crate) u32);
 #[derive(Debug)]
 struct App {
     definition: Arc<Definition>,
+    /// Whether most of its instances look ill, so that health does not count for steering.
+    ignores_health: bool,
 }
 
 /// The core.
@@ -82,6 +89,7 @@ pub struct Supervisor {
     touched: BTreeSet<SlotId>,
     /// Apps of which runs that are replaced together have failed, and which; empty between two events.
     spoiled: Vec<(AppId, String)>,
+    schedule: health::Schedule,
 }
 
 /// What readers may know of one slot.
@@ -119,6 +127,32 @@ pub struct SlotFacts<'a> {
     pub reason: Option<&'a str>,
     /// The last exits, newest first.
     pub history: Vec<&'a Exit>,
+    /// What its health checks have made of it; none: there are none.
+    pub health: Option<Health>,
+}
+
+/// What health checks have made of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Where it is.
+    pub circuit: CircuitState,
+    /// How many checks have failed in a row, or since it was taken out.
+    pub fails: u16,
+    /// Whether steering does not care, because most instances look ill.
+    pub is_ignored: bool,
+}
+
+/// Where a run is, by its health checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CircuitState {
+    /// It has not been well yet.
+    Unproven,
+    /// It is well.
+    Closed,
+    /// It is ill.
+    Open,
+    /// It is better.
+    HalfOpen,
 }
 
 /// The second run of a slot, for readers.
@@ -167,6 +201,7 @@ impl Supervisor {
             wanted_version: 0,
             touched: BTreeSet::new(),
             spoiled: Vec::new(),
+            schedule: health::Schedule::default(),
         }
     }
 
@@ -178,7 +213,12 @@ impl Supervisor {
             Event::SpawnFailed { run, why, lasting } => {
                 self.on_run(now, run, effects, |slot, turn| slot.on_spawn_failed(run, why, lasting, turn))
             }
-            Event::Ready { run, by } => self.on_run(now, run, effects, |slot, turn| slot.on_ready(run, by, turn)),
+            Event::Ready { run, by } => {
+                let moved = self.on_run(now, run, effects, |slot, turn| slot.on_ready(run, by, turn));
+                self.ask_soon(now, run, &moved);
+                moved
+            }
+            Event::Checked { run, finding } => self.on_checked(now, run, finding, effects),
             Event::Closing { run } => self.on_run(now, run, effects, |slot, turn| slot.on_closing(run, turn)),
             Event::Heeds { run, interrupt_only } => {
                 self.on_run(now, run, effects, |slot, _| slot.on_heeds(run, interrupt_only))
@@ -201,7 +241,8 @@ impl Supervisor {
     pub fn next_deadline(&self) -> Option<Time> {
         let slots = self.slots.values().filter_map(Slot::deadline);
         let batches = self.batches.iter().filter_map(Batch::deadline);
-        slots.chain(self.waiters.iter().map(Waiter::deadline)).chain(batches).min()
+        let waiters = self.waiters.iter().map(Waiter::deadline);
+        slots.chain(waiters).chain(batches).chain(self.schedule.next()).min()
     }
 
     /// Whether a shutdown was asked for.
@@ -213,7 +254,8 @@ impl Supervisor {
     pub fn facts(&self, now: Time) -> Vec<(&Arc<Definition>, Vec<SlotFacts<'_>>)> {
         let mut by_app: BTreeMap<AppId, Vec<SlotFacts<'_>>> = BTreeMap::new();
         for slot in self.slots.values() {
-            by_app.entry(slot.app).or_default().push(facts(slot, now));
+            let is_ignored = self.apps.get(&slot.app).is_some_and(|app| app.ignores_health);
+            by_app.entry(slot.app).or_default().push(facts(slot, is_ignored, now));
         }
         let mut apps: Vec<_> =
             self.apps.iter().map(|(id, app)| (&app.definition, by_app.remove(id).unwrap_or_default())).collect();
@@ -280,9 +322,12 @@ impl Supervisor {
             moved.sort_unstable();
             moved.dedup();
             self.settle_slots(now, &moved, effects);
-            let agreed = self.agree(now, effects);
+            let mut agreed = self.agree(now, effects);
+            agreed.extend(self.mend(now, &moved, effects));
             self.settle_slots(now, &agreed, effects);
             moved.extend(agreed);
+            self.enlist(now, &moved);
+            self.doubt(&moved, effects);
             for waiter in &mut self.waiters {
                 for id in &moved {
                     waiter.observe(*id, self.slots.get(id), now, effects);
@@ -294,6 +339,7 @@ impl Supervisor {
                 break;
             }
         }
+        self.ask_health(now, effects);
         self.waiters.iter_mut().filter(|waiter| waiter.deadline() <= now).for_each(Waiter::give_up);
         self.answer(effects);
     }
@@ -361,16 +407,19 @@ impl Supervisor {
     }
 }
 
-fn facts(slot: &Slot, now: Time) -> SlotFacts<'_> {
+fn facts(slot: &Slot, is_ignored: bool, now: Time) -> SlotFacts<'_> {
     let (next_attempt, reason) = match &slot.phase {
         Phase::Waiting { until, reason } => (Some(*until), Some(reason.as_str())),
         Phase::Errored { reason, retry_at } => (*retry_at, Some(reason.as_str())),
-        Phase::Stopped
-        | Phase::Launching { .. }
-        | Phase::Starting { .. }
-        | Phase::Online { .. }
-        | Phase::Stopping { .. }
-        | Phase::Completed { .. } => (None, None),
+        Phase::Stopped | Phase::Launching { .. } | Phase::Stopping { .. } | Phase::Completed { .. } => (None, None),
+        Phase::Starting { run, .. } | Phase::Online { run }
+            if matches!(run.health, Some(Circuit::Closed { .. }) | None) =>
+        {
+            (None, None)
+        }
+        Phase::Starting { run, .. } | Phase::Online { run } => {
+            (None, slot.complaint.as_ref().filter(|(of, _)| *of == run.id).map(|(_, why)| why.as_str()))
+        }
     };
     let run = slot.run();
     SlotFacts {
@@ -390,7 +439,19 @@ fn facts(slot: &Slot, now: Time) -> SlotFacts<'_> {
         next_attempt,
         reason,
         history: slot.history.iter().collect(),
+        health: run.and_then(|run| health(slot, run, is_ignored)),
     }
+}
+
+fn health(slot: &Slot, run: Run, is_ignored: bool) -> Option<Health> {
+    let (circuit, spec) = run.health.zip(slot.definition.spec.health.as_ref())?;
+    let state = match circuit {
+        Circuit::Unproven { .. } => CircuitState::Unproven,
+        Circuit::Closed { .. } => CircuitState::Closed,
+        Circuit::Open { .. } => CircuitState::Open,
+        Circuit::HalfOpen { .. } => CircuitState::HalfOpen,
+    };
+    Some(Health { circuit: state, fails: circuit.fails(spec), is_ignored })
 }
 
 fn second(slot: &Slot) -> Option<Second> {

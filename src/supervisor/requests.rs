@@ -7,7 +7,7 @@ use crate::spec::{Env, ExecMode, Signal};
 use crate::supervisor::apply::{self, Step};
 use crate::supervisor::batch::{When, Wish};
 use crate::supervisor::rollout::Manner;
-use crate::supervisor::slot::{Goal, Slot};
+use crate::supervisor::slot::{Goal, Phase, Slot};
 use crate::supervisor::targets;
 use crate::supervisor::waiters::{Form, Waiter, Want};
 use crate::supervisor::{
@@ -263,7 +263,7 @@ impl Supervisor {
             } else if self
                 .slots
                 .get(&id)
-                .is_some_and(|slot| slot.goal == Goal::Up && slot.state() != crate::supervisor::State::Online)
+                .is_some_and(|slot| slot.goal == Goal::Up && !matches!(slot.phase, Phase::Online { .. }))
             {
                 // Left alone, and still on its way up: the answer says that it runs, so it waits.
                 waited.push((id, Want::Ready));

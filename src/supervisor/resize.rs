@@ -28,7 +28,7 @@ pub(super) struct Places {
 impl Supervisor {
     /// Gives an app its definition, and as many slots as that says.
     pub(super) fn define(&mut self, now: Time, app: AppId, definition: &Arc<Definition>) -> Places {
-        self.apps.insert(app, App { definition: Arc::clone(definition) });
+        self.apps.insert(app, App { definition: Arc::clone(definition), ignores_health: false });
         let (mut present, mut leaving) = (Vec::new(), Vec::new());
         for slot in self.slots.values_mut().filter(|slot| slot.app == app) {
             slot.definition = Arc::clone(definition);

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::spec::{ExecMode, ExitStatus, Signal};
+use crate::supervisor::circuit::Circuit;
 use crate::supervisor::restart::in_words;
 use crate::supervisor::slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage, Turn};
 use crate::supervisor::{ChangeKind, Effect, Left, ReadyBy, Resolve, RunId, Standing, Time, Who, Whom};
@@ -142,8 +143,7 @@ impl Slot {
     pub(crate) fn standing(&self, id: RunId) -> Option<Standing> {
         let (run, doing) = self.runs().into_iter().find(|(run, _)| run.id == id)?;
         (run.mode == ExecMode::Cluster).then_some(match doing {
-            Doing::Running if run.was_ready && run.closing => Standing::Draining,
-            Doing::Running if run.was_ready => Standing::Ready,
+            Doing::Running if run.was_ready => Slot::serves_as(&run),
             Doing::Launching | Doing::Running => Standing::Starting,
             Doing::Parked => Standing::Parked,
             Doing::Leaving(..) => Standing::Draining,
@@ -177,12 +177,15 @@ impl Slot {
             },
             Some(Rollout::Launch { run, .. }) if !is_wanted => self.leave_unspawned(run, turn),
             Some(Rollout::AwaitReady { run, .. } | Rollout::Held { run }) if !is_wanted => self.ask_aside(run, turn),
-            Some(Rollout::AwaitReady { run, manner, alive_at: Some(at), .. }) if turn.now >= at => {
-                self.is_prepared(run, manner, ReadyBy::Alive, turn);
+            Some(Rollout::AwaitReady { run, manner, alive_at: Some(at), until }) if turn.now >= at => {
+                self.rollout = Some(Rollout::AwaitReady { run, manner, alive_at: None, until });
+                if run.health.is_none_or(Circuit::is_proven) {
+                    self.is_prepared(run, manner, ReadyBy::Alive, turn);
+                }
             }
             Some(Rollout::AwaitReady { run, manner, until, .. }) if turn.now >= until => {
                 let limit = in_words(self.definition.spec.listen_timeout);
-                self.abort(run, format!("not ready within {limit}"), turn);
+                self.abort(run, format!("not ready within {limit}{}", self.lacks(run)), turn);
                 self.spoil(manner, turn);
                 self.ask_aside(run, turn);
             }
@@ -203,7 +206,8 @@ impl Slot {
         *turn.next_run += 1;
         let run = RunId(*turn.next_run);
         self.launched = self.generation;
-        let new = Run { edition: self.edition, ..Run::new(run, turn.now, ExecMode::Cluster, true) };
+        let new = Run::new(run, turn.now, ExecMode::Cluster, true);
+        let new = Run { edition: self.edition, health: self.first_circuit(), ..new };
         self.rollout = Some(Rollout::Launch { run: new, manner });
         self.holds_sockets = true;
         turn.effects.push(Effect::Spawn {
@@ -262,11 +266,17 @@ impl Slot {
     /// The second run shows that it is ready, or one of the signs that it has to give.
     pub(super) fn on_ready_aside(&mut self, by: ReadyBy, turn: &mut Turn<'_>) {
         let Some(Rollout::AwaitReady { run, manner, alive_at, until }) = self.rollout else { return };
-        let run = run.with(by);
-        self.rollout = Some(Rollout::AwaitReady { run, manner, alive_at, until });
+        self.rollout = Some(Rollout::AwaitReady { run: run.with(by), manner, alive_at, until });
+        self.look_aside(by, turn);
+    }
+
+    /// Switches to the second run if it has given all the signs that it has to give.
+    pub(super) fn look_aside(&mut self, by: ReadyBy, turn: &mut Turn<'_>) {
+        let Some(Rollout::AwaitReady { run, manner, alive_at, .. }) = self.rollout else { return };
         let old_listens = self.run().is_some_and(|old| old.listens);
         let needs = (old_listens, self.definition.spec.wait_ready);
         let is_ready = match needs {
+            (listens, _) if run.health.is_some() => (run.listens || !listens) && self.is_ready(run, alive_at),
             (false, false) => true,
             (listens, notifies) => (run.listens || !listens) && (run.notified || !notifies),
         };
@@ -309,7 +319,7 @@ impl Slot {
                 self.take_place(run);
                 let alive_at = self.alive_at(run.mode, run.started);
                 self.phase = Phase::Starting { run, alive_at };
-                if self.is_ready(run) {
+                if self.is_ready(run, alive_at) {
                     self.come_online(run, shown_by(run), turn);
                 }
             }
@@ -398,10 +408,11 @@ impl Slot {
 
     /// The connections of a run have ended, or their time is over: it is asked to end.
     pub(super) fn on_drained(&mut self, id: RunId, turn: &mut Turn<'_>) {
-        if let Phase::Stopping { run, cause: Cause::Asked, stage: Stage::Draining, .. } = self.phase
+        if let Phase::Stopping { run, cause: cause @ (Cause::Asked | Cause::Unhealthy), stage: Stage::Draining, .. } =
+            self.phase
             && run.id == id
         {
-            self.ask_to_end(run, turn);
+            self.ask_to_end(run, cause, turn);
         }
         if let Some(Rollout::Leaving { run, stage: Stage::Draining, .. }) = self.rollout
             && run.id == id
@@ -441,7 +452,8 @@ impl Slot {
 pub(super) fn shown_by(run: Run) -> ReadyBy {
     match run {
         Run { notified: true, .. } => ReadyBy::Notified,
-        Run { listens: true, .. } => ReadyBy::Listening,
+        Run { listens: true, health: None, .. } => ReadyBy::Listening,
+        Run { health: Some(_), .. } => ReadyBy::Healthy,
         Run { .. } => ReadyBy::Alive,
     }
 }

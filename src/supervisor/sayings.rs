@@ -50,7 +50,7 @@ impl Slot {
     }
 
     /// A run of this slot, to be changed.
-    fn its_run(&mut self, id: RunId) -> Option<&mut Run> {
+    pub(super) fn its_run(&mut self, id: RunId) -> Option<&mut Run> {
         let main = match &mut self.phase {
             Phase::Launching { run }
             | Phase::Starting { run, .. }

@@ -21,6 +21,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::spec::{ExecMode, ExitStatus};
+use crate::supervisor::circuit::Circuit;
+use crate::supervisor::health::Mending;
 use crate::supervisor::restart::Lives;
 use crate::supervisor::rollout::Rollout;
 use crate::supervisor::{
@@ -62,6 +64,8 @@ pub(crate) struct Run {
     pub(crate) closing: bool,
     /// Whether it listens for SIGINT, and for SIGTERM not.
     pub(crate) interrupt_only: bool,
+    /// What its health checks have made of it; none: there are none.
+    pub(crate) health: Option<Circuit>,
 }
 
 impl Run {
@@ -77,6 +81,7 @@ impl Run {
             closing: false,
             interrupt_only: false,
             edition: 0,
+            health: None,
         }
     }
 
@@ -86,7 +91,7 @@ impl Run {
             ReadyBy::Listening => Run { listens: true, ..self },
             // Who has changed its mind is there again.
             ReadyBy::Notified => Run { notified: true, closing: false, ..self },
-            ReadyBy::Alive => self,
+            ReadyBy::Alive | ReadyBy::Healthy => self,
         }
     }
 }
@@ -119,6 +124,8 @@ pub(crate) enum Cause {
     Asked,
     /// It ended by itself; the rest of its tree is being ended.
     Ended,
+    /// Its health check went on failing.
+    Unhealthy,
 }
 
 /// How far a run is on its way down.
@@ -192,6 +199,9 @@ pub(crate) struct Slot {
     pub(crate) last_run: Option<RunId>,
     pub(crate) failed: Option<Failed>,
     pub(crate) history: VecDeque<Exit>,
+    /// What was wrong with which run, by its last health check that failed.
+    pub(crate) complaint: Option<(RunId, String)>,
+    pub(crate) mending: Mending,
 }
 
 impl Slot {
@@ -217,6 +227,8 @@ impl Slot {
             last_run: None,
             failed: None,
             history: VecDeque::new(),
+            complaint: None,
+            mending: Mending::default(),
         }
     }
 
@@ -225,6 +237,7 @@ impl Slot {
         match &self.phase {
             Phase::Stopped | Phase::Completed { .. } => State::Stopped,
             Phase::Launching { .. } | Phase::Starting { .. } => State::Launching,
+            Phase::Online { run } if run.health.is_some_and(Circuit::is_open) => State::Unhealthy,
             Phase::Online { .. } => State::Online,
             Phase::Stopping { stage: Stage::Draining, .. } => State::Draining,
             Phase::Stopping { .. } => State::Stopping,
@@ -291,6 +304,7 @@ impl Slot {
         self.asked_by = Some(Arc::clone(who));
         self.created = now;
         self.failed = None;
+        self.mending.is_under_way = false;
         self.lives.reset();
     }
 
@@ -298,6 +312,7 @@ impl Slot {
     pub(super) fn want_down(&mut self, goal: Goal, who: &Arc<Who>) {
         self.goal = goal;
         self.parked = false;
+        self.mending.is_under_way = false;
         self.wishes = self.wishes.wrapping_add(1);
         self.asked_by = Some(Arc::clone(who));
     }
@@ -375,7 +390,11 @@ impl Slot {
                 self.begin_stop(run, turn);
             }
             (Goal::Up, Phase::Starting { run, alive_at: Some(alive_at) }) if turn.now >= alive_at => {
-                self.come_online(run, ReadyBy::Alive, turn)
+                // That is enough, but for its health.
+                self.phase = Phase::Starting { run, alive_at: None };
+                if self.is_ready(run, None) || run.health.is_none() {
+                    self.come_online(run, ReadyBy::Alive, turn);
+                }
             }
             (
                 Goal::Down | Goal::Deleted,

@@ -8,7 +8,7 @@ use crate::supervisor::restart::{Verdict, in_words};
 use crate::supervisor::rollout::Rollout;
 use crate::supervisor::sayings::request_to_end;
 use crate::supervisor::slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage, Turn};
-use crate::supervisor::{ChangeKind, Effect, Exit, Lasting, Left, ReadyBy, Resolve, RunId, Standing, Time, Whom};
+use crate::supervisor::{ChangeKind, Effect, Exit, Lasting, Left, ReadyBy, Resolve, RunId, Time, Whom};
 
 /// How many exits a slot remembers.
 const HISTORY: usize = 10;
@@ -32,7 +32,7 @@ impl Slot {
             Phase::Stopping { run, stage: Stage::Unspawned, .. } if run.id == id => {
                 let run = Run { started: turn.now, ..*run };
                 self.announce(ChangeKind::Started(id), turn);
-                self.ask_to_end(run, turn);
+                self.ask_to_end(run, Cause::Asked, turn);
             }
             Phase::Launching { .. }
             | Phase::Stopping { .. }
@@ -89,10 +89,10 @@ impl Slot {
             return self.on_ready_aside(by, turn);
         }
         match &mut self.phase {
-            Phase::Starting { run, .. } if run.id == id => {
+            Phase::Starting { run, alive_at } if run.id == id => {
                 *run = run.with(by);
-                let run = *run;
-                if self.is_ready(run) {
+                let (run, alive_at) = (*run, *alive_at);
+                if self.is_ready(run, alive_at) {
                     self.come_online(run, by, turn);
                 }
             }
@@ -101,7 +101,7 @@ impl Slot {
                 let was_closing = run.closing;
                 *run = run.with(by);
                 if was_closing && !run.closing && run.mode == ExecMode::Cluster {
-                    turn.effects.push(Effect::Steer { run: id, standing: Standing::Ready });
+                    turn.effects.push(Effect::Steer { run: id, standing: Slot::serves_as(run) });
                 }
             }
             Phase::Starting { .. }
@@ -116,8 +116,14 @@ impl Slot {
     }
 
     /// Whether what a run has shown is enough.
-    pub(super) fn is_ready(&self, run: Run) -> bool {
-        run.notified || (run.listens && !self.definition.spec.wait_ready)
+    pub(super) fn is_ready(&self, run: Run, alive_at: Option<Time>) -> bool {
+        match run.health {
+            None => run.notified || (run.listens && !self.definition.spec.wait_ready),
+            // Its health stands for what it would say itself, and for nothing else.
+            Some(circuit) => {
+                circuit.is_proven() && !circuit.is_open() && (run.notified || run.listens || alive_at.is_none())
+            }
+        }
     }
 
     /// The second run of the slot, if this is it.
@@ -138,14 +144,14 @@ impl Slot {
             return self.spoil(manner, turn);
         }
         let left = if self.definition.spec.stop.treekill { left } else { Left::Nothing };
-        let (asked, killed, kill_at) = match &self.phase {
+        let (cause, killed, kill_at) = match &self.phase {
             // It had not been asked yet, so that time begins now.
             Phase::Stopping { cause, stage: Stage::Draining, .. } => {
                 let kill_at = turn.now.after(self.definition.spec.stop.kill_timeout);
-                (*cause == Cause::Asked, false, kill_at)
+                (*cause, false, kill_at)
             }
             Phase::Stopping { cause, stage, kill_at, .. } => {
-                (*cause == Cause::Asked, matches!(stage, Stage::Killed | Stage::KilledSurvivors(_)), *kill_at)
+                (*cause, matches!(stage, Stage::Killed | Stage::KilledSurvivors(_)), *kill_at)
             }
             Phase::Launching { .. }
             | Phase::Starting { .. }
@@ -153,19 +159,23 @@ impl Slot {
             | Phase::Stopped
             | Phase::Waiting { .. }
             | Phase::Errored { .. }
-            | Phase::Completed { .. } => (false, false, turn.now.after(self.definition.spec.stop.kill_timeout)),
+            | Phase::Completed { .. } => (Cause::Ended, false, turn.now.after(self.definition.spec.stop.kill_timeout)),
         };
         let uptime = turn.now.since(run.started);
-        let reason = match (asked, killed) {
-            (true, true) => {
-                format!("{status}: did not end within {}", in_words(self.definition.spec.stop.kill_timeout))
-            }
-            (true, false) => format!("{status}, stopped by request"),
-            (false, _) => status.to_string(),
+        let limit = in_words(self.definition.spec.stop.kill_timeout);
+        let reason = match (cause, killed) {
+            (Cause::Asked, true) => format!("{status}: did not end within {limit}"),
+            (Cause::Asked, false) => format!("{status}, stopped by request"),
+            (Cause::Unhealthy, true) => format!("{status}: unhealthy, and did not end within {limit}"),
+            (Cause::Unhealthy, false) => format!("{status}, unhealthy"),
+            (Cause::Ended, _) => status.to_string(),
+        };
+        let asked = match cause {
+            Cause::Asked | Cause::Unhealthy => true,
+            Cause::Ended => false,
         };
         self.remember(run, Some(status), reason, turn);
         self.announce(ChangeKind::Exited { run: id, status, uptime, asked, left }, turn);
-        let cause = if asked { Cause::Asked } else { Cause::Ended };
         match left {
             Left::Nothing => self.conclude(run, cause, status, uptime, turn),
             Left::Survivors => {
@@ -206,7 +216,7 @@ impl Slot {
         self.last_run = Some(run);
         let mode = self.definition.spec.exec_mode;
         self.holds_sockets |= mode == ExecMode::Cluster;
-        let new = Run { edition: self.edition, ..Run::new(run, turn.now, mode, asked) };
+        let new = Run { edition: self.edition, health: self.first_circuit(), ..Run::new(run, turn.now, mode, asked) };
         self.phase = Phase::Launching { run: new };
         turn.effects.push(Effect::Spawn {
             run,
@@ -221,23 +231,28 @@ impl Slot {
     pub(super) fn come_online(&mut self, run: Run, by: ReadyBy, turn: &mut Turn<'_>) {
         self.phase = Phase::Online { run: Run { was_ready: true, ..run } };
         self.failed = None;
+        self.mending.is_under_way = false;
         if run.mode == ExecMode::Cluster {
-            let standing = if run.closing { Standing::Draining } else { Standing::Ready };
-            turn.effects.push(Effect::Steer { run: run.id, standing });
+            turn.effects.push(Effect::Steer { run: run.id, standing: Slot::serves_as(&run) });
         }
         let after = turn.now.since(run.started);
         self.announce(ChangeKind::Online { run: run.id, after, by }, turn);
     }
 
     pub(super) fn begin_stop(&mut self, run: Run, turn: &mut Turn<'_>) {
+        self.end_by(run, Cause::Asked, turn);
+    }
+
+    /// Takes a run down.
+    pub(super) fn end_by(&mut self, run: Run, cause: Cause, turn: &mut Turn<'_>) {
         match &self.phase {
             Phase::Launching { .. } => {
                 let kill_at = turn.now.after(self.definition.spec.stop.kill_timeout);
-                self.phase = Phase::Stopping { run, cause: Cause::Asked, stage: Stage::Unspawned, kill_at };
+                self.phase = Phase::Stopping { run, cause, stage: Stage::Unspawned, kill_at };
             }
             Phase::Online { .. } if run.mode == ExecMode::Cluster => {
                 let (stage, kill_at) = self.begin_drain(run, turn);
-                self.phase = Phase::Stopping { run, cause: Cause::Asked, stage, kill_at };
+                self.phase = Phase::Stopping { run, cause, stage, kill_at };
             }
             Phase::Starting { .. }
             | Phase::Online { .. }
@@ -245,13 +260,16 @@ impl Slot {
             | Phase::Stopped
             | Phase::Waiting { .. }
             | Phase::Errored { .. }
-            | Phase::Completed { .. } => self.ask_to_end(run, turn),
+            | Phase::Completed { .. } => self.ask_to_end(run, cause, turn),
         }
     }
 
-    pub(super) fn ask_to_end(&mut self, run: Run, turn: &mut Turn<'_>) {
+    pub(super) fn ask_to_end(&mut self, run: Run, cause: Cause, turn: &mut Turn<'_>) {
+        // What is done for its health nobody has asked for.
+        let by = if cause == Cause::Unhealthy { self.asked_by.take() } else { None };
         let kill_at = self.send_stop(run, turn);
-        self.phase = Phase::Stopping { run, cause: Cause::Asked, stage: Stage::Asked, kill_at };
+        self.asked_by = by.or(self.asked_by.take());
+        self.phase = Phase::Stopping { run, cause, stage: Stage::Asked, kill_at };
     }
 
     /// Asks a run to end; returns when it is killed.
@@ -266,7 +284,7 @@ impl Slot {
     pub(super) fn kill(&mut self, run: Run, cause: Cause, stage: Stage, turn: &mut Turn<'_>) {
         match stage {
             // Their time is over.
-            Stage::Draining => self.ask_to_end(run, turn),
+            Stage::Draining => self.ask_to_end(run, cause, turn),
             Stage::Unspawned | Stage::Asked | Stage::Survivors(_) | Stage::Killed | Stage::KilledSurvivors(_) => {
                 if let Some((stage, kill_at)) = self.send_kill(run, stage, turn) {
                     self.phase = Phase::Stopping { run, cause, stage, kill_at };
@@ -302,8 +320,16 @@ impl Slot {
         match cause {
             Cause::Asked => self.become_stopped("stopped by request", turn),
             Cause::Ended if self.is_followed(turn) => {}
-            Cause::Ended if self.goal != Goal::Up => self.become_stopped("stopped by request", turn),
-            Cause::Ended => {
+            Cause::Unhealthy if self.goal == Goal::Up => {
+                let why = format!("unhealthy: {}", self.complaint_of(run.id));
+                let verdict = self.lives.fail(&self.definition.spec.restart, turn.now, uptime, &why, turn.dice);
+                if !run.was_ready {
+                    self.failed = Some(Failed { generation: self.launched, run: run.id, reason: why.clone() });
+                }
+                self.follow(verdict, why, turn);
+            }
+            Cause::Ended | Cause::Unhealthy if self.goal != Goal::Up => self.become_stopped("stopped by request", turn),
+            Cause::Ended | Cause::Unhealthy => {
                 let verdict = self.lives.end(&self.definition.spec.restart, turn.now, uptime, status, turn.dice);
                 let clean = matches!(verdict, Verdict::Complete(_)) && status.is_success();
                 if !run.was_ready && !clean {
@@ -365,6 +391,12 @@ impl Slot {
             | ChangeKind::Held(_)
             | ChangeKind::Parked { .. }
             | ChangeKind::RolledBack { .. }
+            | ChangeKind::Unhealthy { .. }
+            | ChangeKind::Recovering(_)
+            | ChangeKind::Healthy(_)
+            | ChangeKind::GivenUpOn { .. }
+            | ChangeKind::HealthIgnored { .. }
+            | ChangeKind::HealthTrusted { .. }
             | ChangeKind::Errored { .. } => None,
         };
         turn.effects.push(self.told(kind, by));

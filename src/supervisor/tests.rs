@@ -4,6 +4,7 @@ mod amend;
 mod batch;
 mod declare;
 mod handover;
+mod health;
 mod meanwhile;
 mod reload;
 mod trial;

@@ -83,14 +83,14 @@ impl Slot {
     }
 
     /// The old run takes its place again.
-    fn take_back(&mut self, (old, new): (Run, Run), reason: String, turn: &mut Turn<'_>) {
+    pub(super) fn take_back(&mut self, (old, new): (Run, Run), reason: String, turn: &mut Turn<'_>) {
         self.phase = Phase::Online { run: old };
         self.last_run = Some(old.id);
         self.rollout = None;
         self.lives.reset();
         self.failed =
             Some(crate::supervisor::slot::Failed { generation: self.launched, run: new.id, reason: reason.clone() });
-        turn.effects.push(Effect::Steer { run: old.id, standing: Standing::Ready });
+        turn.effects.push(Effect::Steer { run: old.id, standing: Slot::serves_as(&old) });
         turn.effects.push(self.told(ChangeKind::RolledBack { run: old.id, failed: new.id, reason }, None));
     }
 

@@ -119,6 +119,13 @@ pub enum Event {
         /// Whether that is SIGINT, and not SIGTERM.
         interrupt_only: bool,
     },
+    /// After [`Effect::Check`].
+    Checked {
+        /// Which.
+        run: RunId,
+        /// How it is.
+        finding: Finding,
+    },
     /// The main process ended.
     Exited {
         /// Which.
@@ -158,6 +165,15 @@ pub enum Lasting {
     Transient,
 }
 
+/// What a health check has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It is well.
+    Well,
+    /// It is not, and why, as a sentence fragment.
+    Ill(String),
+}
+
 /// How readiness was noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadyBy {
@@ -167,6 +183,8 @@ pub enum ReadyBy {
     Notified,
     /// It has lived for `min_uptime`, and in cluster mode for 3 s without listening.
     Alive,
+    /// Its health check passes.
+    Healthy,
 }
 
 /// What a run that gets no new connections is still doing.
@@ -248,6 +266,17 @@ pub enum Effect {
         /// When its time is over.
         until: Time,
     },
+    /// Look how a run is; report [`Event::Checked`] soon after its time limit at the latest.
+    Check {
+        /// Which.
+        run: RunId,
+        /// Its place.
+        slot: SlotId,
+        /// The index within the app.
+        instance: u16,
+        /// How it is looked at.
+        definition: Arc<Definition>,
+    },
     /// Nothing follows in this slot's place: whoever waits in its sockets is refused.
     GiveUp {
         /// Which.
@@ -297,6 +326,10 @@ pub enum Standing {
     Starting,
     /// Its share.
     Ready,
+    /// A small part of its share: it was ill, and is better.
+    Recovering,
+    /// None as long as others are well: it is ill.
+    Unhealthy,
     /// None any more.
     Draining,
     /// None at the moment.

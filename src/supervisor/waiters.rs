@@ -204,6 +204,7 @@ impl Waiter {
 fn on_the_way(state: State) -> State {
     match state {
         State::Draining => State::Stopping,
+        State::Unhealthy => State::Online,
         State::Online | State::Launching | State::Stopping | State::Stopped | State::Errored | State::Waiting => state,
     }
 }

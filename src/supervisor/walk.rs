@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::tests::{Bench, act, apply};
 use super::*;
-use crate::spec::{AppSpec, Changes, ExecMode, ExitStatus, RestartDelay, RestartPolicy, Signal, Strategy, Surge};
+use crate::spec::{
+    AppSpec, Changes, Check, ExecMode, ExitStatus, HealthSpec, RestartDelay, RestartPolicy, Signal, Strategy, Surge,
+};
 
 /// xorshift: the same walk for the same seed.
 struct Dice(u64);
@@ -38,6 +40,8 @@ struct World {
     replied: BTreeSet<RequestId>,
     standing: BTreeMap<RunId, Standing>,
     draining: BTreeSet<RunId>,
+    /// Who is to be looked at.
+    checked: BTreeSet<RunId>,
     /// How many signs of being ready a run has given.
     signs: BTreeMap<RunId, u8>,
     /// The most processes there were.
@@ -69,6 +73,11 @@ impl World {
                     assert_eq!(self.standing.get(run), Some(&Standing::Draining), "drained while it gets connections");
                     assert!(self.draining.insert(*run), "{run:?} is drained twice");
                 }
+                Effect::Check { run, .. } => {
+                    let lives = matches!(self.processes.get(run), Some((_, Process::Lives { .. })));
+                    assert!(lives, "{run:?} does not live and is asked how it is");
+                    self.checked.insert(*run);
+                }
                 Effect::GiveUp { slot } => {
                     let lives = self.processes.values().any(|(other, _)| other == slot);
                     assert!(!lives, "the sockets of {slot:?} are closed while it lives");
@@ -76,7 +85,7 @@ impl World {
                 Effect::Signal { run, signal, whom } | Effect::Message { run, signal, whom } => {
                     let (_, process) = self.processes.get_mut(run).expect("only what lives is signalled");
                     let kill = *signal == Signal::KILL;
-                    let is_fed = self.standing.get(run) == Some(&Standing::Ready);
+                    let is_fed = matches!(self.standing.get(run), Some(Standing::Ready | Standing::Recovering));
                     let is_whole = !matches!(process, Process::Survivors { .. });
                     assert!(*signal == hangup() || !is_fed || !is_whole, "{run:?} is ended while it gets connections");
                     *process = match (*process, whom) {
@@ -124,6 +133,33 @@ fn check_trial(core: &Supervisor, slot: &Slot) {
     }
 }
 
+/// What must hold of health checks.
+#[track_caller]
+fn check_health(core: &Supervisor, world: &World, now: Time) {
+    for slot in core.slots.values() {
+        if let Phase::Online { run } = &slot.phase
+            && run.mode == ExecMode::Cluster
+        {
+            let wanted = Slot::serves_as(run);
+            assert_eq!(world.standing.get(&run.id), Some(&wanted), "its health and its part differ: {slot:?}");
+        }
+        let is_trusted = |run: &Run| run.health.is_none_or(Circuit::is_proven);
+        assert!(!matches!(&slot.phase, Phase::Online { run } if !is_trusted(run)), "online unproven: {slot:?}");
+    }
+    for app in core.apps.keys() {
+        let mended = core.slots.values().filter(|slot| {
+            let is_ending = matches!(slot.phase, Phase::Stopping { cause: Cause::Unhealthy, .. });
+            slot.app == *app && is_ending && slot.mending.is_under_way
+        });
+        assert!(mended.count() <= 1, "more than one is restarted for its health");
+    }
+    assert!(core.schedule.next().is_none_or(|at| at > now), "nobody is asked in time");
+    for (slot, run) in core.schedule.due(Time::from_millis(u64::MAX)) {
+        let lives = matches!(world.processes.get(&run), Some((of, Process::Lives { .. })) if *of == slot);
+        assert!(lives, "{run:?} is to be asked and does not live");
+    }
+}
+
 /// What must hold of the core after every event.
 #[track_caller]
 fn check(core: &Supervisor, world: &World, now: Time) {
@@ -153,6 +189,7 @@ fn check(core: &Supervisor, world: &World, now: Time) {
             }
         }
     }
+    check_health(core, world, now);
     for app in core.apps.keys() {
         assert!(core.slots.values().any(|slot| slot.app == *app), "an app without slots");
     }
@@ -179,6 +216,7 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
         spec.cluster.bake = Duration::from_millis([0, 500, 3_000, 9_000][usize::try_from(dice.roll(4)).unwrap()]);
         spec.cluster.strategy = if dice.roll(3) == 0 { Strategy::BlueGreen } else { Strategy::Rolling };
     }
+    spec.health = (dice.roll(3) == 0).then(|| random_health(dice));
     spec.wait_ready = dice.roll(5) == 0;
     spec.stop.message = dice.roll(5) == 0;
     spec.listen_timeout = Duration::from_millis(1 + dice.roll(8_000));
@@ -192,6 +230,17 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
         spec.restart.retry_after = None;
     }
     spec
+}
+
+fn random_health(dice: &mut Dice) -> HealthSpec {
+    let small = |dice: &mut Dice| u16::try_from(1 + dice.roll(3)).unwrap();
+    HealthSpec {
+        interval: Duration::from_millis(50 + dice.roll(3_000)),
+        timeout: Duration::from_millis(1 + dice.roll(3_000)),
+        fail: small(dice),
+        pass: small(dice),
+        ..HealthSpec::new(Check::Tcp, Duration::from_millis(dice.roll(3) * 1_500))
+    }
 }
 
 fn random_ask(dice: &mut Dice) -> Ask {
@@ -252,6 +301,14 @@ fn random_report(dice: &mut Dice, world: &mut World) -> Option<Event> {
     let index = usize::try_from(dice.roll(u64::try_from(world.processes.len().max(1)).unwrap())).unwrap();
     let (run, (slot, process)) = world.processes.iter().nth(index).map(|(run, at)| (*run, *at))?;
     let left = if dice.roll(4) == 0 { Left::Survivors } else { Left::Nothing };
+    // Checks come and go much more often than processes.
+    if let Process::Lives { .. } = process
+        && (world.checked.remove(&run) || dice.roll(4) == 0)
+    {
+        let is_well = dice.roll(5) < if run.0 % 3 == 0 { 1 } else { 4 };
+        let finding = if is_well { Finding::Well } else { Finding::Ill(format!("no {}", dice.roll(2))) };
+        return Some(Event::Checked { run, finding });
+    }
     Some(match process {
         Process::Ordered if dice.roll(5) == 0 => {
             world.processes.remove(&run);
@@ -351,6 +408,7 @@ impl Stroll {
 #[test]
 fn a_random_walk_never_breaks_an_invariant() {
     let (mut switched, mut aborted, mut taken_back) = (0, 0, 0);
+    let (mut ill, mut better, mut mended, mut ignored) = (0, 0, 0, 0);
     for seed in 1..600 {
         let mut stroll = Stroll::new(seed);
         for _ in 0..300 {
@@ -359,6 +417,10 @@ fn a_random_walk_never_breaks_an_invariant() {
                     Effect::Drain { .. } => switched += 1,
                     Effect::Announce(Change { kind: ChangeKind::ReloadAborted { .. }, .. }) => aborted += 1,
                     Effect::Announce(Change { kind: ChangeKind::RolledBack { .. }, .. }) => taken_back += 1,
+                    Effect::Announce(Change { kind: ChangeKind::Unhealthy { .. }, .. }) => ill += 1,
+                    Effect::Announce(Change { kind: ChangeKind::Healthy(_), .. }) => better += 1,
+                    Effect::Announce(Change { kind: ChangeKind::GivenUpOn { .. }, .. }) => mended += 1,
+                    Effect::Announce(Change { kind: ChangeKind::HealthIgnored { .. }, .. }) => ignored += 1,
                     _ => {}
                 }
             }
@@ -366,6 +428,8 @@ fn a_random_walk_never_breaks_an_invariant() {
     }
     let went = format!("{switched} drains, {aborted} aborts, {taken_back} taken back");
     assert!(switched > 500 && aborted > 100 && taken_back > 20, "it goes everywhere: {went}");
+    let went = format!("{ill} ill, {better} better, {mended} restarted, {ignored} ignored");
+    assert!(ill > 100 && better > 10 && mended > 50 && ignored > 50, "it goes everywhere: {went}");
 }
 
 /// Everything does at once what it is asked for, until the request has its answer.
@@ -382,7 +446,12 @@ fn obey(bench: &mut Bench, world: &mut World, request: RequestId) {
             matches!(process, Process::Lives { asked: false, .. }) && is_quiet
         };
         let next = world.processes.iter().map(|(run, at)| (*run, *at)).find(|(run, (_, process))| !idle(run, process));
+        let asked = world
+            .checked
+            .pop_first()
+            .filter(|run| matches!(world.processes.get(run), Some((_, Process::Lives { .. }))));
         let event = match next {
+            _ if asked.is_some() => Event::Checked { run: asked.unwrap(), finding: Finding::Well },
             Some((run, (_, Process::Lives { asked: false, .. }))) if world.draining.remove(&run) => {
                 Event::Drained { run }
             }
@@ -527,5 +596,30 @@ fn after_any_walk_an_obedient_world_lets_the_daemon_leave() {
         }
         ask_and_obey(&mut bench, &mut world, Ask::Shutdown);
         assert!(world.left, "seed {seed}: the daemon does not leave");
+    }
+}
+
+#[test]
+fn in_an_obedient_world_a_reload_with_health_checks_replaces_every_run_once() {
+    let mut spec = AppSpec::sample("api");
+    (spec.instances, spec.exec_mode) = (4, ExecMode::Cluster);
+    spec.health = Some(HealthSpec::new(Check::Tcp, Duration::from_secs(60)));
+    for wait_ready in [false, true] {
+        spec.wait_ready = wait_ready;
+        let (mut bench, mut world) = (Bench::new(), World::default());
+        let together = Ask::Reload(Act { strategy: Some(Strategy::BlueGreen), ..act("api") });
+        let table = [
+            (apply(vec![spec.clone()]), 4),
+            (Ask::Reload(act("api")), 4),
+            (together, 4),
+            (Ask::Restart(act("api")), 4),
+        ];
+        for (ask, spawns) in table {
+            let (label, before) = (format!("{ask:?}"), world.spawned.len());
+            ask_and_obey(&mut bench, &mut world, ask);
+            assert_eq!(world.spawned.len() - before, spawns, "{label}");
+            assert!(bench.core.slots.values().all(|slot| slot.state() == State::Online), "{label}: {:?}", bench.core);
+            check(&bench.core, &world, bench.now);
+        }
     }
 }

@@ -3,8 +3,9 @@
 //! Two steps, so that a thousand starting apps cost one look at the kernel's list and then only the descriptors of
 //! those who may be meant: which sockets listen (sock_diag(7)), and whether a tree of processes holds one of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
+use std::net::SocketAddr;
 use std::str;
 
 use crate::sys::proc_table::ProcTable;
@@ -65,12 +66,50 @@ pub fn process_tree_listens(process: &Process, table: &ProcTable, listeners: &Li
 }
 
 fn holds_one(pid: libc::pid_t, listeners: &Listeners) -> bool {
-    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    sockets_of(pid).any(|inode| listeners.inodes.contains(&inode))
+}
+
+/// The sockets of a process; of one that may not be looked into, none.
+fn sockets_of(pid: libc::pid_t) -> impl Iterator<Item = u64> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd"));
     let inode = |entry: io::Result<std::fs::DirEntry>| {
         let target = std::fs::read_link(entry.ok()?.path()).ok()?;
         target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
     };
-    entries.filter_map(inode).any(|inode: u64| listeners.inodes.contains(&inode))
+    entries.into_iter().flatten().filter_map(inode)
+}
+
+/// Where the processes of this run listen by TCP.
+///
+/// # Errors
+///
+/// A machine without /proc/net.
+pub fn tcp_addresses(process: &Process, table: &ProcTable) -> io::Result<Vec<SocketAddr>> {
+    let mut listed: HashMap<u64, SocketAddr> = HashMap::new();
+    for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        match std::fs::read_to_string(path) {
+            Ok(text) => listed.extend(text.lines().filter_map(|line| Some((listening_inode(line)?, address(line)?)))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let held = table.members(process).into_iter().flat_map(|row| sockets_of(row.pid)).collect::<HashSet<u64>>();
+    Ok(listed.into_iter().filter(|(inode, _)| held.contains(inode)).map(|(_, address)| address).collect())
+}
+
+/// The local address of a line of /proc/net/tcp: words of the machine's order in hexadecimal digits, a colon, the port.
+fn address(line: &str) -> Option<SocketAddr> {
+    let (ip, port) = line.split_ascii_whitespace().nth(1)?.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |at: usize| Some(u32::from_str_radix(ip.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
+    Some(match ip.len() {
+        8 => SocketAddr::from((word(0)?, port)),
+        32 => {
+            let bytes = [word(0)?, word(8)?, word(16)?, word(24)?].concat();
+            SocketAddr::from((<[u8; 16]>::try_from(bytes).ok()?, port))
+        }
+        _ => return None,
+    })
 }
 
 /// Whether sock_diag(7) answers.
@@ -154,6 +193,18 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_read_as_the_kernel_writes_it() {
+        if cfg!(target_endian = "little") {
+            let of = |text: &str| address(&format!("  0: {text} 00000000:0000 0A")).map(|it| it.to_string());
+            assert_eq!(of("0100007F:0BB8").as_deref(), Some("127.0.0.1:3000"));
+            assert_eq!(of("00000000000000000000000001000000:0050").as_deref(), Some("[::1]:80"));
+        }
+        for bad in ["", "  sl  local_address", "0: 01:1", "0: 0100007F:99999", "0: 0100007FZZ:1"] {
+            assert_eq!(address(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
     fn netlink_answers_with_what_the_file_says() {
         let v4 = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut inodes = HashSet::new();
@@ -182,6 +233,8 @@ mod tests {
         assert!(process_tree_listens(&holder, &table, &new));
         assert!(!process_tree_listens(&other, &table, &new));
         assert!(!process_tree_listens(&holder, &table, &Listeners::default()));
+        assert_eq!(tcp_addresses(&holder, &table).unwrap(), [listener.local_addr().unwrap()]);
+        assert_eq!(tcp_addresses(&other, &table).unwrap(), []);
         for process in [holder, other] {
             process.signal_group(Signal::KILL).unwrap();
             end_of(&process);

@@ -21,6 +21,21 @@ pub(crate) fn what(event: &EventKind) -> String {
         EventKind::RolledBack { reason, .. } => {
             format!("has taken over again, its successor failed: {}", printable(reason))
         }
+        EventKind::Unhealthy { reason, .. } => format!("unhealthy, gets no connections: {}", printable(reason)),
+        EventKind::Recovering { .. } => "health check passes again, gets few connections".to_owned(),
+        EventKind::Healthy { .. } => "healthy again".to_owned(),
+        EventKind::GivenUpOn { reason, .. } => {
+            format!("health check goes on failing, is restarted: {}", printable(reason))
+        }
+        EventKind::HealthIgnored { healthy: 0, .. } => {
+            "no instance is healthy: health is ignored, connections go to all".to_owned()
+        }
+        EventKind::HealthIgnored { healthy, of } => {
+            format!("only {healthy} of {of} instances are healthy: health is ignored, connections go to all")
+        }
+        EventKind::HealthTrusted { healthy, of } => {
+            format!("{healthy} of {of} instances are healthy: connections go to these again")
+        }
         EventKind::Stopping { signal, .. } => format!("stopping with {}", printable(signal)),
         EventKind::Signalled { signal, .. } => format!("{} sent", printable(signal)),
         EventKind::Reset => "counters set back".to_owned(),

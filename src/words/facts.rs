@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use crate::proto::{AppView, MetricView, NodeView, PortView, SaidView, SecondView, SlotView, State};
-use crate::spec::{AppSpec, Balance, Capture, ExecMode, Origin, Program, RestartDelay, RestartPolicy, Strategy};
+use crate::proto::{AppView, HealthView, MetricView, NodeView, PortView, SaidView, SecondView, SlotView, State};
+use crate::spec::{
+    AppSpec, Balance, Capture, Check, ExecMode, HealthSpec, Origin, Program, RestartDelay, RestartPolicy, Strategy,
+};
 use crate::words::clock::moment;
 use crate::words::units::{cpu, fine_span, memory, redacted, remaining, span};
 
@@ -103,6 +105,7 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
         let bake = if spec.cluster.bake.is_zero() { "at once".to_owned() } else { time(spec.cluster.bake) };
         rows.push(("reloaded", format!("{strategy}, sure after {bake}")));
     }
+    rows.extend(spec.health.as_ref().map(|health| ("health check", check(health))));
     if !spec.restart.stop_exit_codes.is_empty() {
         let codes: Vec<String> = spec.restart.stop_exit_codes.iter().map(u8::to_string).collect();
         rows.push(("finished by exit codes", codes.join(", ")));
@@ -110,6 +113,41 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
     if let Some(name) = &spec.env_name {
         rows.push(("env", name.clone()));
     }
+    rows
+}
+
+/// `GET /health every 10s, out after 3 failures, restarted after 3 more`
+fn check(health: &HealthSpec) -> String {
+    let time = |duration: Duration| fine_span(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    let HealthSpec { check, port, interval, timeout, fail, pass, start_period: _ } = health;
+    let what = match check {
+        Check::Http { path } => format!("GET {path}"),
+        Check::Tcp => "a connection".to_owned(),
+        Check::Exec { line } => format!("`{line}`"),
+    };
+    let port = port.map(|port| format!(" at port {port}")).unwrap_or_default();
+    let failures = if *fail == 1 { "failure" } else { "failures" };
+    let passes = if *pass == 1 { "pass" } else { "passes" };
+    format!(
+        "{what}{port} every {}, {} for an answer; out after {fail} {failures}, restarted after {fail} more, trusted after \
+         {pass} {passes}",
+        time(*interval),
+        time(*timeout)
+    )
+}
+
+/// What was found of the health of an instance.
+fn health(health: &HealthView, now: u64) -> Vec<(&'static str, String)> {
+    let HealthView { circuit, failures, ignored, passed, failed, last } = health;
+    let failures = if *failures == 0 { String::new() } else { format!(", {failures} failures") };
+    let ignored = if *ignored { "; ignored, because fewer than half of the instances are healthy" } else { "" };
+    let mut rows = vec![("health", format!("circuit {}{failures}{ignored}", circuit.as_str()))];
+    rows.extend(last.as_ref().map(|last| {
+        let how = if last.passed { "passed" } else { "failed" };
+        let took = last.took as f64 / 1000.0;
+        let ago = span(now.saturating_sub(last.time));
+        ("last check", format!("{how} {ago} ago in {took:.1} ms: {} ({passed} passed, {failed} failed)", last.found))
+    }));
     rows
 }
 
@@ -213,6 +251,7 @@ pub(crate) fn slot(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static st
         let who = if slot.run == drain.run { String::new() } else { format!("pid {}, replaced, ", drain.pid) };
         rows.push(("connections", format!("{who}{}", remaining(&drain.remaining))));
     }
+    rows.extend(slot.health.iter().flat_map(|found| health(found, now)));
     if slot.pid_file.is_some() {
         rows.push(("pid file", file(&slot.pid_file)));
     }

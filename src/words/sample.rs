@@ -8,7 +8,7 @@ pub(crate) const NOW: u64 = 1_780_000_000_000;
 
 /// One instance that runs since five hours.
 pub(crate) fn slot(id: u32, instance: u16, state: State) -> SlotView {
-    let runs = matches!(state, State::Online | State::Launching | State::Draining | State::Stopping);
+    let runs = matches!(state, State::Online | State::Unhealthy | State::Launching | State::Draining | State::Stopping);
     SlotView {
         id,
         instance,
@@ -34,6 +34,7 @@ pub(crate) fn slot(id: u32, instance: u16, state: State) -> SlotView {
         remarks: Vec::new(),
         said: SaidView::default(),
         draining: None,
+        health: None,
         last_exit: None,
         history: vec![],
     }

@@ -97,10 +97,11 @@ fn told(event: &Event, history: &[ExitView]) -> Entry {
 /// How a change is meant; none where it is neither good nor bad.
 pub(crate) fn tone(event: &EventKind) -> Option<Tone> {
     match event {
-        EventKind::Online { .. } => Some(Tone::Good),
+        EventKind::Online { .. } | EventKind::Healthy { .. } | EventKind::HealthTrusted { .. } => Some(Tone::Good),
         EventKind::Waiting { .. }
         | EventKind::Changed { .. }
         | EventKind::Signalled { .. }
+        | EventKind::Recovering { .. }
         | EventKind::Remark { .. } => Some(Tone::Warn),
         EventKind::Exited { .. }
         | EventKind::SpawnFailed { .. }
@@ -108,6 +109,9 @@ pub(crate) fn tone(event: &EventKind) -> Option<Tone> {
         | EventKind::ReloadAborted { .. }
         | EventKind::RolledBack { .. }
         | EventKind::LogFailing { .. }
+        | EventKind::Unhealthy { .. }
+        | EventKind::GivenUpOn { .. }
+        | EventKind::HealthIgnored { .. }
         | EventKind::Errored { .. } => Some(Tone::Bad),
         EventKind::Created
         | EventKind::Started { .. }

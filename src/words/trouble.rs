@@ -18,7 +18,7 @@ pub(crate) struct Trouble {
 /// None where it does as it should.
 pub(crate) fn of(app: &AppView, slot: &SlotView, now: u64) -> Option<Trouble> {
     let mut what = match slot.state {
-        State::Errored | State::Waiting => String::new(),
+        State::Errored | State::Waiting | State::Unhealthy => String::new(),
         // It is between two crashes: without the reason it would look like a slow start.
         State::Launching if slot.unstable > 0 => " again".to_owned(),
         State::Online | State::Launching | State::Draining | State::Stopping | State::Stopped => return None,

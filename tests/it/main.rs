@@ -16,6 +16,7 @@ mod full_disk;
 mod gap;
 mod habits;
 mod harness;
+mod health;
 mod kept;
 mod lifecycle;
 mod log_files;

@@ -241,6 +241,12 @@ impl Follower {
             | EventKind::Errored { .. }
             | EventKind::ReloadAborted { .. }
             | EventKind::RolledBack { .. }
+            | EventKind::Unhealthy { .. }
+            | EventKind::Recovering { .. }
+            | EventKind::Healthy { .. }
+            | EventKind::GivenUpOn { .. }
+            | EventKind::HealthIgnored { .. }
+            | EventKind::HealthTrusted { .. }
             | EventKind::Signalled { .. }
             | EventKind::Started { .. } => true,
             EventKind::Created

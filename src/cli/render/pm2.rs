@@ -140,6 +140,7 @@ fn metrics(slot: &SlotView) -> Map<String, Value> {
 fn status(state: State) -> State {
     match state {
         State::Draining => State::Stopping,
+        State::Unhealthy => State::Online,
         State::Online | State::Launching | State::Stopping | State::Stopped | State::Errored | State::Waiting => state,
     }
 }

@@ -115,6 +115,7 @@ pub(in crate::cli) fn table(view: &View, sheet: Sheet) -> String {
 fn counted(rows: &[(&AppView, &SlotView)], style: Style) -> String {
     let states = [
         State::Online,
+        State::Unhealthy,
         State::Launching,
         State::Waiting,
         State::Errored,
@@ -297,7 +298,7 @@ fn colour(state: State) -> Color {
     match state {
         State::Online => Color::Green,
         State::Launching => Color::Blue,
-        State::Draining | State::Stopping | State::Waiting => Color::Yellow,
+        State::Unhealthy | State::Draining | State::Stopping | State::Waiting => Color::Yellow,
         State::Stopped => Color::DarkGrey,
         State::Errored => Color::Red,
     }

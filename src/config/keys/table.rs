@@ -47,7 +47,7 @@ const ID: Kind = Kind::OneOf(&[Kind::Integer { min: 0, max: 4_294_967_294 }, Kin
 const LIMIT: Kind = Kind::OneOf(&[Kind::Size, Kind::Words(&["unlimited"])]);
 
 const HEALTH: &[Field] = fields! {
-    http: Kind::Text, tcp: SWITCH, exec: Kind::Text, interval: Kind::Time, timeout: Kind::Time,
+    http: Kind::Text, tcp: SWITCH, exec: Kind::Text, port: Kind::Integer { min: 1, max: 65_535 }, interval: Kind::Time, timeout: Kind::Time,
     fail: Kind::Integer { min: 1, max: 1000 }, pass: Kind::Integer { min: 1, max: 1000 }, start_period: Kind::Time,
 };
 
@@ -62,7 +62,6 @@ const LIMITS: &[Field] = fields! {
 };
 
 const NEEDS: Kind = Kind::Words(&["started", "ready", "healthy", "exited-ok"]);
-const HEALTH_CHECKS: &str = "health checks";
 const WATCHING: &str = "watching files";
 const METRICS_GONE: &str =
     "`agent` says whether rsx loads anything into Node programs; `rsx describe` shows what it sees";
@@ -163,7 +162,7 @@ pub const GROUPS: &[Group] = &[
             stop_signal: Kind::OneOf(&[Kind::Words(&["auto"]), Kind::Signal]), "auto", r#""SIGINT""#, NOW;
             /// Whether the whole tree of processes is ended, or the main process only.
             treekill: SWITCH, "true", "true", NOW;
-            /// Ready when the program says so: `process.send('ready')`, or READY=1 of sd_notify.
+            /// Ready when the program says so: `process.send('ready')`, READY=1 of sd_notify; or its `health` passes.
             wait_ready: SWITCH, "false", "true", NOW;
             /// Ask a Node program by the message `shutdown` instead of a signal.
             shutdown_with_message: SWITCH, "false", "true", NOW;
@@ -177,8 +176,8 @@ pub const GROUPS: &[Group] = &[
             post_stop: Kind::Text, "none", r#""./clean.sh""#, later("a hook");
             /// The longest silence of a program that speaks sd_notify.
             watchdog: Kind::OneOf(&[SWITCH, Kind::Time]), "none", r#""30s""#, later_unless("the watchdog", OFF);
-            /// Is it well: probes over HTTP, TCP or by a command.
-            health: Kind::OneOf(&[SWITCH, Kind::Table(HEALTH)]), "none", r#"{ http = "/health", interval = "10s" }"#, later_unless(HEALTH_CHECKS, OFF);
+            /// Is it well? By HTTP, TCP or a command; who fails gets no connections, then is restarted.
+            health: Kind::OneOf(&[SWITCH, Kind::Table(HEALTH)]), "none", r#"{ http = "/health", interval = "10s" }"#, NOW;
         },
     },
     Group {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::tests::{Machine, app, loaded, messages, options, read_with};
 use crate::config::{Format, Options, Severity, Template, load, template};
-use crate::spec::{LogTarget, Origin, Program, RestartDelay, RestartPolicy, Signal};
+use crate::spec::{Check, HealthSpec, LogTarget, Origin, Program, RestartDelay, RestartPolicy, Signal};
 
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
@@ -330,4 +330,45 @@ fn the_example_of_the_repository_loads() {
 #[test]
 fn an_app_outside_of_apps_is_refused_in_toml_with_the_line_to_write() {
     assert_eq!(messages("script = 'app.js'", Format::Toml), ["an app outside of `[[apps]]`"]);
+}
+
+#[test]
+fn a_health_check_is_one_of_three_with_its_defaults() {
+    let of = |keys: &str| app(&format!("script = 'app.js'\n{keys}")).health;
+    assert_eq!((of(""), of("health = false")), (None, None));
+    let usual = HealthSpec::new(Check::Http { path: "/health?x=1".into() }, Duration::from_secs(60));
+    assert_eq!(of("health = { http = '/health?x=1' }"), Some(usual.clone()));
+    let all = "health = { exec = 'test -e x', interval = '2s', timeout = 500, fail = 5, pass = 2, startPeriod = '1m' }";
+    let expected = HealthSpec {
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_millis(500),
+        fail: 5,
+        pass: 2,
+        ..HealthSpec::new(Check::Exec { line: "test -e x".into() }, Duration::from_secs(60))
+    };
+    assert_eq!(of(all), Some(expected));
+    let tcp = HealthSpec { port: Some(81), ..HealthSpec::new(Check::Tcp, Duration::from_secs(5)) };
+    assert_eq!(of("listen_timeout = '5s'\nhealth = { tcp = true, port = 81 }"), Some(tcp));
+}
+
+#[test]
+fn what_a_health_check_cannot_be_is_said() {
+    for (keys, message) in [
+        ("health = true", "`health` is true"),
+        ("health = {}", "`health` has no check"),
+        ("health = { tcp = false }", "`health` has no check"),
+        ("health = { tcp = true, http = '/' }", "`health` has several checks"),
+        ("health = { http = 'health' }", "`health.http` does not begin with `/`: `health`"),
+        ("health = { http = '/a b' }", "`health.http` holds a blank"),
+        ("health = { exec = 'true', port = 80 }", "`health.port` has no effect on `exec`"),
+        ("health = { tcp = true, interval = '1ms' }", "`health.interval` is shorter than 50 ms"),
+        ("health = { tcp = true, timeout = 0 }", "`health.timeout` cannot be 0"),
+        ("health = { tcp = true, port = 0 }", "`health.port` cannot be `0`"),
+        ("health = { tcp = true, fail = 0 }", "`health.fail` cannot be `0`"),
+        ("instances = 2\nbalance = 'shared'\nhealth = { tcp = true }", "`health` cannot ask one instance by a port"),
+    ] {
+        let found = messages(&format!("[[apps]]\nscript='app.js'\n{keys}"), Format::Toml);
+        assert!(found.len() == 1 && found[0].starts_with(message), "{keys}: {found:?}");
+    }
+    assert!(app("script='app.js'\ninstances=2\nbalance='shared'\nhealth={exec='true'}").health.is_some());
 }

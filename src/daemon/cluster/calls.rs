@@ -225,9 +225,13 @@ impl Ports {
 
     pub(super) fn inherit(&mut self, run: RunId, at: usize, kept: &Member) {
         let heir = self.next_id(run);
-        let Some(standing) = self.runs.get(&run).map(|captured| captured.standing) else { return };
+        let Some((standing, mark)) = self.runs.get(&run).map(|captured| (captured.standing, captured.terms.mark))
+        else {
+            return;
+        };
         if let Some(port) = self.groups.get_mut(at) {
             port.group.inherited(kept.id, heir, standing);
+            port.group.set_mark(heir, mark);
             let number = port.group.key().address.port();
             if let Some(kept) = port.kept.get_mut(&kept.socket) {
                 kept.holder = None;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tracing::debug;
 
-use crate::cluster::{Balance, Load, Member, MemberId, SocketId, Weight, weigh};
+use crate::cluster::{Balance, Load, Member, MemberId, SocketId, Weight, is_probe, weigh};
 use crate::daemon::cluster::ports::{Port, Ports};
 use crate::sys::tcp::{self, Tag};
 
@@ -69,7 +69,8 @@ pub(super) fn connections_of(port: &Port, diag: &mut tcp::diag::Diag) -> HashMap
         }
     };
     let mut by_tag: BTreeMap<u8, u32> = BTreeMap::new();
-    for connection in listed.iter().filter(|connection| connection.inode != 0) {
+    let is_client = |it: &&tcp::diag::Connection| it.inode != 0 && !is_probe(it.client.ip());
+    for connection in listed.iter().filter(is_client) {
         *by_tag.entry(connection.tag.number()).or_default() += 1;
     }
     let tags: Vec<Tag> = port.kept.values().map(|kept| kept.tag).collect();

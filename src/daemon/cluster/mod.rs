@@ -25,6 +25,7 @@
 //! | `closed` | sockets that their programs have closed |
 //! | `loads` | what members have to do, and weights that follow it |
 //! | `views` | what is shown |
+//! | `probed` | where one run can be reached and no other |
 //! | `records` | what is known, as records |
 //! | `ledger` | what a successor has to know, in memory that the guardian keeps |
 //! | `restore` | going on where a predecessor was |
@@ -43,6 +44,7 @@ mod loads;
 mod moved;
 mod own;
 mod ports;
+mod probed;
 mod queue;
 mod records;
 mod remarks;
@@ -61,13 +63,14 @@ pub(super) use restore::is_ours;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::cluster::{Balance, Ending, Mark, Standing, Weight};
+use crate::cluster::{Balance, Ending, Mark, Share, Standing, Weight};
 use crate::daemon::link::Link;
 use crate::daemon::report::Report;
 use crate::proto::PortView;
@@ -76,6 +79,7 @@ use crate::sys::fds::Channel;
 use crate::sys::poller::Waker;
 use crate::sys::process::Process;
 use crate::sys::spawn::Gate;
+use crate::sys::tcp::Origin;
 
 /// How long a child waits until its listener is safe.
 const AT_THE_GATE: Duration = Duration::from_secs(10);
@@ -103,6 +107,8 @@ pub(super) struct Newcomer {
     /// The run of its slot that it is to take over from.
     pub(super) replaces: Option<RunId>,
     pub(super) terms: Terms,
+    /// Whether it is asked by its ports how it is.
+    pub(super) is_probed: bool,
 }
 
 /// On which terms a run takes part.
@@ -140,7 +146,7 @@ enum Command {
     /// This is its process.
     Add(RunId, Arc<Process>),
     /// It is good for something else.
-    Steer(RunId, Standing),
+    Steer(RunId, Standing, Share),
     /// It is to lose its connections.
     Drain(RunId, Time, Ending),
     /// Its main process has ended, or could not be made.
@@ -162,6 +168,8 @@ pub(super) struct Seen {
     pub(super) ports: BTreeMap<RunId, Vec<PortView>>,
     /// What runs that are drained are still doing.
     pub(super) drains: BTreeMap<RunId, Remaining>,
+    /// Where runs can be reached, each by itself, and from where.
+    places: BTreeMap<RunId, Vec<(SocketAddr, Origin)>>,
 }
 
 type Shown = Arc<Mutex<Seen>>;
@@ -202,8 +210,16 @@ impl Sockets {
         self.tell(Command::Add(run, process));
     }
 
-    pub(super) fn steer(&self, run: RunId, standing: Standing) {
-        self.tell(Command::Steer(run, standing));
+    pub(super) fn steer(&self, run: RunId, standing: Standing, share: Share) {
+        self.tell(Command::Steer(run, standing, share));
+    }
+
+    /// Where this run can be reached and no other, at this port or its lowest.
+    pub(super) fn places(&self, run: RunId, port: Option<u16>) -> Vec<(SocketAddr, Origin)> {
+        let shown = lock(&self.shown);
+        let all = shown.places.get(&run).map(Vec::as_slice).unwrap_or_default();
+        let wanted = port.or_else(|| all.iter().map(|(to, _)| to.port()).min());
+        all.iter().filter(|(to, _)| Some(to.port()) == wanted).copied().collect()
     }
 
     /// Reported by [`Report::Drained`], also when the time is over.

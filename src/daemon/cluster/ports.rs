@@ -116,7 +116,8 @@ impl Captured {
 impl Ports {
     /// A run is about to be made.
     pub(super) fn expect(&mut self, newcomer: Newcomer) {
-        let Newcomer { run, slot, instance, app, replaces, wants, terms } = newcomer;
+        let Newcomer { run, slot, instance, app, replaces, wants, mut terms, is_probed } = newcomer;
+        terms.mark = is_probed.then(|| self.free_mark(&app));
         let is_outgoing = |member: &Member| Some(RunId(member.id.run.0)) == replaces;
         let outgoing = self.groups.iter().filter(|port| port.group.members().any(is_outgoing));
         let mut needed = BTreeMap::<u16, u16>::new();

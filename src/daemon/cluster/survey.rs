@@ -67,7 +67,7 @@ impl Ports {
 }
 
 /// Where a probe connects to. One over IPv4 reaches every address of this machine.
-fn target(address: SocketAddr, net: Net) -> SocketAddr {
+pub(super) fn target(address: SocketAddr, net: Net) -> SocketAddr {
     let ip = match (address.ip(), net) {
         (ip, _) if !ip.is_unspecified() => match ip {
             IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),

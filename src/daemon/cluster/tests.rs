@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::cluster::{Ending, Standing};
+use crate::cluster::{Ending, Share, Standing};
 use crate::daemon::cluster::{Newcomer, Sockets, Terms, Wants, drains};
 use crate::daemon::report::Report;
 use crate::spec::Signal;
@@ -66,6 +66,7 @@ impl World {
             wants: Wants::default(),
             replaces: replaces.map(RunId),
             terms: Terms::default(),
+            is_probed: true,
         };
         let gate = self.sockets.gate(newcomer).unwrap();
         let process = Arc::new(spawn_captured(&launch(run, ports), &gate).unwrap());
@@ -88,7 +89,7 @@ impl World {
             report = self.next();
         }
         assert!(matches!(report, Report::Ready { run: of, .. } if of == RunId(run)), "{report:?}");
-        self.sockets.steer(RunId(run), Standing::Ready);
+        self.sockets.steer(RunId(run), Standing::Ready, Share::Whole);
     }
 
     fn ask(&self) -> std::io::Result<String> {
@@ -242,7 +243,11 @@ fn an_order_that_nobody_can_know_is_found_out() {
     drop(strangers);
     for ready in 1..=3 {
         for run in 1..=3 {
-            world.sockets.steer(RunId(run), if run == ready { Standing::Ready } else { Standing::Starting });
+            world.sockets.steer(
+                RunId(run),
+                if run == ready { Standing::Ready } else { Standing::Starting },
+                Share::Whole,
+            );
         }
         wait(&world.sockets);
         for _ in 0..10 {

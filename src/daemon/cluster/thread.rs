@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, warn};
 
-use crate::cluster::{Standing, Time};
+use crate::cluster::{Share, Standing, Time};
 use crate::daemon::cluster::closed::{SOMEBODY_CAME, Watchman};
 use crate::daemon::cluster::drains::{self, Drains};
 use crate::daemon::cluster::ports::{Ports, filter_name};
@@ -154,8 +154,13 @@ impl Thread {
                 }
                 self.tell_ready(run);
             }
-            Command::Steer(run, standing) => {
+            Command::Steer(run, standing, share) => {
+                // Never more than it is to get, not even in between.
+                if share == Share::Small {
+                    self.ports.set_share(run, share);
+                }
                 self.ports.steer(run, standing);
+                self.ports.set_share(run, share);
                 if standing == Standing::Draining {
                     self.ports.hold_back(run);
                 }
@@ -329,7 +334,9 @@ impl Thread {
     fn show(&mut self) {
         if std::mem::take(&mut self.ports.is_changed) {
             self.watchman.on_change(&self.ports, &self.poller);
-            lock(&self.shown).ports = self.ports.views();
+            let (views, places) = (self.ports.views(), self.ports.places());
+            let mut shown = lock(&self.shown);
+            (shown.ports, shown.places) = (views, places);
         }
         if let Some(drains) = self.drains.remaining_if_changed() {
             lock(&self.shown).drains = drains;

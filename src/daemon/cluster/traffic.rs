@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use crate::cluster::is_probe;
 use crate::daemon::cluster::ports::Ports;
 use crate::supervisor::RunId;
 use crate::sys::proc_table::ProcTable;
@@ -33,7 +34,9 @@ impl Ports {
                 // Before the list: whoever is taken out of the queue after this is in it.
                 found.waiting = found.waiting.saturating_add(self.queue_of(run, Some(port))?);
             }
-            let listed = self.diag.connections(port)?;
+            let mut listed = self.diag.connections(port)?;
+            // A health check ends by itself, and soon.
+            listed.retain(|it| !is_probe(it.client.ip()));
             let held = if shared.is_empty() { BTreeSet::new() } else { self.held_among(run, &listed, &shared)? };
             let is_its = |it: &Connection| own.contains(&it.tag) || held.contains(&it.cookie);
             found.connections.extend(listed.into_iter().filter(is_its));

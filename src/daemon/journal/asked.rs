@@ -177,6 +177,7 @@ fn recalled_result(record: ResultRecord) -> SlotResult {
 fn shown(state: State) -> Shown {
     match state {
         State::Draining => Shown::Stopping,
+        State::Unhealthy => Shown::Online,
         State::Online | State::Launching | State::Stopping | State::Stopped | State::Errored | State::Waiting => {
             convert::state(state)
         }
@@ -186,6 +187,7 @@ fn shown(state: State) -> Shown {
 fn recalled_state(state: Shown) -> State {
     match state {
         Shown::Online => State::Online,
+        Shown::Unhealthy => State::Unhealthy,
         Shown::Launching => State::Launching,
         Shown::Draining => State::Draining,
         Shown::Stopping => State::Stopping,

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::proto::{
-    ExitRecord, FailedRecord, GoalRecord, MannerRecord, PhaseRecord, RolloutRecord, RunRecord, SlotRecord, StageRecord,
+    CircuitRecord, ExitRecord, FailedRecord, GoalRecord, MannerRecord, PhaseRecord, RolloutRecord, RunRecord,
+    SlotRecord, StageRecord,
 };
 use crate::supervisor::{
-    AppId, Cause, Definition, Exit, Failed, Goal, Lives, Manner, Phase, Rollout, Run, RunId, Slot, SlotId, Stage, Time,
-    Who,
+    AppId, Cause, Circuit, Definition, Exit, Failed, Goal, Lives, Manner, Mending, Phase, Rollout, Run, RunId, Slot,
+    SlotId, Stage, Time, Who,
 };
 
 pub(super) fn millis(duration: Duration) -> u64 {
@@ -40,6 +41,8 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
         last_run,
         failed,
         history: _,
+        complaint,
+        mending: Mending { last: mended, is_under_way },
     } = slot;
     let Lives { unstable, backoff_step, half_open } = lives;
     SlotRecord {
@@ -71,19 +74,41 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
             let Failed { generation, run, reason } = failed;
             FailedRecord { generation: *generation, run: run.0, reason: reason.clone() }
         }),
+        complaint: complaint.as_ref().map(|(run, why)| (run.0, why.clone())),
+        mended: mended.map(Time::as_millis),
+        mending: *is_under_way,
     }
 }
 
 fn run(run: &Run) -> RunRecord {
-    let Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition } = *run;
-    let (id, started) = (id.0, started.as_millis());
-    RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition }
+    let Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition, health } = *run;
+    let (id, started, health) = (id.0, started.as_millis(), health.map(circuit));
+    RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition, health }
+}
+
+fn circuit(circuit: Circuit) -> CircuitRecord {
+    match circuit {
+        Circuit::Unproven { passes, fails } => CircuitRecord::Unproven { passes, fails },
+        Circuit::Closed { fails } => CircuitRecord::Closed { fails },
+        Circuit::Open { fails } => CircuitRecord::Open { fails },
+        Circuit::HalfOpen { passes, fails } => CircuitRecord::HalfOpen { passes, fails },
+    }
+}
+
+fn recalled_circuit(record: CircuitRecord) -> Circuit {
+    match record {
+        CircuitRecord::Unproven { passes, fails } => Circuit::Unproven { passes, fails },
+        CircuitRecord::Closed { fails } => Circuit::Closed { fails },
+        CircuitRecord::Open { fails } => Circuit::Open { fails },
+        CircuitRecord::HalfOpen { passes, fails } => Circuit::HalfOpen { passes, fails },
+    }
 }
 
 fn recalled_run(record: RunRecord) -> Run {
-    let RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition } = record;
-    let (id, started) = (RunId(id), Time::from_millis(started));
-    Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition }
+    let RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition, health } =
+        record;
+    let (id, started, health) = (RunId(id), Time::from_millis(started), health.map(recalled_circuit));
+    Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition, health }
 }
 
 fn stage(stage: Stage) -> StageRecord {
@@ -184,8 +209,9 @@ fn phase(phase: &Phase) -> PhaseRecord {
             run: run(it),
             asked: match cause {
                 Cause::Asked => true,
-                Cause::Ended => false,
+                Cause::Ended | Cause::Unhealthy => false,
             },
+            unhealthy: *cause == Cause::Unhealthy,
             stage: stage(*now),
             kill_at: kill_at.as_millis(),
         },
@@ -221,6 +247,9 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         restarts,
         last_run,
         failed,
+        complaint,
+        mended,
+        mending,
     } = record;
     Slot {
         id: SlotId(slot),
@@ -247,6 +276,8 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         last_run: last_run.map(RunId),
         failed: failed.map(|FailedRecord { generation, run, reason }| Failed { generation, run: RunId(run), reason }),
         history,
+        complaint: complaint.map(|(run, why)| (RunId(run), why)),
+        mending: Mending { last: mended.map(Time::from_millis), is_under_way: mending },
     }
 }
 
@@ -258,9 +289,13 @@ fn recalled_phase(phase: PhaseRecord) -> Phase {
             Phase::Starting { run: recalled_run(it), alive_at: alive_at.map(Time::from_millis) }
         }
         PhaseRecord::Online(it) => Phase::Online { run: recalled_run(it) },
-        PhaseRecord::Stopping { run: it, asked, stage, kill_at } => Phase::Stopping {
+        PhaseRecord::Stopping { run: it, asked, unhealthy, stage, kill_at } => Phase::Stopping {
             run: recalled_run(it),
-            cause: if asked { Cause::Asked } else { Cause::Ended },
+            cause: match (asked, unhealthy) {
+                (_, true) => Cause::Unhealthy,
+                (true, false) => Cause::Asked,
+                (false, false) => Cause::Ended,
+            },
             stage: recalled_stage(stage),
             kill_at: Time::from_millis(kill_at),
         },

@@ -35,7 +35,7 @@ fn compare(core: &Supervisor, past: Past, keys: &HashMap<RequestId, String>, pla
         let again = batch(key.as_deref(), &recalled_batch(one.request, record.clone()));
         assert_eq!(again, record, "{place}");
     }
-    let recalled = Supervisor::recalled(1, past.counters, past.slots);
+    let recalled = Supervisor::recalled(1, crate::supervisor::Time::default(), past.counters, past.slots);
     let (now, then): (Vec<&Slot>, Vec<&Slot>) = (core.all_slots().collect(), recalled.all_slots().collect());
     assert_eq!(then, now, "{place}");
 }

@@ -281,7 +281,7 @@ impl Connection {
             ViewDetail::Full => self.shared.sockets.look(SAMPLE_LIMIT).await,
             ViewDetail::Brief => self.shared.sockets.shown(),
         };
-        let seen = (&samples, &ports, &self.shared.sayings.all());
+        let seen = (&samples, &ports, &self.shared.sayings.all(), &self.shared.checks.all());
         let view = published.view(call.detail, self.shared.daemon(), &self.shared.user, seen);
         self.write(&write_result(id, &view)).await
     }

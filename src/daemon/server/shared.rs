@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::daemon::checks::Checks;
 use crate::daemon::cluster::Sockets;
 use crate::daemon::history::History;
 use crate::daemon::journal::Journal;
@@ -37,6 +38,7 @@ pub(in crate::daemon) struct Shared {
     pub(in crate::daemon) history: History,
     pub(in crate::daemon) sockets: Sockets,
     pub(in crate::daemon) sayings: Sayings,
+    pub(in crate::daemon) checks: Checks,
     pub(in crate::daemon) pump: Pump,
     pub(in crate::daemon) daemon: DaemonView,
     pub(in crate::daemon) link: Option<Link>,

@@ -79,6 +79,12 @@ impl Shell {
             | ChangeKind::Held(_)
             | ChangeKind::Parked { .. }
             | ChangeKind::RolledBack { .. }
+            | ChangeKind::Unhealthy { .. }
+            | ChangeKind::Recovering(_)
+            | ChangeKind::Healthy(_)
+            | ChangeKind::GivenUpOn { .. }
+            | ChangeKind::HealthIgnored { .. }
+            | ChangeKind::HealthTrusted { .. }
             | ChangeKind::Errored { .. }
             | ChangeKind::Stopped(_)
             | ChangeKind::Deleted => {}

@@ -1,10 +1,12 @@
 //! What the core wants of the sockets that runs share.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::cluster;
+use crate::cluster::{self, Share};
+use crate::daemon::checks::Examination;
 use crate::daemon::cluster::{Newcomer, Terms, Wants};
 use crate::daemon::shell::Shell;
 use crate::spec::{Balance, Capture, ClusterSpec, ExecMode};
@@ -27,7 +29,8 @@ pub(super) fn newcomer(
     // Which ports are inspectors is seen when it is known what is executed.
     let wants = Wants { only, inspectors: BTreeSet::new(), has_one_queue };
     let terms = terms(&spec.cluster, instance);
-    Some(Newcomer { run, slot, instance, app: spec.name.clone(), wants, replaces, terms })
+    let is_probed = spec.health.as_ref().is_some_and(|health| health.check.is_by_port());
+    Some(Newcomer { run, slot, instance, app: spec.name.clone(), wants, replaces, terms, is_probed })
 }
 
 fn terms(spec: &ClusterSpec, instance: u16) -> Terms {
@@ -50,13 +53,34 @@ fn terms(spec: &ClusterSpec, instance: u16) -> Terms {
 impl Shell {
     /// Gives a run its part of the new connections of its ports.
     pub(in crate::daemon) fn steer(&mut self, run: RunId, standing: Standing) {
-        let standing = match standing {
-            Standing::Starting => cluster::Standing::Starting,
-            Standing::Ready => cluster::Standing::Ready,
-            Standing::Draining => cluster::Standing::Draining,
-            Standing::Parked => cluster::Standing::Parked,
+        let (standing, share) = match standing {
+            Standing::Starting => (cluster::Standing::Starting, Share::Whole),
+            Standing::Ready => (cluster::Standing::Ready, Share::Whole),
+            Standing::Recovering => (cluster::Standing::Ready, Share::Small),
+            Standing::Unhealthy => (cluster::Standing::Unhealthy, Share::Whole),
+            Standing::Draining => (cluster::Standing::Draining, Share::Whole),
+            Standing::Parked => (cluster::Standing::Parked, Share::Whole),
         };
-        self.tools.sockets.steer(run, standing);
+        self.tools.sockets.steer(run, standing, share);
+    }
+
+    /// Looks how a run is; one that has ended meanwhile is not looked at.
+    pub(in crate::daemon) fn check(
+        &mut self,
+        run: RunId,
+        (slot, instance): (SlotId, u16),
+        definition: Arc<Definition>,
+    ) {
+        let Some(live) = self.runs.get(&run) else { return };
+        self.tools.checks.begin(Examination {
+            run,
+            slot,
+            instance,
+            definition,
+            process: Arc::clone(&live.process),
+            cwd: live.place.resolved.cwd.clone(),
+            captured: live.place.captured,
+        });
     }
 
     /// Ends the connections of a run; a report says when that is done, or `until` is over.

@@ -145,6 +145,7 @@ impl Shell {
         let Some(live) = self.runs.remove(&run) else { return };
         self.tools.looker.ended(run);
         self.tools.sayings.forget(run);
+        self.tools.checks.forget(run);
         self.asking.remove(&run);
         if self.closed.remove(&run) {
             self.open.remove(&run);

@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use tokio::sync::mpsc as tokio_mpsc;
 use tracing::warn;
 
+use crate::daemon::checks::Checks;
 use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
 use crate::daemon::history::History;
@@ -50,6 +51,7 @@ pub(super) struct Tools {
     pub(super) store: Store,
     pub(super) sockets: Sockets,
     pub(super) sayings: Sayings,
+    pub(super) checks: Checks,
     pub(super) logs: PathBuf,
 }
 

@@ -89,6 +89,7 @@ impl Shell {
                 pid: self.pid(run),
                 remaining: Remaining::default(),
             }),
+            health: slot.health.map(convert::health),
             last_exit: None,
             history: slot.history.iter().map(|exit| self.exit_view(exit)).collect(),
         }

@@ -34,6 +34,6 @@ pub use facts::{Cookie, Facts, Kind, inode, is_listening, kind};
 pub use listening::{accept_waiting, join, leave, overflows, queue_depth, share};
 pub use open::{Form, Target, open, unbound};
 pub(in crate::sys) use options::{copy_flags, copy_options, set_flags};
-pub use probe::{Marked, Origin, probe};
+pub use probe::{Marked, Origin, probe, unconnected};
 pub use steering::{Instruction, attach, detach};
 pub use tag::{Tag, read_tag, set_tag};

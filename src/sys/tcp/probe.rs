@@ -76,18 +76,29 @@ pub fn probe(to: SocketAddr, from: Origin, limit: Duration) -> io::Result<Option
     Ok(usize::try_from(below / STEP).ok().filter(|_| is_one))
 }
 
-fn client(to: SocketAddr, from: Origin, limit: Duration) -> io::Result<OwnedFd> {
+/// A socket that is to connect to this address, from there, and does not wait.
+///
+/// # Errors
+///
+/// No descriptor left; an address that this machine does not have.
+pub fn unconnected(to: SocketAddr, from: Option<Origin>) -> io::Result<OwnedFd> {
     let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(family, SockType::Stream, flags, SockProtocol::Tcp)?;
     let from = match from {
-        Origin::Address(address) => address,
-        Origin::TrafficClass(class) => {
+        None => return Ok(fd),
+        Some(Origin::Address(address)) => address,
+        Some(Origin::TrafficClass(class)) => {
             setsockopt(&fd, sockopt::Ipv6TClass, &class.into())?;
             Ipv6Addr::LOCALHOST.into()
         }
     };
     bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(from, 0)))?;
+    Ok(fd)
+}
+
+fn client(to: SocketAddr, from: Origin, limit: Duration) -> io::Result<OwnedFd> {
+    let fd = unconnected(to, Some(from))?;
     match connect(fd.as_raw_fd(), &SockaddrStorage::from(to)) {
         Ok(()) => return Ok(fd),
         Err(Errno::EINPROGRESS) => {}

@@ -106,7 +106,7 @@ pub(crate) fn severity(state: State) -> Severity {
         State::Online => Severity::Fine,
         State::Stopped => Severity::Stopped,
         State::Launching | State::Draining | State::Stopping => Severity::Changing,
-        State::Waiting => Severity::Retrying,
+        State::Waiting | State::Unhealthy => Severity::Retrying,
         State::Errored => Severity::Wrong,
     }
 }

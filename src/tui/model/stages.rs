@@ -131,6 +131,12 @@ impl Stages {
             | EventKind::Remark { .. }
             | EventKind::Held { .. }
             | EventKind::Parked { .. }
+            | EventKind::Unhealthy { .. }
+            | EventKind::Recovering { .. }
+            | EventKind::Healthy { .. }
+            | EventKind::GivenUpOn { .. }
+            | EventKind::HealthIgnored { .. }
+            | EventKind::HealthTrusted { .. }
             | EventKind::LogFailing { .. }
             | EventKind::LogWritten { .. }
             | EventKind::Signalled { .. }

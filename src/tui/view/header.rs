@@ -14,8 +14,16 @@ use crate::words::clock::moment;
 use crate::words::units::{cpu, memory, printable, span};
 
 /// In the order of the line.
-const STATES: [State; 7] =
-    [State::Errored, State::Waiting, State::Launching, State::Draining, State::Stopping, State::Online, State::Stopped];
+const STATES: [State; 8] = [
+    State::Errored,
+    State::Waiting,
+    State::Unhealthy,
+    State::Launching,
+    State::Draining,
+    State::Stopping,
+    State::Online,
+    State::Stopped,
+];
 
 pub(super) fn draw(model: &Model, buffer: &mut Buffer, at: Rect) {
     let theme = model.theme;

@@ -114,7 +114,7 @@ impl Theme {
         self.of(match state {
             State::Online => Role::Good,
             State::Launching => Role::Changing,
-            State::Draining | State::Stopping | State::Waiting => Role::Warn,
+            State::Unhealthy | State::Draining | State::Stopping | State::Waiting => Role::Warn,
             State::Stopped => Role::Off,
             State::Errored => Role::Bad,
         })
