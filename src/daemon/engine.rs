@@ -183,7 +183,12 @@ impl Engine {
                 None
             }
             Report::Drained { run } => Some(Event::Drained { run }),
-            Report::Checked { run, finding } => Some(Event::Checked { run, finding }),
+            Report::Checked { run, finding } => {
+                failpoint::here("before-checked");
+                self.decide(Event::Checked { run, finding });
+                failpoint::here("after-checked");
+                None
+            }
             Report::Rescued { stream, address } => {
                 relay::pass_on(stream, address);
                 None
@@ -387,7 +392,10 @@ impl Engine {
                 failpoint::here("before-drain");
                 self.shell.drain(run, until);
             }
-            Effect::Check { run, slot, instance, definition } => self.shell.check(run, (slot, instance), definition),
+            Effect::Check { run, slot, instance, definition, listens } => {
+                failpoint::here("before-check");
+                self.shell.check(run, (slot, instance), (definition, listens));
+            }
             Effect::GiveUp { slot } => self.shell.give_up(slot),
             Effect::Signal { run, signal, whom } => {
                 failpoint::here("before-signal");

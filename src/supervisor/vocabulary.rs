@@ -283,6 +283,8 @@ pub enum Effect {
         instance: u16,
         /// How it is looked at.
         definition: Arc<Definition>,
+        /// Whether it was seen listening: else there is no need to look where.
+        listens: bool,
     },
     /// Nothing follows in this slot's place: whoever waits in its sockets is refused.
     GiveUp {
