@@ -17,6 +17,7 @@ use crate::daemon::history::History;
 use crate::daemon::looker::sampler::Sampler;
 pub(super) use crate::daemon::looker::sampler::Samples;
 use crate::daemon::report::Report;
+use crate::series::Series;
 use crate::supervisor::{ReadyBy, RunId, SlotId};
 use crate::sys::listening::{self, Listeners};
 use crate::sys::proc_table::ProcTable;
@@ -28,8 +29,8 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mil
 /// How many times as long as the last look took the next one waits: many starts at once are not slowed by looking.
 const LOOK_SHARE: u32 = 15;
 
-/// Tells how many connections wait for runs to accept them.
-pub(super) type Queues = Box<dyn Fn() -> Vec<(RunId, f64)> + Send>;
+/// Tells what others have measured of runs: connections, queues, and what programs say of themselves.
+pub(super) type Others = Box<dyn Fn() -> Vec<(RunId, Series, f64)> + Send>;
 
 /// The handle of the thread.
 #[derive(Clone, Debug)]
@@ -51,12 +52,12 @@ enum Request {
 }
 
 impl Looker {
-    /// Starts the thread. `reports` hears of runs that listen, `history` of all that is measured; `queues` is asked each
+    /// Starts the thread. `reports` hears of runs that listen, `history` of all that is measured; `others` is asked each
     /// second.
     pub(super) fn start(
         reports: tokio::sync::mpsc::UnboundedSender<Report>,
         history: History,
-        queues: Queues,
+        others: Others,
     ) -> std::io::Result<Looker> {
         // Bounded by the number of runs, three requests each.
         let (requests, inbox) = mpsc::channel();
@@ -64,7 +65,7 @@ impl Looker {
         let thread = Thread {
             inbox,
             reports,
-            sampler: Sampler::new(Arc::clone(&samples), history, queues),
+            sampler: Sampler::new(Arc::clone(&samples), history, others),
             starting: HashMap::new(),
             known: Listeners::default(),
             last_look: None,
