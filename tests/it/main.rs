@@ -27,6 +27,7 @@ mod logs;
 mod majors;
 mod measured;
 mod messages;
+mod metrics;
 mod monit;
 mod node;
 mod output;
