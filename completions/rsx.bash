@@ -91,6 +91,9 @@ _rsx() {
             rsx,man)
                 cmd="rsx__subcmd__man"
                 ;;
+            rsx,metrics)
+                cmd="rsx__subcmd__metrics"
+                ;;
             rsx,monit)
                 cmd="rsx__subcmd__monit"
                 ;;
@@ -173,7 +176,7 @@ _rsx() {
 
     case "${cmd}" in
         rsx)
-            opts="-s -v -h --json --silent --no-color --version --help start restart reload startOrRestart startOrReload startOrGracefulReload scale stop delete del serve ls list l ps status jlist prettylist describe desc show info why monit dash dashboard env id signal send reset flush reload-logs doctor logs log pid events ping save dump resurrect update kill check init import version man completions"
+            opts="-s -v -h --json --silent --no-color --version --help start restart reload startOrRestart startOrReload startOrGracefulReload scale stop delete del serve ls list l ps status jlist prettylist describe desc show info why monit dash dashboard env id signal send reset flush reload-logs doctor logs log pid events metrics ping save dump resurrect update kill check init import version man completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -445,7 +448,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__man)
-            opts="-s -h --out --json --silent --no-color --help start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why monit env id signal send reset flush reload-logs doctor logs pid events ping save resurrect update kill check init import version man completions ecosystem.toml"
+            opts="-s -h --out --json --silent --no-color --help start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why monit env id signal send reset flush reload-logs doctor logs pid events metrics ping save resurrect update kill check init import version man completions ecosystem.toml"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -456,6 +459,24 @@ _rsx() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs
                     fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rsx__subcmd__metrics)
+            opts="-s -h --format --json --silent --no-color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "openmetrics prometheus" -- "${cur}"))
                     return 0
                     ;;
                 *)

@@ -20,6 +20,7 @@ pub(super) use crate::daemon::looker::sampler::Samples;
 use crate::daemon::looker::scales::Scales;
 use crate::daemon::publish::Published;
 use crate::daemon::report::Report;
+use crate::series::Series;
 use crate::supervisor::{ReadyBy, RunId, SlotId};
 use crate::sys::listening::{self, Listeners};
 use crate::sys::proc_table::ProcTable;
@@ -31,8 +32,8 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mil
 /// How many times as long as the last look took the next one waits: many starts at once are not slowed by looking.
 const LOOK_SHARE: u32 = 15;
 
-/// Tells how many connections wait for runs to accept them.
-pub(super) type Queues = Box<dyn Fn() -> Vec<(RunId, f64)> + Send>;
+/// Tells what others have measured of runs: connections, queues, and what programs say of themselves.
+pub(super) type Others = Box<dyn Fn() -> Vec<(RunId, Series, f64)> + Send>;
 
 /// The handle of the thread.
 #[derive(Clone, Debug)]
@@ -54,19 +55,19 @@ enum Request {
 }
 
 impl Looker {
-    /// Starts the thread. `reports` hears of runs that listen, `history` of all that is measured; `queues` is asked each
+    /// Starts the thread. `reports` hears of runs that listen, `history` of all that is measured; `others` is asked each
     /// second, `published` what each app may take.
     pub(super) fn start(
         reports: tokio::sync::mpsc::UnboundedSender<Report>,
         history: History,
-        (queues, published): (Queues, watch::Receiver<Arc<Published>>),
+        (others, published): (Others, watch::Receiver<Arc<Published>>),
     ) -> std::io::Result<Looker> {
         // Bounded by the number of runs, three requests each.
         let (requests, inbox) = mpsc::channel();
         let samples = Arc::new(Mutex::new(Samples::default()));
         let thread = Thread {
             inbox,
-            sampler: Sampler::new(Arc::clone(&samples), history, queues, Scales::new(published, reports.clone())),
+            sampler: Sampler::new(Arc::clone(&samples), history, others, Scales::new(published, reports.clone())),
             reports,
             starting: HashMap::new(),
             known: Listeners::default(),

@@ -220,13 +220,13 @@ impl Daemon {
         let (left, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| history::is_ours(name));
         let history = History::begin(left, link.as_ref(), clock).map_err(BirthError::Runtime)?;
         let (publisher, published) = watch_channel::channel(Arc::new(Published::default()));
-        let looked_at = sockets.clone();
-        let queues = Box::new(move || looked_at.queued());
-        let looker = Looker::start(reports.clone(), history.clone(), (queues, published.clone())).map_err(thread)?;
+        let sayings = Sayings::default();
+        let (looked_at, said) = (sockets.clone(), sayings.clone());
+        let others = Box::new(move || [looked_at.measured(), said.measured()].concat());
+        let looker = Looker::start(reports.clone(), history.clone(), (others, published.clone())).map_err(thread)?;
         let store = Store::start(home).map_err(thread)?;
         let events = Arc::new(Events::new());
         let (spawner, jobs) = spawner::channel();
-        let sayings = Sayings::default();
         let checks = Checks::new(sockets.clone(), reports.clone(), (clock, before));
         let mut shell = Shell::new(Tools {
             clock,

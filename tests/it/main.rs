@@ -28,6 +28,7 @@ mod majors;
 mod measured;
 mod memory;
 mod messages;
+mod metrics;
 mod monit;
 mod node;
 mod output;
