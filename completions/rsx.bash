@@ -547,7 +547,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__reload)
-            opts="-f -a -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --strategy --abort --json --silent --no-color --help"
+            opts="-f -a -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --max-memory-restart --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --strategy --abort --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -669,6 +669,10 @@ _rsx() {
                     return 0
                     ;;
                 --retry-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-memory-restart)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -736,7 +740,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__restart)
-            opts="-f -a -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
+            opts="-f -a -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --max-memory-restart --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -858,6 +862,10 @@ _rsx() {
                     return 0
                     ;;
                 --retry-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-memory-restart)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -993,7 +1001,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__start)
-            opts="-f -a -i -x -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --instances --fork --cluster --no-autostart --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
+            opts="-f -a -i -x -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --instances --fork --cluster --no-autostart --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --max-memory-restart --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1123,6 +1131,10 @@ _rsx() {
                     return 0
                     ;;
                 --retry-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-memory-restart)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1304,9 +1316,9 @@ _rsx_live() {
         else
             verb=$word
             case $verb in
-                start) first=0 files=1 values=' --env --only --parallel -i --instances -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
-                restart) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
-                reload) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal --strategy ' ;;
+                start) first=0 files=1 values=' --env --only --parallel -i --instances -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --max-memory-restart --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
+                restart) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --max-memory-restart --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
+                reload) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --max-memory-restart --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal --strategy ' ;;
                 scale) first=0 values='  ' ;;
                 stop) first=0 values=' --only ' ;;
                 delete | del) first=0 values=' --only ' ;;

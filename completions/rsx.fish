@@ -100,6 +100,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand start" -l exp-backoff-restart-de
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l max-restarts -d 'Quick exits until it is given up' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l min-uptime -d 'A shorter life is a quick exit' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l retry-after -d 'When to try again what was given up; `off`: never' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l max-memory-restart -d 'Replace it when its processes take more memory: `300M`' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l stop-exit-codes -d 'Exit codes that mean "finished"' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l filter-env -d 'Withhold variables of this shell whose names contain one of these; `true`: all but the necessary' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l listen-timeout -d 'How long it may take to be ready' -r
@@ -145,6 +146,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand restart" -l exp-backoff-restart-
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l max-restarts -d 'Quick exits until it is given up' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l min-uptime -d 'A shorter life is a quick exit' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l retry-after -d 'When to try again what was given up; `off`: never' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l max-memory-restart -d 'Replace it when its processes take more memory: `300M`' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l stop-exit-codes -d 'Exit codes that mean "finished"' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l filter-env -d 'Withhold variables of this shell whose names contain one of these; `true`: all but the necessary' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l listen-timeout -d 'How long it may take to be ready' -r
@@ -187,6 +189,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand reload" -l exp-backoff-restart-d
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l max-restarts -d 'Quick exits until it is given up' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l min-uptime -d 'A shorter life is a quick exit' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l retry-after -d 'When to try again what was given up; `off`: never' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l max-memory-restart -d 'Replace it when its processes take more memory: `300M`' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l stop-exit-codes -d 'Exit codes that mean "finished"' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l filter-env -d 'Withhold variables of this shell whose names contain one of these; `true`: all but the necessary' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l listen-timeout -d 'How long it may take to be ready' -r
