@@ -75,7 +75,7 @@ fn an_app_that_shares_nothing_is_restarted_and_a_warning_comes_first() {
     heavy(&mut events, "big", "warned");
     heavy(&mut events, "big", "restarted");
     events.wait_for("big", "exited");
-    let app = rsx.json("describe big --json");
+    let app = rsx.json("describe big");
     assert!(app[0]["slots"][0]["history"][0]["reason"].as_str().unwrap().ends_with("stopped for its memory"), "{app}");
     assert!(rsx.ok("describe big").out.contains("memory limit"), "the limit is shown");
 }
