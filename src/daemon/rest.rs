@@ -1,7 +1,7 @@
 //! The rest after work: when nobody has asked for a while, what only the answers needed is given back.
 //!
 //! Answering touches most of the program's code, page by page and with the pages around each; what goes on by itself (looks,
-//! logs, restarts) needs a sixth of it.
+//! logs, restarts) needs far less of it.
 
 use std::sync::Arc;
 use std::time::Duration;
