@@ -5,6 +5,7 @@
     benches/cluster.py reloads              twenty reloads of each server under load
     benches/cluster.py reloads --only go    of one of them
     benches/cluster.py kills                fifty times kill -9 of an instance under load
+    benches/cluster.py skew                 how long requests take where the work is not even, by balance
     benches/cluster.py show [--write]       the tables of what was measured, and into docs/BENCHMARKS.md
 
 Needs a C compiler, Node with npm, Go, Python, cargo, lighttpd and busybox, and the examples as they are built by
@@ -268,6 +269,46 @@ def throughput(bench, pairs, seconds):
         pm2.end()
 
 
+# One request at a time, as a program with an event loop has it. Work is a pause, so that the cores are free for the others.
+UNEVEN = """
+const pause = new Int32Array(new SharedArrayBuffer(4))
+const one = process.env.NODE_APP_INSTANCE === '0', kind = process.env.KIND
+const work = () => kind === 'instance' ? (one ? 12 : 1) : Math.random() < 0.02 ? 60 : 1
+require('http').createServer((_, a) => { Atomics.wait(pause, 0, 0, work()); a.end('x') }).listen(+process.env.PORT, '127.0.0.1')
+"""
+
+SKEWS = {
+    "requests": "one request in 50 takes 60 ms, the others 1 ms",
+    "instance": "one instance takes 12 ms a request, the others 1 ms",
+}
+BALANCES = ("random", "least", "shared")
+
+
+def skew(bench, rounds, seconds):
+    """The latencies of new connections, of the three balances side by side, one after the other, several times."""
+    script = bench.folder / "uneven.js"
+    script.write_text(UNEVEN)
+    found = {}
+    for kind in SKEWS:
+        ports = {balance: free_port() for balance in BALANCES}
+        seen = found[kind] = {balance: [] for balance in BALANCES}
+        for balance, port in ports.items():
+            bench.start(balance, INSTANCES, port, script=str(script), balance=balance, env={"KIND": kind})
+        try:
+            for turn in range(rounds):
+                names = list(ports)[turn % 3 :] + list(ports)[: turn % 3]
+                for name in names:
+                    # The weights of `least` follow within seconds.
+                    client = bench.traffic("new", ports[name], 12, 20, seconds)
+                    figures = json.loads(client.communicate(timeout=60)[0])
+                    if figures["failed"]:
+                        raise Failed(f"{name}: {figures['reasons']}")
+                    seen[name].append(figures)
+        finally:
+            bench.verb("delete", "all")
+    return {"latencies": found}
+
+
 # The tables.
 
 
@@ -315,6 +356,22 @@ def proof_table(found):
     return "\n".join(rows)
 
 
+def skew_table(found):
+    rows = [
+        row("4 instances, a request at a time each", "balance", "requests/s", "p50", "p99", "p99.9", "slowest"),
+        row("---", "---", *["---:"] * 5),
+    ]
+    for kind, label in SKEWS.items():
+        for balance, seen in found["latencies"][kind].items():
+            middle = lambda key: statistics.median(figures[key] for figures in seen)
+            rate = statistics.median(figures["requests"] / figures["seconds"] for figures in seen)
+            slowest = max(figures["max"] for figures in seen)
+            times = [f"{middle(key):.1f} ms" for key in ("p50", "p99", "p999")]
+            rows.append(row(label, f"`{balance}`", f"{rate:,.0f}", *times, f"{slowest:.0f} ms"))
+            label = ""
+    return "\n".join(rows)
+
+
 def kills_line(found):
     return (
         f"kill -9 of an instance, {found['kills']} times under load: {found['requests']:,} requests answered, "
@@ -326,6 +383,8 @@ def tables(results):
     parts = {}
     if "throughput" in results:
         parts["throughput"] = f"{results['throughput']['machine']}\n\n{throughput_table(results['throughput'])}"
+    if "skew" in results:
+        parts["skew"] = f"{results['skew']['machine']}\n\n{skew_table(results['skew'])}"
     proofs = []
     if "reloads" in results:
         proofs.append(f"{results['reloads']['machine']}\n\n{proof_table(results['reloads'])}")
@@ -354,12 +413,12 @@ def keep(options, results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["throughput", "reloads", "kills", "show"])
+    parser.add_argument("what", choices=["throughput", "reloads", "kills", "skew", "show"])
     parser.add_argument("--rsx", type=Path, help="the binary; default: a release build of this tree")
     parser.add_argument("--cache", type=Path, help="where pm2 is installed, to be used again")
     parser.add_argument("--results", type=Path, default=ROOT / "target/cluster-bench.json", help="where figures are kept")
     parser.add_argument("--only", help="which servers, separated by commas")
-    parser.add_argument("--count", type=int, help="how many reloads (20), kills (50), or pairs (10)")
+    parser.add_argument("--count", type=int, help="how many reloads (20), kills (50), pairs (10), or rounds (5)")
     parser.add_argument("--seconds", type=float, default=3, help="of each throughput measurement")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args()
@@ -376,6 +435,8 @@ def main():
             try:
                 if options.what == "throughput":
                     results["throughput"] = throughput(bench, options.count or 10, options.seconds)
+                elif options.what == "skew":
+                    results["skew"] = skew(bench, options.count or 5, options.seconds)
                 elif options.what == "kills":
                     results["kills"] = kills(bench, options.count or 50)
                 else:

@@ -134,6 +134,8 @@ class Run:
         # supervisorctl's status has an exit code of its own for programs that do not run.
         spans = [self.manager.timed(command, codes=()) for _ in range(5 if self.quick else 15)]
         self.note(f"ls-{count}", median([(end - begin) / 1e6 for begin, end in spans]))
+        # At rest: what only the answers needed may be given back.
+        time.sleep(3)
         self.note(f"pss-{count}", pss(self.manager.pids()))
         if count:
             pids, seconds = self.manager.pids(), 2 if self.quick else 10

@@ -91,6 +91,9 @@ _rsx() {
             rsx,man)
                 cmd="rsx__subcmd__man"
                 ;;
+            rsx,metrics)
+                cmd="rsx__subcmd__metrics"
+                ;;
             rsx,monit)
                 cmd="rsx__subcmd__monit"
                 ;;
@@ -173,7 +176,7 @@ _rsx() {
 
     case "${cmd}" in
         rsx)
-            opts="-s -v -h --json --silent --no-color --version --help start restart reload startOrRestart startOrReload startOrGracefulReload scale stop delete del serve ls list l ps status jlist prettylist describe desc show info why monit dash dashboard env id signal send reset flush reload-logs doctor logs log pid events ping save dump resurrect update kill check init import version man completions"
+            opts="-s -v -h --json --silent --no-color --version --help start restart reload startOrRestart startOrReload startOrGracefulReload scale stop delete del serve ls list l ps status jlist prettylist describe desc show info why monit dash dashboard env id signal send reset flush reload-logs doctor logs log pid events metrics ping save dump resurrect update kill check init import version man completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -445,7 +448,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__man)
-            opts="-s -h --out --json --silent --no-color --help start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why monit env id signal send reset flush reload-logs doctor logs pid events ping save resurrect update kill check init import version man completions ecosystem.toml"
+            opts="-s -h --out --json --silent --no-color --help start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why monit env id signal send reset flush reload-logs doctor logs pid events metrics ping save resurrect update kill check init import version man completions ecosystem.toml"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -456,6 +459,24 @@ _rsx() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs
                     fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rsx__subcmd__metrics)
+            opts="-s -h --format --json --silent --no-color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "openmetrics prometheus" -- "${cur}"))
                     return 0
                     ;;
                 *)
@@ -526,7 +547,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__reload)
-            opts="-f -a -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --strategy --abort --json --silent --no-color --help"
+            opts="-f -a -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --max-memory-restart --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --strategy --abort --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -648,6 +669,10 @@ _rsx() {
                     return 0
                     ;;
                 --retry-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-memory-restart)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -715,7 +740,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__restart)
-            opts="-f -a -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
+            opts="-f -a -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --max-memory-restart --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -837,6 +862,10 @@ _rsx() {
                     return 0
                     ;;
                 --retry-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-memory-restart)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -972,7 +1001,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__start)
-            opts="-f -a -i -x -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --instances --fork --cluster --no-autostart --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
+            opts="-f -a -i -x -n -N -o -e -l -p -k -m -s -h --env --only --dry-run --prune --force --update-env --parallel --attach --no-wait --instances --fork --cluster --no-autostart --name --namespace --interp --interpreter --node-args --interpreter-args --cwd --out --output --err --error --log --time --log-date-format --log-type --pid --merge-logs --disable-logs --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --max-memory-restart --no-autorestart --stop-exit-codes --filter-env --wait-ready --listen-timeout --kill-timeout --shutdown-with-message --stop-signal --no-treekill --mini-list --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1102,6 +1131,10 @@ _rsx() {
                     return 0
                     ;;
                 --retry-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-memory-restart)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1283,9 +1316,9 @@ _rsx_live() {
         else
             verb=$word
             case $verb in
-                start) first=0 files=1 values=' --env --only --parallel -i --instances -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
-                restart) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
-                reload) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal --strategy ' ;;
+                start) first=0 files=1 values=' --env --only --parallel -i --instances -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --max-memory-restart --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
+                restart) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --max-memory-restart --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal ' ;;
+                reload) first=0 values=' --env --only --parallel -n --name -N --namespace --interpreter --interp --interpreter-args --node-args --cwd -o --output --out -e --error --err -l --log --log-date-format --log-type -p --pid --restart-delay --exp-backoff-restart-delay --max-restarts --min-uptime --retry-after --max-memory-restart --stop-exit-codes --filter-env --listen-timeout -k --kill-timeout --stop-signal --strategy ' ;;
                 scale) first=0 values='  ' ;;
                 stop) first=0 values=' --only ' ;;
                 delete | del) first=0 values=' --only ' ;;

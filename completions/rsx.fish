@@ -67,6 +67,7 @@ complete -c rsx -n "__fish_rsx_needs_command" -f -a "logs" -d 'History of the lo
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "log" -d 'History of the logs, then what comes'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "pid" -d 'Process ids, one a line'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "events" -d 'The stream of changes, one a line'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "metrics" -d 'All figures, for Prometheus'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "ping" -d 'Is the daemon there'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "save" -d 'Keep a copy of the list, for `resurrect`'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "dump" -d 'Keep a copy of the list, for `resurrect`'
@@ -99,6 +100,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand start" -l exp-backoff-restart-de
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l max-restarts -d 'Quick exits until it is given up' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l min-uptime -d 'A shorter life is a quick exit' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l retry-after -d 'When to try again what was given up; `off`: never' -r
+complete -c rsx -n "__fish_rsx_using_subcommand start" -l max-memory-restart -d 'Replace it when its processes take more memory: `300M`' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l stop-exit-codes -d 'Exit codes that mean "finished"' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l filter-env -d 'Withhold variables of this shell whose names contain one of these; `true`: all but the necessary' -r
 complete -c rsx -n "__fish_rsx_using_subcommand start" -l listen-timeout -d 'How long it may take to be ready' -r
@@ -144,6 +146,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand restart" -l exp-backoff-restart-
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l max-restarts -d 'Quick exits until it is given up' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l min-uptime -d 'A shorter life is a quick exit' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l retry-after -d 'When to try again what was given up; `off`: never' -r
+complete -c rsx -n "__fish_rsx_using_subcommand restart" -l max-memory-restart -d 'Replace it when its processes take more memory: `300M`' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l stop-exit-codes -d 'Exit codes that mean "finished"' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l filter-env -d 'Withhold variables of this shell whose names contain one of these; `true`: all but the necessary' -r
 complete -c rsx -n "__fish_rsx_using_subcommand restart" -l listen-timeout -d 'How long it may take to be ready' -r
@@ -186,6 +189,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand reload" -l exp-backoff-restart-d
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l max-restarts -d 'Quick exits until it is given up' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l min-uptime -d 'A shorter life is a quick exit' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l retry-after -d 'When to try again what was given up; `off`: never' -r
+complete -c rsx -n "__fish_rsx_using_subcommand reload" -l max-memory-restart -d 'Replace it when its processes take more memory: `300M`' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l stop-exit-codes -d 'Exit codes that mean "finished"' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l filter-env -d 'Withhold variables of this shell whose names contain one of these; `true`: all but the necessary' -r
 complete -c rsx -n "__fish_rsx_using_subcommand reload" -l listen-timeout -d 'How long it may take to be ready' -r
@@ -459,6 +463,12 @@ complete -c rsx -n "__fish_rsx_using_subcommand events" -l json -d 'Print the an
 complete -c rsx -n "__fish_rsx_using_subcommand events" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand events" -l no-color -d 'Print without colour (as NO_COLOR does)'
 complete -c rsx -n "__fish_rsx_using_subcommand events" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand metrics" -l format -d 'OpenMetrics, or Prometheus\' older text format for the textfile collector of its node exporter' -r -f -a "openmetrics\t''
+prometheus\t''"
+complete -c rsx -n "__fish_rsx_using_subcommand metrics" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand metrics" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand metrics" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand metrics" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rsx -n "__fish_rsx_using_subcommand ping" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand ping" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand ping" -l no-color -d 'Print without colour (as NO_COLOR does)'
@@ -545,6 +555,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand doctor" -f
 complete -c rsx -n "__fish_rsx_using_subcommand logs log" -k -f -a "(__rsx_targets)"
 complete -c rsx -n "__fish_rsx_using_subcommand pid" -k -f -a "(__rsx_targets)"
 complete -c rsx -n "__fish_rsx_using_subcommand events" -f
+complete -c rsx -n "__fish_rsx_using_subcommand metrics" -f
 complete -c rsx -n "__fish_rsx_using_subcommand ping" -f
 complete -c rsx -n "__fish_rsx_using_subcommand save dump" -f
 complete -c rsx -n "__fish_rsx_using_subcommand resurrect" -f
@@ -552,5 +563,5 @@ complete -c rsx -n "__fish_rsx_using_subcommand kill" -f
 complete -c rsx -n "__fish_rsx_using_subcommand init" -f -a "simple"
 complete -c rsx -n "__fish_rsx_using_subcommand import" -f -a "pm2"
 complete -c rsx -n "__fish_rsx_using_subcommand version" -f
-complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why monit env id signal send reset flush reload-logs doctor logs pid events ping save resurrect update kill check init import version man completions ecosystem.toml"
+complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why monit env id signal send reset flush reload-logs doctor logs pid events metrics ping save resurrect update kill check init import version man completions ecosystem.toml"
 complete -c rsx -n "__fish_rsx_using_subcommand completions" -f -a "bash zsh fish"

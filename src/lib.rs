@@ -13,6 +13,7 @@
 //! | [`cluster`] | pure: who shares a port, who gets new connections, when a run is drained | – |
 //! | [`logs`] | pure: tails, line counting, the merging of files | `spec` |
 //! | [`series`] | pure: what was measured over time, its compact form | – |
+//! | [`metrics`] | pure: a view in the words of Prometheus | `proto` |
 //! | [`daemon`] | the shell around the core: engine, effects, connections, log pump, sampler | all but `cli` |
 //! | [`guardian`] | the parent that outlives the daemon and keeps its descriptors | `sys`, `paths` |
 //! | [`sys`] | Linux calls behind safe functions and owned types | `spec` |
@@ -45,6 +46,7 @@ pub mod daemon;
 pub mod error;
 pub mod guardian;
 pub mod logs;
+pub mod metrics;
 pub mod paths;
 pub mod proto;
 pub mod series;

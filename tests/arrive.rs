@@ -24,7 +24,6 @@ const DUMP: &str = "tests/data/pm2-dump/dump.pm2";
 
 /// The lines of the project's configuration that this version refuses.
 const NOT_YET: &[&str] = &[
-    "      max_memory_restart: '300M',\n",
     "      cron_restart: '0 4 * * *',\n",
     "      watch: ['worker'],\n",
     "      ignore_watch: ['node_modules'],\n",
@@ -76,10 +75,10 @@ fn check_names_every_value_of_an_unchanged_project_that_this_version_refuses() {
     let rsx = Rsx::new();
     project(&rsx);
     let done = rsx.fails(6, "check");
-    for path in ["apps[0].max_memory_restart", "apps[1].cron_restart", "apps[1].watch", "apps[1].ignore_watch"] {
+    for path in ["apps[1].cron_restart", "apps[1].watch", "apps[1].ignore_watch"] {
         done.says(&[&format!("{path} in the values of ")]);
     }
-    done.says(&["`deploy` has no effect", "`vizion` has no effect", "ecosystem.config.js` has 4 problems"]);
+    done.says(&["`deploy` has no effect", "`vizion` has no effect", "ecosystem.config.js` has 3 problems"]);
     // What the file itself prints is talk.
     done.says(&["configuration of shop 1.4.2"]);
     assert_eq!(done.out, "");
@@ -92,10 +91,10 @@ fn an_app_of_an_unchanged_project_that_this_version_can_run_runs() {
         return;
     }
     rsx.set_env("ADMIN_PORT", port.to_string());
-    rsx.fails(6, "start --env production").says(&["4 problems", "`--only admin` takes what this version can run"]);
+    rsx.fails(6, "start --env production").says(&["3 problems", "`--only api,admin` takes what this version can run"]);
     let done = rsx.ok("start ecosystem.config.js --only admin --env production");
-    done.prints(&["+ admin", "online"]).says(&["left out, and with problems: `api`, `worker`", "rsx check FILE"]);
-    assert!(!done.err.contains("max_memory_restart"), "{}", done.err);
+    done.prints(&["+ admin", "online"]).says(&["left out, and with problems: `worker`", "rsx check FILE"]);
+    assert!(!done.err.contains("cron_restart"), "{}", done.err);
     let settings = body(&get(port, "/settings"));
     assert_eq!(settings, json!({ "env": "production", "level": "warn", "options": ["--max-old-space-size=64"] }));
     assert!(get(port, "/static/style.css").ends_with("body { margin: 0 }\n"));
@@ -105,11 +104,7 @@ fn an_app_of_an_unchanged_project_that_this_version_can_run_runs() {
     // The chosen environment is remembered, as are the apps that cannot run yet: each time by name.
     rsx.ok("restart ecosystem.config.js --only admin");
     assert_eq!(body(&get(port, "/settings"))["env"], "production");
-    rsx.fails(6, "restart ecosystem.config.js").says(&[
-        "apps[0].max_memory_restart",
-        "apps[1].cron_restart",
-        "4 problems",
-    ]);
+    rsx.fails(6, "restart ecosystem.config.js").says(&["apps[1].cron_restart", "3 problems"]);
     rsx.ok("delete ecosystem.config.js --only admin");
     assert!(!rsx.scratch().join("run/admin.pid").exists());
 }
@@ -224,7 +219,7 @@ fn the_list_that_pm2_saved_is_printed_or_written_and_left_alone() {
     let home = pm2_home(&rsx, &fs::read(DUMP).unwrap(), None);
     let before = seen(&home);
     let done = rsx.ok("import pm2");
-    done.prints(&["[[apps]]\nname = \"api\"\n", "[apps.env_staging]", "# max_memory_restart = \"300M\""]);
+    done.prints(&["[[apps]]\nname = \"api\"\n", "[apps.env_staging]", "\nmax_memory_restart = \"300M\""]);
     done.says(&["notice: api: `pmx` left out", "secrets", "api: DATABASE_URL, api: SESSION_SECRET"]);
     let written = rsx.ok("import pm2 --write shop.toml");
     assert_eq!(written.out, "");

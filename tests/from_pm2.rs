@@ -60,7 +60,8 @@ const VALUES: &[(&str, &str)] = &[
     ("--output -o --error -e --log -l --pid -p --cwd --hp --service-name --image-name --node-version", "/tmp/x"),
     ("--instances -i --max-restarts --stop-exit-codes --parallel", "2"),
     ("--restart-delay --exp-backoff-restart-delay --min-uptime --kill-timeout -k --listen-timeout --watch-delay", "2"),
-    ("--max-memory-restart --cron -c --ignore-watch --ext --env --only --filter-env --uid --gid -u --sort", "x"),
+    ("--max-memory-restart", "300M"),
+    ("--cron -c --ignore-watch --ext --env --only --filter-env --uid --gid -u --sort", "x"),
 ];
 
 #[test]

@@ -21,6 +21,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("cluster", &["spec"]),
     ("logs", &["spec"]),
     ("series", &[]),
+    ("metrics", &["proto"]),
     (
         "daemon",
         &[
@@ -44,7 +45,10 @@ const MAP: &[(&str, &[&str])] = &[
     ("client", &["proto", "paths", "error", "sys"]),
     ("serve", &["error"]),
     ("words", &["proto", "spec"]),
-    ("cli", &["client", "config", "error", "logs", "paths", "proto", "serve", "spec", "sys", "tui", "words"]),
+    (
+        "cli",
+        &["client", "config", "error", "logs", "metrics", "paths", "proto", "serve", "spec", "sys", "tui", "words"],
+    ),
     ("tui", &["client", "error", "logs", "paths", "proto", "spec", "words"]),
     ("main", &["cli", "daemon", "error", "guardian", "paths", "serve", "sys"]),
 ];

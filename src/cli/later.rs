@@ -83,7 +83,6 @@ const IN_FILE: &str = "the mode of an app is changed in its file, or by `rsx del
 const NO_CONTAINER: &str = "run `rsx` inside the container";
 
 const APP_FLAGS: &[Flag] = &[
-    later("max-memory-restart", None, true),
     Flag { aliases: &["cron-restart"], ..later("cron", Some('c'), true) },
     later("watch", None, false),
     later("ignore-watch", None, true),

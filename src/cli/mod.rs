@@ -19,6 +19,7 @@ mod import;
 mod later;
 mod list;
 mod logs;
+mod metrics;
 mod monit;
 mod output;
 mod outside;
@@ -99,6 +100,7 @@ fn dispatch(session: &mut Session, verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Jlist => list::jlist(session),
         Verb::Prettylist => list::prettylist(session),
         Verb::Why(args) => why::run(session, args),
+        Verb::Metrics(args) => metrics::run(session, args),
         Verb::Monit(args) => monit::run(session, args),
         Verb::Env(args) => care::env(session, args),
         Verb::Id(args) => list::id(session, args),
@@ -143,6 +145,7 @@ fn name(verb: &Verb) -> &'static str {
         Verb::Jlist => "jlist",
         Verb::Prettylist => "prettylist",
         Verb::Why(_) => "why",
+        Verb::Metrics(_) => "metrics",
         Verb::Monit(_) => "monit",
         Verb::Env(_) => "env",
         Verb::Id(_) => "id",

@@ -231,6 +231,7 @@ pub(super) fn values(flags: &ValueFlags) -> Vec<(&'static str, String)> {
         ("max_restarts", &flags.max_restarts),
         ("min_uptime", &flags.min_uptime),
         ("retry_after", &flags.retry_after),
+        ("max_memory_restart", &flags.max_memory_restart),
         ("listen_timeout", &flags.listen_timeout),
         ("kill_timeout", &flags.kill_timeout),
         ("stop_signal", &flags.stop_signal),

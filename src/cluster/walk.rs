@@ -273,6 +273,66 @@ fn a_health_check_that_fails_nearly_everywhere_is_not_believed() {
     assert_eq!(count(&[Unhealthy, Parked]), 1);
 }
 
+/// How often each of 2,100 connections, one of each sort, comes where.
+fn spread(world: &World) -> Vec<usize> {
+    let program = world.kernel.program.as_ref().expect("there is one");
+    let mut counts = vec![0; world.kernel.array.len()];
+    for random in 0..2_100 {
+        counts[run(program.code(), &Packet::v4(Ipv4Addr::new(10, 0, 0, 1)), random) as usize] += 1;
+    }
+    counts
+}
+
+#[test]
+fn one_that_was_ill_gets_a_tenth_of_its_share_until_it_is_trusted() {
+    use Standing::*;
+    let mut world = World::of(&[Ready, Ready, Unhealthy]);
+    assert_eq!(spread(&world), [1_050, 1_050, 0]);
+    world.group.set_share(id(3), Share::Small);
+    world.settle();
+    assert_eq!(spread(&world), [1_050, 1_050, 0], "not while it is ill");
+    world.group.set_standing(id(3), Ready);
+    world.settle();
+    assert_eq!(spread(&world), [1_000, 1_000, 100]);
+    world.group.set_share(id(3), Share::Whole);
+    world.settle();
+    assert_eq!(spread(&world), [700, 700, 700]);
+    // Weights are kept in proportion.
+    world.group.set_balance(Balance::Weighted);
+    world.group.set_weight(id(1), Weight::new(10).unwrap());
+    world.group.set_share(id(1), Share::Small);
+    world.settle();
+    assert_eq!(spread(&world), [700, 700, 700]);
+    // When most are ill nobody's illness counts.
+    for number in [1, 2] {
+        world.group.set_standing(id(number), Unhealthy);
+        world.group.set_share(id(number), Share::Whole);
+    }
+    world.group.set_balance(Balance::Random);
+    world.settle();
+    assert_eq!(spread(&world), [700, 700, 700]);
+}
+
+#[test]
+fn a_check_reaches_the_one_that_it_is_for_whatever_its_standing_is() {
+    use Standing::*;
+    let mut world = World::of(&[Ready, Unhealthy, Starting, Ready]);
+    for number in 1..=4_u16 {
+        let from = Mark::new(number).source();
+        let reached = |world: &World, random| {
+            let program = world.kernel.program.as_ref().unwrap();
+            world.kernel.array[run(program.code(), &Packet::v4(from), random) as usize]
+        };
+        assert!((0..50).all(|random| reached(&world, random) == SocketId(number.into())), "{number}");
+    }
+    // Whoever gets the socket of another has a mark of its own.
+    world.group.inherited(id(2), id(9), Starting);
+    world.group.set_mark(id(9), Some(Mark::new(9)));
+    world.settle();
+    let program = world.kernel.program.as_ref().unwrap();
+    assert_eq!(run(program.code(), &Packet::v4(Mark::new(9).source()), 0), 1);
+}
+
 #[test]
 fn a_member_leaves_in_three_steps_while_others_must_not_be_hit() {
     use Standing::*;

@@ -18,13 +18,13 @@ pub(crate) enum Checked {
     Percent(u16),
     Count(Count),
     Time(Duration),
+    /// Bytes.
+    Size(u64),
     List(Vec<String>),
     Codes(Vec<u8>),
     Integers(Vec<i64>),
     Signal(Signal),
     Env(Vec<(String, Option<String>)>),
-    /// A number of bytes.
-    Size(u64),
     /// The form of a time stamp.
     Date(DateFormat),
     /// The fields that were written.

@@ -12,7 +12,8 @@ use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
 use crate::spec::{
     Agent, AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogForm, LogSpec,
-    LogStyle, LogTarget, Origin, RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy, Surge,
+    LogStyle, LogTarget, MemorySpec, Origin, RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy,
+    Surge, Warn,
 };
 
 /// What the apps of one source have in common.
@@ -108,6 +109,7 @@ pub(crate) fn app(
             kill_timeout: settings.time("kill_timeout").unwrap_or(Duration::from_secs(10)),
             treekill: settings.bool("treekill").unwrap_or(true),
         },
+        memory: memory(settings, problems),
         listen_timeout: settings.time("listen_timeout").unwrap_or(Duration::from_secs(60)),
         wait_ready: settings.bool("wait_ready").unwrap_or(false),
         agent: match settings.bool("agent") {
@@ -326,6 +328,22 @@ fn restart(settings: &Settings, problems: &mut Vec<Problem>) -> RestartSpec {
         delay,
         retry_after,
     }
+}
+
+fn memory(settings: &Settings, problems: &mut Vec<Problem>) -> MemorySpec {
+    let usual = MemorySpec::default();
+    let limit = settings.size("max_memory_restart").filter(|bytes| *bytes > 0);
+    let warn = match (settings.percent("memory_warn"), settings.size("memory_warn")) {
+        (Some(percent), _) => Warn::Percent(percent),
+        (None, Some(bytes)) => Warn::Bytes(bytes),
+        (None, None) => usual.warn,
+    };
+    if let (Warn::Percent(_), None, Some(setting)) = (warn, limit, settings.get("memory_warn")) {
+        let message = format!("`{}` is a part of a limit that there is not", setting.written);
+        let problem = Problem::warning(setting.span, message).label("not used");
+        problems.push(problem.help("set `max_memory_restart`, or warn at a size such as `300M`"));
+    }
+    MemorySpec { limit, warn }
 }
 
 fn log_target(settings: &Settings, key: &str, base: &Path, home: Option<&Path>) -> LogTarget {

@@ -162,6 +162,10 @@ impl Settings {
         if let Checked::Time(value) = self.value(name)? { Some(*value) } else { None }
     }
 
+    pub(crate) fn size(&self, name: &str) -> Option<u64> {
+        if let Checked::Size(value) = self.value(name)? { Some(*value) } else { None }
+    }
+
     pub(crate) fn count(&self, name: &str) -> Option<Count> {
         if let Checked::Count(value) = self.value(name)? { Some(*value) } else { None }
     }

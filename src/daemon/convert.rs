@@ -284,6 +284,16 @@ pub(super) fn event(kind: core::ChangeKind, pid: impl Fn(core::RunId) -> u32) ->
         core::ChangeKind::Signalled(run, signal) => {
             proto::EventKind::Signalled { run: run.0, signal: signal.to_string() }
         }
+        core::ChangeKind::Heavy { run, memory, limit, then } => proto::EventKind::Heavy {
+            run: run.0,
+            memory,
+            limit,
+            then: match then {
+                core::Then::Warned => proto::HeavyThen::Warned,
+                core::Then::Replaced => proto::HeavyThen::Replaced,
+                core::Then::Restarted => proto::HeavyThen::Restarted,
+            },
+        },
         core::ChangeKind::Reset => proto::EventKind::Reset,
         core::ChangeKind::Killed(run) => proto::EventKind::Killed { run: run.0 },
         core::ChangeKind::Exited { run, status, uptime, asked, left } => proto::EventKind::Exited {

@@ -183,7 +183,12 @@ impl Engine {
                 None
             }
             Report::Drained { run } => Some(Event::Drained { run }),
-            Report::Checked { run, finding } => Some(Event::Checked { run, finding }),
+            Report::Checked { run, finding } => {
+                failpoint::here("before-checked");
+                self.decide(Event::Checked { run, finding });
+                failpoint::here("after-checked");
+                None
+            }
             Report::Rescued { stream, address } => {
                 relay::pass_on(stream, address);
                 None
@@ -196,6 +201,7 @@ impl Engine {
             }
             Report::Told(ended) => self.shell.on_told(&ended),
             Report::Lost { run } => self.shell.on_lost(run),
+            Report::Weighed { run, memory } => Some(Event::Weighed { run, memory }),
             Report::Gone { run } => self.shell.on_gone(run),
             Report::Closed { run } => {
                 self.shell.on_closed(run);
@@ -309,6 +315,7 @@ impl Engine {
             | Event::Heeds { .. }
             | Event::Exited { .. }
             | Event::Drained { .. }
+            | Event::Weighed { .. }
             | Event::Checked { .. }
             | Event::Remaining { .. }
             | Event::Gone { .. }
@@ -385,7 +392,10 @@ impl Engine {
                 failpoint::here("before-drain");
                 self.shell.drain(run, until);
             }
-            Effect::Check { run, slot, instance, definition } => self.shell.check(run, (slot, instance), definition),
+            Effect::Check { run, slot, instance, definition, listens } => {
+                failpoint::here("before-check");
+                self.shell.check(run, (slot, instance), (definition, listens));
+            }
             Effect::GiveUp { slot } => self.shell.give_up(slot),
             Effect::Signal { run, signal, whom } => {
                 failpoint::here("before-signal");

@@ -27,6 +27,10 @@ pub const LOG_PLACES: &[&str] = &["log-taken", "log-appended"];
 #[cfg(feature = "failpoints")]
 pub const SAYING_PLACES: &[&str] = &["before-noted", "after-noted"];
 
+/// Those that health checks come by.
+#[cfg(feature = "failpoints")]
+pub const CHECK_PLACES: &[&str] = &["before-check", "before-checked", "after-checked"];
+
 /// Those that runs come by which share ports.
 #[cfg(feature = "failpoints")]
 pub const CLUSTER_PLACES: &[&str] = &[
@@ -52,7 +56,7 @@ pub const QUEUE_PLACES: &[&str] = &["queue-given"];
 /// Dies here if a test wants it.
 #[cfg(feature = "failpoints")]
 pub(crate) fn here(name: &str) {
-    let listed = [PLACES, CLUSTER_PLACES, OWN_PLACES, QUEUE_PLACES, SAYING_PLACES, LOG_PLACES];
+    let listed = [PLACES, CHECK_PLACES, CLUSTER_PLACES, OWN_PLACES, QUEUE_PLACES, SAYING_PLACES, LOG_PLACES];
     debug_assert!(listed.iter().any(|places| places.contains(&name)), "a place that is not on the list: {name}");
     let Some(path) = std::env::var_os("RSX_FAILPOINT") else { return };
     if std::fs::read_to_string(&path).is_ok_and(|wanted| wanted.trim() == name) && std::fs::remove_file(&path).is_ok() {

@@ -5,18 +5,22 @@
 //! sampling CPU time and memory of all trees (`sampler.rs`).
 
 mod sampler;
+mod scales;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::debug;
 
 use crate::daemon::history::History;
 use crate::daemon::looker::sampler::Sampler;
 pub(super) use crate::daemon::looker::sampler::Samples;
+use crate::daemon::looker::scales::Scales;
+use crate::daemon::publish::Published;
 use crate::daemon::report::Report;
+use crate::series::Series;
 use crate::supervisor::{ReadyBy, RunId, SlotId};
 use crate::sys::listening::{self, Listeners};
 use crate::sys::proc_table::ProcTable;
@@ -28,8 +32,8 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_mil
 /// How many times as long as the last look took the next one waits: many starts at once are not slowed by looking.
 const LOOK_SHARE: u32 = 15;
 
-/// Tells how many connections wait for runs to accept them.
-pub(super) type Queues = Box<dyn Fn() -> Vec<(RunId, f64)> + Send>;
+/// Tells what others have measured of runs: connections, queues, and what programs say of themselves.
+pub(super) type Others = Box<dyn Fn() -> Vec<(RunId, Series, f64)> + Send>;
 
 /// The handle of the thread.
 #[derive(Clone, Debug)]
@@ -51,20 +55,20 @@ enum Request {
 }
 
 impl Looker {
-    /// Starts the thread. `reports` hears of runs that listen, `history` of all that is measured; `queues` is asked each
-    /// second.
+    /// Starts the thread. `reports` hears of runs that listen, `history` of all that is measured; `others` is asked each
+    /// second, `published` what each app may take.
     pub(super) fn start(
         reports: tokio::sync::mpsc::UnboundedSender<Report>,
         history: History,
-        queues: Queues,
+        (others, published): (Others, watch::Receiver<Arc<Published>>),
     ) -> std::io::Result<Looker> {
         // Bounded by the number of runs, three requests each.
         let (requests, inbox) = mpsc::channel();
         let samples = Arc::new(Mutex::new(Samples::default()));
         let thread = Thread {
             inbox,
+            sampler: Sampler::new(Arc::clone(&samples), history, others, Scales::new(published, reports.clone())),
             reports,
-            sampler: Sampler::new(Arc::clone(&samples), history, queues),
             starting: HashMap::new(),
             known: Listeners::default(),
             last_look: None,
@@ -234,7 +238,8 @@ mod tests {
     fn a_run_that_listened_before_it_was_watched_is_noticed() {
         let (reports, mut inbox) = tokio::sync::mpsc::unbounded_channel();
         let history = History::begin(Vec::new(), None, Clock::start(None)).unwrap();
-        let looker = Looker::start(reports, history, Box::new(Vec::new)).unwrap();
+        let (_publisher, published) = watch::channel(Arc::default());
+        let looker = Looker::start(reports, history, (Box::new(Vec::new), published)).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut launch = shell("exec sleep 1000");
         launch.keep.push(socket.into());

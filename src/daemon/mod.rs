@@ -41,6 +41,7 @@ mod pump;
 mod redact;
 mod relay;
 mod report;
+mod rest;
 mod said;
 mod server;
 mod shell;
@@ -50,6 +51,7 @@ mod store;
 mod talk;
 mod watch;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -74,6 +76,7 @@ use crate::daemon::past::Past;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
 use crate::daemon::report::{Report, Request};
+use crate::daemon::rest::Rest;
 use crate::daemon::said::Sayings;
 use crate::daemon::server::Shared;
 use crate::daemon::shell::{Shell, Tools};
@@ -83,7 +86,8 @@ use crate::guardian;
 use crate::paths::Home;
 use crate::proto::{DaemonView, EventKind, Key, UPDATE_FAILED};
 use crate::supervisor::{Ask, Who};
-use crate::sys::{fds, limits, memory, peer, system};
+use crate::sys::spawn::Bay;
+use crate::sys::{fds, limits, peer, system};
 
 /// How long the pump may take to empty its pipes at the end, and the store to write its files.
 const LAST_LOGS: Duration = Duration::from_secs(3);
@@ -179,6 +183,8 @@ impl Daemon {
 
     async fn build(home: &Home) -> Result<Daemon, BirthError> {
         let taken = Taken::new()?;
+        // Before there are many descriptors.
+        let bay = Bay::new().ok().flatten();
         let umask = system::set_umask(0o077);
         home::prepare(home)?;
         home::log_to_file(home)?;
@@ -213,13 +219,14 @@ impl Daemon {
         let sockets = Sockets::start(left, link.clone(), reports.clone()).map_err(thread)?;
         let (left, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| history::is_ours(name));
         let history = History::begin(left, link.as_ref(), clock).map_err(BirthError::Runtime)?;
-        let looked_at = sockets.clone();
-        let queues = Box::new(move || looked_at.queued());
-        let looker = Looker::start(reports.clone(), history.clone(), queues).map_err(thread)?;
+        let (publisher, published) = watch_channel::channel(Arc::new(Published::default()));
+        let sayings = Sayings::default();
+        let (looked_at, said) = (sockets.clone(), sayings.clone());
+        let others = Box::new(move || [looked_at.measured(), said.measured()].concat());
+        let looker = Looker::start(reports.clone(), history.clone(), (others, published.clone())).map_err(thread)?;
         let store = Store::start(home).map_err(thread)?;
         let events = Arc::new(Events::new());
         let (spawner, jobs) = spawner::channel();
-        let sayings = Sayings::default();
         let checks = Checks::new(sockets.clone(), reports.clone(), (clock, before));
         let mut shell = Shell::new(Tools {
             clock,
@@ -253,6 +260,7 @@ impl Daemon {
             link: link.clone(),
             journal: journal.clone(),
             sockets: sockets.clone(),
+            bay: RefCell::new(bay),
         };
         spawner::start(ground, jobs, reports.clone()).map_err(thread)?;
         let listener = server::bind(&home.socket()).map_err(|source| BirthError::File {
@@ -260,7 +268,6 @@ impl Daemon {
             path: home.socket(),
             source,
         })?;
-        let (publisher, published) = watch_channel::channel(Arc::new(Published::default()));
         let uid = peer::own_uid();
         let daemon = DaemonView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -270,6 +277,7 @@ impl Daemon {
             parked: 0,
             notices,
         };
+        let rest = Rest::default();
         let shared = Shared {
             reports: reports.clone(),
             published,
@@ -279,6 +287,7 @@ impl Daemon {
             sockets,
             sayings,
             checks,
+            rest: rest.clone(),
             pump: pump.clone(),
             daemon,
             link: link.clone(),
@@ -290,6 +299,7 @@ impl Daemon {
         };
         // Nobody is served before the engine runs and has published what there is.
         tokio::spawn(server::serve(listener, shared));
+        tokio::spawn(rest.keep());
         let engine = Engine::new(Beginning { core, shell, writer, keys }, clock, inbox, publisher);
         Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, first, link, pump, taken, before })
     }
@@ -303,10 +313,6 @@ impl Daemon {
         info!(version = env!("CARGO_PKG_VERSION"), pid, restarts, "the daemon is up");
         events.tell_own(EventKind::DaemonReady { pid, restarts }, clock.epoch_millis(clock.now()));
         tokio::spawn(taken.leave(reports, pump.clone()));
-        memory::give_back_heap();
-        if let Err(error) = memory::let_go_of_code() {
-            warn!("cannot give back the memory of the start: {error}");
-        }
         let (shell, leaving) = engine.run(first).await;
         match leaving {
             Leaving::HandOver(None) => {

@@ -48,6 +48,8 @@ pub(super) enum Report {
     HandOver(Option<PathBuf>),
     /// Nobody has told how such a process ended.
     Lost { run: RunId },
+    /// The tree of a run takes more memory than it should.
+    Weighed { run: RunId, memory: u64 },
     /// Nothing of a tree is left.
     Gone { run: RunId },
     /// Both output pipes of a run have ended.

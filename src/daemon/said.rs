@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::proto::{MetricView, NodeView, SaidView};
+use crate::series::Series;
 use crate::supervisor::RunId;
 
 /// How many metrics are kept of one run; more of them are not.
@@ -67,6 +68,19 @@ impl Sayings {
     /// All of it, as it is now.
     pub(super) fn all(&self) -> HashMap<RunId, Said> {
         self.lock().clone()
+    }
+
+    /// What Nodes have said that the history keeps.
+    #[expect(clippy::cast_precision_loss, reason = "what is kept has fewer digits than this")]
+    pub(super) fn measured(&self) -> Vec<(RunId, Series, f64)> {
+        let mut measured = Vec::new();
+        for (run, said) in &*self.lock() {
+            // An agent says all of it at once; before that nothing is known.
+            let Some(node) = said.node.as_ref().filter(|node| node.heap_used > 0) else { continue };
+            measured.push((*run, Series::LoopLag, f64::from(node.lag)));
+            measured.push((*run, Series::Heap, node.heap_used as f64));
+        }
+        measured
     }
 
     /// A panic elsewhere cannot leave it half written: each change is one assignment.

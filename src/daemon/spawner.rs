@@ -1,5 +1,6 @@
 //! The spawner: a thread that makes processes and their files, because looking up files and fork may take their time.
 
+use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -34,7 +35,7 @@ use crate::sys::fds;
 use crate::sys::limits::{self, RLimit};
 use crate::sys::moment::Moment;
 use crate::sys::process::Process;
-use crate::sys::spawn::{self, Launch, SpawnError, Step};
+use crate::sys::spawn::{self, Bay, Launch, SpawnError, Step};
 
 /// How many descriptors are left for clients and the daemon itself when programs have taken the rest.
 const RESERVED: u64 = 64;
@@ -94,6 +95,8 @@ pub(super) struct Ground {
     pub(super) link: Option<Link>,
     pub(super) journal: Journal,
     pub(super) sockets: Sockets,
+    /// None where the system has no such thing: then starting takes longer the more runs there are.
+    pub(super) bay: RefCell<Option<Bay>>,
 }
 
 /// Why a process could not be made.
@@ -295,9 +298,10 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
 fn clone(ground: &Ground, launch: &Launch, run: RunId, capture: Option<Newcomer>) -> Result<Process, Failed> {
     let is_captured = capture.is_some();
     let gate = capture.map(|newcomer| ground.sockets.gate(newcomer)).transpose().map_err(Failed::Pipe)?;
-    let process = match gate {
-        Some(gate) => spawn::spawn_captured(launch, &gate),
-        None => spawn::spawn(launch),
+    let process = match (ground.bay.borrow_mut().as_mut(), &gate) {
+        (Some(bay), gate) => spawn::spawn_through_bay(launch, gate.as_ref(), bay),
+        (None, Some(gate)) => spawn::spawn_captured(launch, gate),
+        (None, None) => spawn::spawn(launch),
     };
     if is_captured && process.is_err() {
         ground.sockets.ended(run);

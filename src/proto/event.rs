@@ -104,6 +104,17 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// Its processes take more memory than they should.
+    Heavy {
+        /// Its run.
+        run: u64,
+        /// Bytes; what processes share is divided among them.
+        memory: u64,
+        /// The bytes from which on this happens.
+        limit: u64,
+        /// What is done about it.
+        then: HeavyThen,
+    },
     /// Its health check fails: it gets no new connections.
     Unhealthy {
         /// Its run.
@@ -227,4 +238,16 @@ pub enum EventKind {
         /// How many.
         count: u64,
     },
+}
+
+/// What is done about a run that takes too much memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeavyThen {
+    /// Nothing but this event.
+    Warned,
+    /// A new run is started beside it.
+    Replaced,
+    /// It is stopped and started anew.
+    Restarted,
 }

@@ -163,6 +163,12 @@ pub struct SlotRecord {
     /// Whether the current life is the one attempt after a giving up.
     #[serde(default, skip_serializing_if = "is_false")]
     pub half_open: bool,
+    /// How many runs in a row were replaced in haste for their memory.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hasty: u32,
+    /// The last run that was to be replaced for its memory, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heavy: Option<(u64, u64)>,
     /// When a request started it last.
     pub created: u64,
     /// How often it was restarted.
@@ -431,6 +437,10 @@ pub struct BornRecord {
     pub at: u64,
     /// When, by CLOCK_BOOTTIME.
     pub boot: u64,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn is_false(value: &bool) -> bool {

@@ -29,7 +29,7 @@ pub use care::{
     Count, EnvCall, Environments, FlushCall, InstanceEnv, LogFile, LogFiles, MAX_INPUT, Past, PastCall, ScaleCall,
     SendCall, SignalCall,
 };
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, HeavyThen};
 pub use frame::{FrameError, LineCodec};
 pub use history::{History, HistoryCall, InstanceHistory, MAX_VALUES, SeriesHistory, StepName};
 pub use journal::{

@@ -77,6 +77,14 @@ impl Series {
         }
     }
 
+    /// Whether values of several processes of an instance are added; else the greatest counts.
+    pub fn is_sum(self) -> bool {
+        match self {
+            Series::Cpu | Series::Memory | Series::Connections | Series::AcceptQueue | Series::Heap => true,
+            Series::LoopLag => false,
+        }
+    }
+
     /// Whether a minute is its mean, and not its highest value.
     fn is_averaged(self) -> bool {
         match self {

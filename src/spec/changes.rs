@@ -47,6 +47,7 @@ const KEYS: &[(&str, Take)] = &[
     ("retry_after", |to, from| to.restart.retry_after = from.restart.retry_after),
     ("autorestart", |to, from| to.restart.policy = from.restart.policy),
     ("stop_exit_codes", |to, from| to.restart.stop_exit_codes.clone_from(&from.restart.stop_exit_codes)),
+    ("max_memory_restart", |to, from| to.memory.limit = from.memory.limit),
     ("listen_timeout", |to, from| to.listen_timeout = from.listen_timeout),
     ("kill_timeout", |to, from| to.stop.kill_timeout = from.stop.kill_timeout),
     ("wait_ready", |to, from| to.wait_ready = from.wait_ready),

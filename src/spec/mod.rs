@@ -15,6 +15,7 @@ mod dates;
 mod ends;
 mod health;
 mod logs;
+mod memory;
 mod millis;
 
 pub use changes::Changes;
@@ -23,6 +24,7 @@ pub use dates::{DateFormat, DatePart, Digits, Words};
 pub use ends::{ExitStatus, NotASignal, Signal};
 pub use health::{Check, HealthSpec, SHORTEST, path_problem};
 pub use logs::{Compression, LogForm, LogSpec, LogStyle, LogTarget, Rotation, Stream};
+pub use memory::{MemorySpec, Warn};
 use millis::optional as optional_millis;
 
 /// The environment of a process: names and values, sorted.
@@ -74,6 +76,9 @@ pub struct AppSpec {
     pub restart: RestartSpec,
     /// How a run is asked to end.
     pub stop: StopSpec,
+    /// How much memory a run may take.
+    #[serde(default, skip_serializing_if = "MemorySpec::is_none")]
+    pub memory: MemorySpec,
     /// How long a verb waits for readiness before it says "still launching".
     #[serde(with = "millis")]
     pub listen_timeout: Duration,
@@ -367,6 +372,7 @@ impl AppSpec {
                 kill_timeout: Duration::from_secs(10),
                 treekill: true,
             },
+            memory: MemorySpec::default(),
             listen_timeout: Duration::from_secs(60),
             wait_ready: false,
             agent: Agent::Auto,

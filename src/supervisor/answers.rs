@@ -201,6 +201,17 @@ pub enum ChangeKind {
     Stopping(RunId, Option<Signal>),
     /// A request sent it a signal.
     Signalled(RunId, Signal),
+    /// Its tree takes more memory than it should.
+    Heavy {
+        /// Which run.
+        run: RunId,
+        /// Bytes.
+        memory: u64,
+        /// The bytes from which on this happens.
+        limit: u64,
+        /// What is done about it.
+        then: Then,
+    },
     /// A request set its counters back.
     Reset,
     /// It was killed.
@@ -293,6 +304,17 @@ pub enum ChangeKind {
     Stopped(String),
     /// It was deleted.
     Deleted,
+}
+
+/// What is done about a run that takes too much memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing but the news.
+    Warned,
+    /// A new run is started beside it.
+    Replaced,
+    /// It is stopped and started anew.
+    Restarted,
 }
 
 /// The state of a slot as users know it.

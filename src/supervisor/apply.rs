@@ -153,6 +153,8 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
         ("max_restarts", old.restart.max_restarts != new.restart.max_restarts),
         ("restart_delay", old.restart.delay != new.restart.delay),
         ("retry_after", old.restart.retry_after != new.restart.retry_after),
+        ("max_memory_restart", old.memory.limit != new.memory.limit),
+        ("memory_warn", old.memory.warn != new.memory.warn),
         ("stop_signal", (old.stop.signal, old.stop.auto) != (new.stop.signal, new.stop.auto)),
         ("shutdown_with_message", old.stop.message != new.stop.message),
         ("kill_timeout", old.stop.kill_timeout != new.stop.kill_timeout),

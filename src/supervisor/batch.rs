@@ -194,12 +194,16 @@ impl Supervisor {
         }
     }
 
+    /// Slots whose turn in a reload has not come.
+    pub(super) fn awaits_reload(&self) -> Vec<SlotId> {
+        let queued = self.batches.iter().flat_map(|batch| &batch.queue);
+        queued.filter(|(wish, _)| matches!(wish.renew, Renew::Reload(_))).map(|(wish, _)| wish.slot).collect()
+    }
+
     /// Refuses a reload of what is just being reloaded.
     pub(super) fn refuse_second_reload(&self, slots: &[SlotId]) -> Result<(), Refusal> {
-        let is_queued = |id: &SlotId| {
-            let queued = self.batches.iter().flat_map(|batch| &batch.queue);
-            queued.into_iter().any(|(wish, _)| wish.slot == *id && matches!(wish.renew, Renew::Reload(_)))
-        };
+        let awaited = self.awaits_reload();
+        let is_queued = |id: &SlotId| awaited.contains(id);
         let busy =
             slots.iter().filter(|id| self.slots.get(id).is_some_and(|slot| slot.rollout.is_some()) || is_queued(id));
         match busy.min().and_then(|id| self.slots.get(id)) {

@@ -344,7 +344,8 @@ impl Supervisor {
             // Reported long before this, unless something has gone wrong.
             self.schedule.0.insert((id, run), now.after(spec.timeout + LATE));
             let (instance, definition) = (slot.instance, Arc::clone(&slot.definition));
-            effects.push(Effect::Check { run, slot: id, instance, definition });
+            let listens = slot.examined().iter().any(|it| it.id == run && it.listens);
+            effects.push(Effect::Check { run, slot: id, instance, definition, listens });
         }
     }
 

@@ -6,6 +6,7 @@
 //! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end, `sayings.rs` what runs say of themselves,
 //! `rollout.rs` the second run of a slot during a reload, `trial.rs` what a reload keeps until it is sure, `memory.rs` what a successor takes over,
 //! `asks.rs` what clients can ask, `requests.rs` what each request wants, `comeback.rs` what an earlier daemon ran, `apply.rs` the plan of `start FILE`, `amend.rs` new values, `resize.rs` the number of slots, `targets.rs` what a target means,
+//! `weight.rs` what follows when a run takes too much memory,
 //! `circuit.rs` what the answers to health checks make of a run, `health.rs` when it is asked and what follows,
 //! `waiters.rs` who waits for which answer, `batch.rs` who is asked later.
 
@@ -29,6 +30,7 @@ mod targets;
 mod trial;
 mod vocabulary;
 mod waiters;
+mod weight;
 
 #[cfg(test)]
 mod tests;
@@ -50,8 +52,11 @@ pub(crate) use rollout::{Doing, Manner, Rollout};
 pub(crate) use sayings::request_to_end;
 pub(crate) use slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage};
 pub(crate) use waiters::{Form, Pending, Waiter, Want};
+pub(crate) use weight::Weight;
 
-pub use answers::{Change, ChangeKind, Exit, PlanAction, PlanStep, Refusal, Reply, SlotAnswer, SlotResult, State};
+pub use answers::{
+    Change, ChangeKind, Exit, PlanAction, PlanStep, Refusal, Reply, SlotAnswer, SlotResult, State, Then,
+};
 pub use asks::{Act, Apply, Ask, Count, Scale, Target, Unchanged, Wait};
 pub use targets::{Candidate, resolve};
 pub use vocabulary::{
@@ -227,6 +232,12 @@ impl Supervisor {
                 self.on_run(now, run, effects, |slot, turn| slot.on_exited(run, status, left, turn))
             }
             Event::Drained { run } => self.on_run(now, run, effects, |slot, turn| slot.on_drained(run, turn)),
+            Event::Weighed { run, memory } => {
+                let awaited = self.awaits_reload();
+                self.on_run(now, run, effects, |slot, turn| {
+                    slot.on_weighed(run, memory, awaited.contains(&slot.id), turn);
+                })
+            }
             Event::Remaining { run, remaining } => {
                 self.on_remaining(run, remaining, effects);
                 Vec::new()

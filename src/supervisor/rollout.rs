@@ -172,7 +172,7 @@ impl Slot {
         match self.rollout.clone() {
             None => {}
             Some(Rollout::Asked { manner }) => match self.phase {
-                Phase::Online { run } if self.goal == Goal::Up => self.launch_beside(run, manner, turn),
+                Phase::Online { run } if self.goal == Goal::Up => self.launch_beside(run, manner, Resolve::Fresh, turn),
                 _ => self.rollout = None,
             },
             Some(Rollout::Launch { run, .. }) if !is_wanted => self.leave_unspawned(run, turn),
@@ -202,11 +202,11 @@ impl Slot {
         }
     }
 
-    fn launch_beside(&mut self, old: Run, manner: Manner, turn: &mut Turn<'_>) {
+    pub(super) fn launch_beside(&mut self, old: Run, manner: Manner, resolve: Resolve, turn: &mut Turn<'_>) {
         *turn.next_run += 1;
         let run = RunId(*turn.next_run);
         self.launched = self.generation;
-        let new = Run::new(run, turn.now, ExecMode::Cluster, true);
+        let new = Run::new(run, turn.now, ExecMode::Cluster, resolve == Resolve::Fresh);
         let new = Run { edition: self.edition, health: self.first_circuit(), ..new };
         self.rollout = Some(Rollout::Launch { run: new, manner });
         self.holds_sockets = true;
@@ -215,7 +215,7 @@ impl Slot {
             slot: self.id,
             instance: self.instance,
             definition: Arc::clone(&self.definition),
-            resolve: Resolve::Fresh,
+            resolve,
             replaces: Some(old.id),
         });
     }

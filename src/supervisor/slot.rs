@@ -25,6 +25,7 @@ use crate::supervisor::circuit::Circuit;
 use crate::supervisor::health::Mending;
 use crate::supervisor::restart::Lives;
 use crate::supervisor::rollout::Rollout;
+use crate::supervisor::weight::Weight;
 use crate::supervisor::{
     AppId, Change, ChangeKind, Definition, Effect, Exit, ReadyBy, Resolve, RunId, SlotAnswer, SlotId, SlotResult,
     State, Time, Who,
@@ -193,6 +194,7 @@ pub(crate) struct Slot {
     /// Whether sockets may be kept for it.
     pub(crate) holds_sockets: bool,
     pub(crate) lives: Lives,
+    pub(crate) weight: Weight,
     /// When a request started it last.
     pub(crate) created: Time,
     pub(crate) restarts: u32,
@@ -222,6 +224,7 @@ impl Slot {
             rollout: None,
             holds_sockets: false,
             lives: Lives::default(),
+            weight: Weight::default(),
             created: now,
             restarts: 0,
             last_run: None,

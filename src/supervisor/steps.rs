@@ -165,7 +165,7 @@ impl Slot {
         let limit = in_words(self.definition.spec.stop.kill_timeout);
         let reason = match (cause, killed) {
             (Cause::Asked, true) => format!("{status}: did not end within {limit}"),
-            (Cause::Asked, false) => format!("{status}, stopped by request"),
+            (Cause::Asked, false) => format!("{status}, {}", self.stopped(id)),
             (Cause::Unhealthy, true) => format!("{status}: unhealthy, and did not end within {limit}"),
             (Cause::Unhealthy, false) => format!("{status}, unhealthy"),
             (Cause::Ended, _) => status.to_string(),
@@ -318,7 +318,7 @@ impl Slot {
 
     fn conclude(&mut self, run: Run, cause: Cause, status: ExitStatus, uptime: Duration, turn: &mut Turn<'_>) {
         match cause {
-            Cause::Asked => self.become_stopped("stopped by request", turn),
+            Cause::Asked => self.become_stopped(self.stopped(run.id), turn),
             Cause::Ended if self.is_followed(turn) => {}
             Cause::Unhealthy if self.goal == Goal::Up => {
                 let why = format!("unhealthy: {}", self.complaint_of(run.id));
@@ -381,6 +381,7 @@ impl Slot {
             | ChangeKind::Created
             | ChangeKind::Changed(_)
             | ChangeKind::Signalled(..)
+            | ChangeKind::Heavy { .. }
             | ChangeKind::Reset
             | ChangeKind::Online { .. }
             | ChangeKind::SpawnFailed(_)

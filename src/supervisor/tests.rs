@@ -9,6 +9,7 @@ mod meanwhile;
 mod reload;
 mod trial;
 mod verbs;
+mod weight;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -140,6 +140,13 @@ pub enum Event {
         /// Which.
         run: RunId,
     },
+    /// The memory of its tree was measured, and is more than it should be.
+    Weighed {
+        /// Which.
+        run: RunId,
+        /// Bytes; what processes share is divided among them.
+        memory: u64,
+    },
     /// Meanwhile: this is left of what [`Effect::Drain`] has to end.
     Remaining {
         /// Of which.
@@ -276,6 +283,8 @@ pub enum Effect {
         instance: u16,
         /// How it is looked at.
         definition: Arc<Definition>,
+        /// Whether it was seen listening: else there is no need to look where.
+        listens: bool,
     },
     /// Nothing follows in this slot's place: whoever waits in its sockets is refused.
     GiveUp {

@@ -216,6 +216,9 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
         spec.cluster.bake = Duration::from_millis([0, 500, 3_000, 9_000][usize::try_from(dice.roll(4)).unwrap()]);
         spec.cluster.strategy = if dice.roll(3) == 0 { Strategy::BlueGreen } else { Strategy::Rolling };
     }
+    if dice.roll(2) == 0 {
+        spec.memory.limit = Some(100);
+    }
     spec.health = (dice.roll(3) == 0).then(|| random_health(dice));
     spec.wait_ready = dice.roll(5) == 0;
     spec.stop.message = dice.roll(5) == 0;
@@ -325,6 +328,7 @@ fn random_report(dice: &mut Dice, world: &mut World) -> Option<Event> {
                 _ => Event::Drained { run },
             }
         }
+        Process::Lives { .. } if dice.roll(6) == 0 => Event::Weighed { run, memory: 70 + dice.roll(60) },
         Process::Lives { asked: false, .. } if dice.roll(8) == 0 => match dice.roll(2) {
             0 => Event::Closing { run },
             _ => Event::Heeds { run, interrupt_only: dice.roll(2) == 0 },

@@ -90,9 +90,12 @@ impl Meter {
         self.forget(key);
         let own = cpu_time(pid).unwrap_or(0);
         let at = self.trees.partition_point(|tree| tree.key < key);
-        self.trees.insert(at, Tree { key, root: pid, process, total: own, grown: 0, used: Used::default() });
-        let start = StatReader::new().ok().and_then(|mut stat| stat.read(pid)).map_or(0, |row| row.start);
-        self.insert(Member { pid, is_known: false, tree: key, start, own, reaped: 0, rss: 0, is_zombie: false });
+        let row = StatReader::new().ok().and_then(|mut stat| stat.read(pid));
+        // What children that have ended used before is not used now.
+        let (start, reaped) = row.map_or((0, 0), |row| (row.start, row.reaped));
+        let total = own + nanos(reaped);
+        self.trees.insert(at, Tree { key, root: pid, process, total, grown: 0, used: Used::default() });
+        self.insert(Member { pid, is_known: false, tree: key, start, own, reaped, rss: 0, is_zombie: false });
         // What it has made already is found by the numbers, unless these were looked at before.
         self.whole_is_due |= self.cursor.is_none_or(|cursor| pid <= cursor);
     }
@@ -411,6 +414,20 @@ mod tests {
         assert!(seen.cpu < Duration::from_millis(30), "{seen:?}");
         assert!(meter.proportional(1).unwrap() > 0);
         assert_eq!(meter.proportional(2), None);
+        end(&process);
+    }
+
+    #[test]
+    fn what_children_used_that_had_ended_before_the_watch_is_not_counted() {
+        let (launch, mut output) =
+            with_output(shell("(i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done); echo done; sleep 1000; :"));
+        let process = Arc::new(spawn(&launch).unwrap());
+        drop(launch);
+        until_line(&mut output, "done");
+        let mut meter = Meter::default();
+        meter.watch(1, Arc::clone(&process));
+        let seen = used(&mut meter, 1);
+        assert!(seen.cpu < Duration::from_millis(30), "{seen:?}");
         end(&process);
     }
 

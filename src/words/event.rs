@@ -1,7 +1,7 @@
 //! What happened, in words.
 
-use crate::proto::EventKind;
-use crate::words::units::{fine_span, printable};
+use crate::proto::{EventKind, HeavyThen};
+use crate::words::units::{fine_span, memory, printable};
 
 /// The event in words.
 pub(crate) fn what(event: &EventKind) -> String {
@@ -38,6 +38,14 @@ pub(crate) fn what(event: &EventKind) -> String {
         }
         EventKind::Stopping { signal, .. } => format!("stopping with {}", printable(signal)),
         EventKind::Signalled { signal, .. } => format!("{} sent", printable(signal)),
+        EventKind::Heavy { memory: now, limit, then, .. } => {
+            let (now, limit) = (memory(*now), memory(*limit));
+            match then {
+                HeavyThen::Warned => format!("memory: {now}, a warning was wanted from {limit} on"),
+                HeavyThen::Replaced => format!("memory: {now}, limit {limit}: a new run takes over"),
+                HeavyThen::Restarted => format!("memory: {now}, limit {limit}: restarting"),
+            }
+        }
         EventKind::Reset => "counters set back".to_owned(),
         EventKind::Killed { .. } => "did not end in time: killed".to_owned(),
         EventKind::Exited { status, uptime, left, pid, .. } => {

@@ -110,6 +110,12 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
         let codes: Vec<String> = spec.restart.stop_exit_codes.iter().map(u8::to_string).collect();
         rows.push(("finished by exit codes", codes.join(", ")));
     }
+    if let Some(limit) = spec.memory.limit {
+        rows.push(("memory limit", memory(limit)));
+    }
+    if let Some(warn) = spec.memory.warn_at() {
+        rows.push(("warning at memory", memory(warn)));
+    }
     if let Some(name) = &spec.env_name {
         rows.push(("env", name.clone()));
     }

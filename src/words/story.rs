@@ -101,6 +101,7 @@ pub(crate) fn tone(event: &EventKind) -> Option<Tone> {
         EventKind::Waiting { .. }
         | EventKind::Changed { .. }
         | EventKind::Signalled { .. }
+        | EventKind::Heavy { .. }
         | EventKind::Recovering { .. }
         | EventKind::Remark { .. } => Some(Tone::Warn),
         EventKind::Exited { .. }

@@ -45,6 +45,7 @@ impl Site {
         rsx.set_env("SERVE", port.to_string());
         let scratch = rsx.scratch().display().to_string();
         rsx.set_env("SCRATCH", scratch);
+        rsx.set_env("RSX_FAILPOINT", rsx.scratch().join("failpoint"));
         rsx.write("web.py", SERVER);
         let instances = if instances == 0 { String::new() } else { format!("instances = {instances}\n") };
         rsx.ecosystem(&format!(

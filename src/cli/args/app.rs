@@ -83,6 +83,9 @@ pub(in crate::cli) struct ValueFlags {
     /// When to try again what was given up; `off`: never
     #[arg(long, value_name = "TIME")]
     pub(in crate::cli) retry_after: Option<String>,
+    /// Replace it when its processes take more memory: `300M`
+    #[arg(long, value_name = "SIZE")]
+    pub(in crate::cli) max_memory_restart: Option<String>,
     /// Do not restart it when it ends
     #[arg(long)]
     pub(in crate::cli) no_autorestart: bool,

@@ -1,6 +1,6 @@
 //! The command line of verbs that look.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::cli::args::care::TargetArgs;
 
@@ -60,6 +60,21 @@ pub(in crate::cli) struct EventsArgs {
     /// How many past ones come first (the last 1,000 are kept)
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(in crate::cli) history: u32,
+}
+
+/// `rsx metrics`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct MetricsArgs {
+    /// OpenMetrics, or Prometheus' older text format for the textfile collector of its node exporter
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = MetricsFormat::Openmetrics)]
+    pub(in crate::cli) format: MetricsFormat,
+}
+
+/// How metrics are written down.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(in crate::cli) enum MetricsFormat {
+    Openmetrics,
+    Prometheus,
 }
 
 /// `rsx env`.

@@ -14,7 +14,9 @@ use crate::cli::pages::{CompletionsArgs, ManArgs};
 
 pub(super) use app::{AppFlags, ValueFlags};
 pub(super) use care::{FilesArgs, FlushArgs, ScaleArgs, SendArgs, SignalArgs, TargetArgs, UpdateArgs};
-pub(super) use look::{DescribeArgs, EnvArgs, EventsArgs, LogsArgs, LsArgs, MonitArgs, PidArgs, WhyArgs};
+pub(super) use look::{
+    DescribeArgs, EnvArgs, EventsArgs, LogsArgs, LsArgs, MetricsArgs, MetricsFormat, MonitArgs, PidArgs, WhyArgs,
+};
 
 /// The verbs, grouped as people look for them. A test compares them with [`Verb`].
 const GROUPS: &str = "\
@@ -36,6 +38,7 @@ Look:
   monit           The dashboard
   logs            History of the logs, then what comes
   events          The stream of changes
+  metrics         All figures, for Prometheus
   env             The variables that an app gets
   id              Ids, for scripts
   pid             Process ids
@@ -193,6 +196,10 @@ pub(super) enum Verb {
     Pid(PidArgs),
     /// The stream of changes, one a line
     Events(EventsArgs),
+    /// All figures, for Prometheus
+    ///
+    /// docs/METRICS.md lists them.
+    Metrics(MetricsArgs),
     /// Is the daemon there
     Ping,
     /// Keep a copy of the list, for `resurrect`

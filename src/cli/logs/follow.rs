@@ -248,6 +248,7 @@ impl Follower {
             | EventKind::HealthIgnored { .. }
             | EventKind::HealthTrusted { .. }
             | EventKind::Signalled { .. }
+            | EventKind::Heavy { .. }
             | EventKind::Started { .. } => true,
             EventKind::Created
             | EventKind::Changed { .. }

@@ -1,10 +1,11 @@
 //! Everything that is generated: completions, manual pages, the schema and the tables of keys and verbs.
 //!
-//! There are two sources, the clap types of `args` and the table of keys of `config`; nothing here is written twice.
+//! There are three sources, the clap types of `args`, the table of keys of `config` and the families of `metrics`; nothing here is written twice.
 //! The repository keeps what comes out, so that a reader finds it without building; the test `generated` compares.
 //!
 //! ```text
 //! Cli ----------> surface --> completions, manual (section 1), tables (README)
+//! metrics ------------> METRICS.md
 //! config::keys ------------> schema, file_manual (section 5), tables (CONFIGURATION.md)
 //! ```
 
@@ -12,6 +13,7 @@ mod args;
 mod completions;
 mod file_manual;
 mod manual;
+mod metrics;
 mod names;
 mod plain;
 mod show;
@@ -59,5 +61,6 @@ pub fn generated() -> Vec<Generated> {
     add("docs/ecosystem.schema.json".into(), Part::Whole, schema);
     add("docs/CONFIGURATION.md".into(), Part::Whole, tables::configuration());
     add("README.md".into(), Part::Between("verbs"), tables::verbs_table());
+    add("docs/METRICS.md".into(), Part::Between("metrics"), metrics::table());
     files
 }

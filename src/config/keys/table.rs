@@ -137,10 +137,10 @@ pub const GROUPS: &[Group] = &[
             retry_after: Kind::OneOf(&[Kind::Words(&["off"]), SWITCH, Kind::Time]), "1m", r#""1m""#, NOW;
             /// Starts again at these times.
             cron_restart | cron: Kind::OneOf(&[SWITCH, Kind::Words(&["off", "0"]), Kind::Cron]), "off", r#""0 3 * * *""#, later_unless("`cron_restart`", &["0", "false", "off"]);
-            /// Restart when the tree's memory exceeds this.
-            max_memory_restart: Kind::Size, "none", r#""300M""#, later("a memory limit");
+            /// A run whose tree takes more memory is replaced; `0`: never.
+            max_memory_restart: Kind::Size, "none", r#""300M""#, NOW;
             /// Warn at this part of the limit.
-            memory_warn: Kind::OneOf(&[Kind::Percent, Kind::Size]), "80%", r#""80%""#, later("a memory limit");
+            memory_warn: Kind::OneOf(&[Kind::Percent, Kind::Size]), "80%", r#""80%""#, NOW;
             /// Restart when files change.
             watch: Kind::OneOf(&[SWITCH, Kind::List]), "false", "true", later_unless(WATCHING, OFF);
             /// Files whose changes do not count.

@@ -183,6 +183,6 @@ fn every_key_that_pm2_knows_is_taken_over_told_or_a_comment() {
             imported.toml.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{name} = ")));
         assert!(is_told || is_line, "{name}\n{}\n{:?}", imported.toml, imported.notices);
     }
-    assert!(imported.toml.contains("# max_memory_restart = \"1G\"  # a memory limit is not in this version yet"));
+    assert!(imported.toml.contains("\nmax_memory_restart = \"1G\"\n"), "{}", imported.toml);
     assert!(imported.toml.contains("\nkill_timeout = \"2500ms\"\n"), "{}", imported.toml);
 }

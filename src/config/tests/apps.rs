@@ -12,6 +12,19 @@ fn words(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_limit_of_memory_is_bytes_and_a_warning_a_part_of_it_or_bytes() {
+    let memory = |keys: &str| {
+        let memory = app(&format!("script = 'app.js'\n{keys}")).memory;
+        (memory.limit, memory.warn_at(), memory.too_much())
+    };
+    assert_eq!(memory(""), (None, None, None));
+    assert_eq!(memory("max_memory_restart = '0'"), (None, None, None));
+    assert_eq!(memory("max_memory_restart = '1000'"), (Some(1000), Some(800), Some(1250)));
+    assert_eq!(memory("max_memory_restart = '100k'\nmemory_warn = '50%'").1, Some(102_400 / 100 * 50));
+    assert_eq!(memory("memory_warn = '1k'"), (None, Some(1024), None));
+}
+
+#[test]
 fn a_file_with_one_line_gets_all_defaults() {
     let app = app("script = 'app.js'");
     let mut expected = crate::spec::AppSpec::sample("app");

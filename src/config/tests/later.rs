@@ -9,7 +9,12 @@ use crate::spec::ExecMode;
 fn every_example_of_the_table_means_what_its_availability_says() {
     for key in keys::all().filter(|key| !key.example.is_empty()) {
         let script = if key.name == "script" { "" } else { "script = 'app.js'\n" };
-        let fork = if key.name == "instances" { "exec_mode = 'fork'\n" } else { "" };
+        let fork = match key.name {
+            "instances" => "exec_mode = 'fork'\n",
+            // A part of it.
+            "memory_warn" => "max_memory_restart = '300M'\n",
+            _ => "",
+        };
         let text = format!("[[apps]]\n{script}{fork}{} = {}\n", key.name, key.example);
         let result = read_with(&text, Format::Toml, &options());
         match key.availability {

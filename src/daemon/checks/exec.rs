@@ -27,6 +27,9 @@ const MARK: &str = "RSX_CHECK";
 /// How much of what it writes is kept, in bytes.
 const WORDS: usize = 1024;
 
+/// How long its last words are read after its end.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
 /// How often what it has left is looked for and killed.
 const LOOKS: u32 = 20;
 
@@ -56,7 +59,11 @@ pub(super) async fn run(
         tokio::pin!(reading, ended);
         let both = async {
             tokio::select! {
-                ended = &mut ended => ended,
+                ended = &mut ended => {
+                    // What it wrote last may not have been read; a child of it may hold the pipe for longer.
+                    let _ = tokio::time::timeout(LAST_WORDS, &mut reading).await;
+                    ended
+                }
                 () = &mut reading => ended.await,
             }
         };

@@ -72,6 +72,8 @@ pub(super) struct Examination {
     pub(super) cwd: PathBuf,
     /// Whether its sockets are shared.
     pub(super) captured: bool,
+    /// Whether it was seen listening.
+    pub(super) listens: bool,
 }
 
 impl Found {
@@ -179,16 +181,20 @@ impl Checks {
     /// A connection with this instance and no other.
     async fn connect(&self, examination: &Examination, port: Option<u16>) -> Result<(TcpStream, SocketAddr), String> {
         let run = examination.run;
-        let places = if examination.captured {
-            self.0.sockets.places(run, port).into_iter().map(|(to, from)| Place { to, from: Some(from) }).collect()
-        } else {
+        let mut places: Vec<Place> = Vec::new();
+        if examination.captured {
+            let marked = self.0.sockets.places(run, port).into_iter();
+            places.extend(marked.map(|(to, from)| Place { to, from: Some(from) }));
+        }
+        // What is not shared, or not marked, is looked for; in vain as long as it does not listen.
+        if places.is_empty() && (examination.listens || port.is_some()) {
             let known = self.lock().get(&run).map(|found| found.places.clone()).unwrap_or_default();
-            let places = if known.is_empty() { places::search(&examination.process, port).await } else { known };
-            if let Some(found) = self.lock().get_mut(&run) {
-                found.places.clone_from(&places);
+            let found = if known.is_empty() { places::search(&examination.process, port).await } else { known };
+            if let Some(entry) = self.lock().get_mut(&run) {
+                entry.places.clone_from(&found);
             }
-            places.into_iter().map(|to| Place { to, from: None }).collect::<Vec<_>>()
-        };
+            places.extend(found.into_iter().map(|to| Place { to, from: None }));
+        }
         let mut error = nowhere(port);
         for place in places {
             match connect(&place).await {

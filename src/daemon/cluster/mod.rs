@@ -74,6 +74,7 @@ use crate::cluster::{Balance, Ending, Mark, Share, Standing, Weight};
 use crate::daemon::link::Link;
 use crate::daemon::report::Report;
 use crate::proto::PortView;
+use crate::series::Series;
 use crate::supervisor::{Remaining, RunId, SlotId, Time};
 use crate::sys::fds::Channel;
 use crate::sys::poller::Waker;
@@ -258,14 +259,18 @@ impl Sockets {
         self.shown()
     }
 
-    /// How many connections wait for each run to accept them, as it was when this was asked last.
-    pub(super) fn queued(&self) -> Vec<(RunId, f64)> {
-        let sum = |ports: &[PortView]| ports.iter().map(|port| f64::from(port.queued)).sum();
-        let queued: Vec<(RunId, f64)> = lock(&self.shown).ports.iter().map(|(run, ports)| (*run, sum(ports))).collect();
-        if !queued.is_empty() {
+    /// How many connections each run has and how many wait for it, as it was when this was asked last.
+    pub(super) fn measured(&self) -> Vec<(RunId, Series, f64)> {
+        let mut measured = Vec::new();
+        for (run, ports) in &lock(&self.shown).ports {
+            measured.push((*run, Series::AcceptQueue, ports.iter().map(|port| f64::from(port.queued)).sum()));
+            let counted: Option<f64> = ports.iter().map(|port| port.connections.map(f64::from)).sum();
+            measured.extend(counted.map(|sum| (*run, Series::Connections, sum)));
+        }
+        if !measured.is_empty() {
             self.tell(Command::Show(oneshot::channel().0));
         }
-        queued
+        measured
     }
 
     /// Ends the thread; copies of what a guardian would have of it.

@@ -18,6 +18,7 @@ use crate::cluster::{
 };
 use crate::daemon::cluster::ledger::Ledger;
 use crate::daemon::cluster::records::{captured_record, group_record, records};
+use crate::daemon::cluster::views::Counted;
 use crate::daemon::cluster::{Newcomer, SENT, Terms, Wants};
 use crate::daemon::failpoint;
 use crate::daemon::link::Link;
@@ -49,6 +50,8 @@ pub(super) struct Ports {
     pub(super) told: Vec<Report>,
     /// When it was looked in vain for who has a socket.
     pub(super) searched_at: Option<Instant>,
+    /// How many connections its members have, for who looks.
+    pub(super) counted: Counted,
     /// Whether something changed that is shown.
     pub(super) is_changed: bool,
 }

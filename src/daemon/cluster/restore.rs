@@ -11,6 +11,7 @@ use crate::daemon::cluster::ledger::{self, Ledger};
 use crate::daemon::cluster::ports::{Captured, Kept, Port, Ports, filter_name, socket_name};
 use crate::daemon::cluster::records::{recalled_balance, recalled_standing, records};
 use crate::daemon::cluster::thread::CALLS;
+use crate::daemon::cluster::views::Counted;
 use crate::daemon::cluster::waiting_room::NOBODY;
 use crate::daemon::cluster::{Terms, Wants};
 use crate::daemon::link::Link;
@@ -103,6 +104,7 @@ pub(super) fn restore(kept: Vec<(String, OwnedFd)>, link: Option<Link>) -> io::R
         ledger,
         told: Vec::new(),
         searched_at: None,
+        counted: Counted::default(),
         let_go: BTreeMap::new(),
         binders: BTreeMap::new(),
         is_changed: true,

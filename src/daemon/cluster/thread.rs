@@ -183,6 +183,7 @@ impl Thread {
             }
             Command::GiveUp(slot) => self.ports.give_up(slot),
             Command::Show(seen) => {
+                self.ports.count();
                 lock(&self.shown).ports = self.ports.views();
                 // Whoever asked may wait no longer.
                 let _ = seen.send(());

@@ -11,7 +11,7 @@ use crate::proto::{
 };
 use crate::supervisor::{
     AppId, Cause, Circuit, Definition, Exit, Failed, Goal, Lives, Manner, Mending, Phase, Rollout, Run, RunId, Slot,
-    SlotId, Stage, Time, Who,
+    SlotId, Stage, Time, Weight, Who,
 };
 
 pub(super) fn millis(duration: Duration) -> u64 {
@@ -36,6 +36,7 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
         rollout,
         holds_sockets,
         lives,
+        weight,
         created,
         restarts,
         last_run,
@@ -67,6 +68,8 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
         unstable: unstable.iter().map(|time| time.as_millis()).collect(),
         backoff_step: *backoff_step,
         half_open: *half_open,
+        hasty: weight.hasty,
+        heavy: weight.tried.map(|(run, at)| (run.0, at.as_millis())),
         created: created.as_millis(),
         restarts: *restarts,
         last_run: last_run.map(|run| run.0),
@@ -243,6 +246,8 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         unstable,
         backoff_step,
         half_open,
+        hasty,
+        heavy,
         created,
         restarts,
         last_run,
@@ -271,6 +276,7 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         rollout: rollout.map(|record| recalled_rollout(record, manner)),
         holds_sockets,
         lives: Lives { unstable: unstable.into_iter().map(Time::from_millis).collect(), backoff_step, half_open },
+        weight: Weight { hasty, tried: heavy.map(|(run, at)| (RunId(run), Time::from_millis(at))) },
         created: Time::from_millis(created),
         restarts,
         last_run: last_run.map(RunId),

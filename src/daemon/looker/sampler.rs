@@ -1,12 +1,14 @@
 //! The sampler: CPU and memory of every run's tree each second, for readers and for the history.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tracing::debug;
 
 use crate::daemon::history::History;
-use crate::daemon::looker::{Queues, lock};
+use crate::daemon::looker::scales::Scales;
+use crate::daemon::looker::{Others, lock};
 use crate::series::Series;
 use crate::supervisor::{RunId, SlotId};
 use crate::sys::meter::{Meter, Used};
@@ -38,7 +40,10 @@ pub(super) struct Sampler {
     runs: Vec<Watched>,
     samples: Arc<Mutex<Samples>>,
     history: History,
-    queues: Queues,
+    scales: Scales,
+    others: Others,
+    /// What the history was told of besides.
+    noted: BTreeMap<(u32, Series), f64>,
     /// When the next regular sample is due; none while nothing runs.
     due: Option<Instant>,
 }
@@ -62,8 +67,17 @@ impl Samples {
 }
 
 impl Sampler {
-    pub(super) fn new(samples: Arc<Mutex<Samples>>, history: History, queues: Queues) -> Sampler {
-        Sampler { meter: Meter::default(), runs: Vec::new(), samples, history, queues, due: None }
+    pub(super) fn new(samples: Arc<Mutex<Samples>>, history: History, others: Others, scales: Scales) -> Sampler {
+        Sampler {
+            meter: Meter::default(),
+            runs: Vec::new(),
+            samples,
+            history,
+            others,
+            scales,
+            noted: BTreeMap::new(),
+            due: None,
+        }
     }
 
     pub(super) fn watch(&mut self, run: RunId, slot: SlotId, process: Arc<Process>) {
@@ -79,6 +93,7 @@ impl Sampler {
 
     pub(super) fn forget(&mut self, run: RunId) {
         self.meter.forget(run.0);
+        self.scales.forget(run);
         self.runs.retain(|known| known.run != run);
         lock(&self.samples).0.retain(|(known, _)| *known != run);
         if self.runs.is_empty() && self.due.take().is_some() {
@@ -106,13 +121,21 @@ impl Sampler {
         let late = now.duration_since(due);
         self.due = Some(due + EVERY * (1 + u32::try_from(late.as_millis() / EVERY.as_millis()).unwrap_or(0)));
         self.sample(now);
-        for (run, queued) in (self.queues)() {
-            let at = self.runs.binary_search_by_key(&run, |watched| watched.run);
-            if let Some(watched) = at.ok().and_then(|at| self.runs.get(at)) {
-                self.history.note(watched.slot.0, Series::AcceptQueue, Some(queued));
-            }
-        }
+        self.note();
         self.record();
+        self.weigh(now);
+    }
+
+    /// Tells of those that take more memory than they should.
+    fn weigh(&mut self, now: Instant) {
+        if !self.scales.are_needed() {
+            return;
+        }
+        let samples = lock(&self.samples).clone();
+        for (watched, (_, sample)) in self.runs.iter().zip(&samples.0) {
+            let proportional = || self.meter.proportional(watched.run.0);
+            self.scales.weigh((watched.run, watched.slot), sample.memory, proportional, now);
+        }
     }
 
     /// Looks, now.
@@ -128,6 +151,25 @@ impl Sampler {
             let sample = watched.take(used, now);
             samples.0.push((watched.run, sample));
         }
+    }
+
+    /// What others have measured, by slot: during a reload an instance has two runs.
+    fn note(&mut self) {
+        let mut noted: BTreeMap<(u32, Series), f64> = BTreeMap::new();
+        for (run, series, value) in (self.others)() {
+            let at = self.runs.binary_search_by_key(&run, |watched| watched.run);
+            let Some(watched) = at.ok().and_then(|at| self.runs.get(at)) else { continue };
+            let known = noted.entry((watched.slot.0, series)).or_default();
+            *known = if series.is_sum() { *known + value } else { known.max(value) };
+        }
+        for ((slot, series), value) in &noted {
+            self.history.note(*slot, *series, Some(*value));
+        }
+        // What is not measured any more has no value, and not its last one for ever.
+        for (slot, series) in self.noted.keys().filter(|key| !noted.contains_key(key)) {
+            self.history.note(*slot, *series, None);
+        }
+        self.noted = noted;
     }
 
     fn record(&self) {

@@ -114,7 +114,9 @@ impl Connection {
         while let Some(line) = self.line().await? {
             match read_call(&line) {
                 Ok(incoming) => {
-                    if !self.answer(incoming).await? {
+                    let goes_on = self.answer(incoming).await;
+                    self.shared.rest.disturb();
+                    if !goes_on? {
                         break;
                     }
                 }

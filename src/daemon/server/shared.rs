@@ -17,6 +17,7 @@ use crate::daemon::mend;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
 use crate::daemon::report::Report;
+use crate::daemon::rest::Rest;
 use crate::daemon::said::Sayings;
 use crate::daemon::store::Store;
 use crate::guardian::Verdict;
@@ -39,6 +40,7 @@ pub(in crate::daemon) struct Shared {
     pub(in crate::daemon) sockets: Sockets,
     pub(in crate::daemon) sayings: Sayings,
     pub(in crate::daemon) checks: Checks,
+    pub(in crate::daemon) rest: Rest,
     pub(in crate::daemon) pump: Pump,
     pub(in crate::daemon) daemon: DaemonView,
     pub(in crate::daemon) link: Option<Link>,

@@ -70,6 +70,7 @@ impl Shell {
             | ChangeKind::Started(_)
             | ChangeKind::SpawnFailed(_)
             | ChangeKind::Signalled(..)
+            | ChangeKind::Heavy { .. }
             | ChangeKind::Reset
             | ChangeKind::Killed(_)
             | ChangeKind::Exited { .. }

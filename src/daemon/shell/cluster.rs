@@ -69,7 +69,7 @@ impl Shell {
         &mut self,
         run: RunId,
         (slot, instance): (SlotId, u16),
-        definition: Arc<Definition>,
+        (definition, listens): (Arc<Definition>, bool),
     ) {
         let Some(live) = self.runs.get(&run) else { return };
         self.tools.checks.begin(Examination {
@@ -80,6 +80,7 @@ impl Shell {
             process: Arc::clone(&live.process),
             cwd: live.place.resolved.cwd.clone(),
             captured: live.place.captured,
+            listens,
         });
     }
 

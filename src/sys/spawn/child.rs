@@ -41,6 +41,9 @@ pub(super) struct Plan<'a> {
     pub(super) listen_pid: &'a [AtomicU8],
     /// Ascending.
     pub(super) keep: &'a [RawFd],
+    /// Where the child shares the table of descriptors: the first that it needs no copy of. Until it has a table of its own
+    /// it opens and closes nothing.
+    pub(super) alone: Option<libc::c_uint>,
     pub(super) nofile: Option<libc::rlimit>,
     pub(super) umask: Option<libc::mode_t>,
     pub(super) oom_score_adj: Option<&'a CStr>,
@@ -153,6 +156,11 @@ pub(super) extern "C" fn run(plan: *mut libc::c_void) -> libc::c_int {
 /// Goes through the plan; returns only with the step that failed, its error being in errno.
 fn work(plan: &Plan<'_>) -> Step {
     reset_dispositions();
+    if let Some(first) = plan.alone
+        && !leave_table(first)
+    {
+        return Step::Descriptors;
+    }
     // SAFETY: no arguments.
     if unsafe { libc::setsid() } < 0 {
         return Step::Session;
@@ -287,6 +295,12 @@ fn millis(clock: libc::clockid_t) -> u64 {
     // SAFETY: the result is ours to write to.
     unsafe { libc::clock_gettime(clock, &raw mut now) };
     u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
+/// A table of its own, with what lies below the first that it does not need (close_range(2)).
+fn leave_table(first: libc::c_uint) -> bool {
+    // SAFETY: three integers; with this flag the table is the child's own before anything in it is closed.
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE) == 0 }
 }
 
 /// 0, 1, 2, the sockets behind them, and those to keep; nothing else survives exec.

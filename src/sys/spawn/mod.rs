@@ -5,6 +5,7 @@
 //! step in a variable of ours. It runs on a stack of its own, and all signals are blocked meanwhile, so that no
 //! handler of this process runs in it.
 
+mod bay;
 mod child;
 mod error;
 mod gate;
@@ -21,6 +22,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use crate::sys::limits::RLimit;
 use crate::sys::process::{PidFd, Process, wait_on};
 
+pub use self::bay::Bay;
 pub use self::error::{Detail, SpawnError, Step};
 pub use self::gate::Gate;
 
@@ -74,7 +76,20 @@ pub struct Birth {
 ///
 /// The step that failed, what it was about, and why; nothing is left behind then.
 pub fn spawn(launch: &Launch) -> Result<Process, SpawnError> {
-    spawn_through(launch, None)
+    spawn_through(launch, None, None)
+}
+
+/// As [`spawn`], or [`spawn_captured`] where there is a gate, at the same cost however many descriptors this process has:
+/// what the child needs goes through the bay.
+///
+/// # Errors
+///
+/// As theirs.
+pub fn spawn_through_bay(launch: &Launch, gate: Option<&Gate>, bay: &mut Bay) -> Result<Process, SpawnError> {
+    if let Some(gate) = gate {
+        gate.check()?;
+    }
+    spawn_through(launch, gate, Some(bay))
 }
 
 /// Starts a program whose calls of `bind` and `listen` are answered by somebody else, who gets the listener of them
@@ -88,15 +103,25 @@ pub fn spawn(launch: &Launch) -> Result<Process, SpawnError> {
 /// cannot do it, ENOSYS also when the listener was lost on its way, and ETIMEDOUT when nobody answered.
 pub fn spawn_captured(launch: &Launch, gate: &Gate) -> Result<Process, SpawnError> {
     gate.check()?;
-    spawn_through(launch, Some(gate))
+    spawn_through(launch, Some(gate), None)
 }
 
-fn spawn_through(launch: &Launch, gate: Option<&Gate>) -> Result<Process, SpawnError> {
-    let prepared = prepare::Prepared::new(launch, gate)?;
+fn spawn_through(launch: &Launch, gate: Option<&Gate>, bay: Option<&mut Bay>) -> Result<Process, SpawnError> {
+    let mut prepared = prepare::Prepared::new(launch, gate)?;
     let report = child::Report::default();
-    let plan = prepared.plan(&report);
     let stack = child::Stack::new().map_err(|error| SpawnError::new(Step::Prepare, None, error))?;
-    let process = clone_blocked(&plan, &stack).map_err(|error| SpawnError::new(Step::Clone, None, error))?;
+    // Descriptors that are kept under their numbers can lie anywhere.
+    let bay = bay.filter(|_| launch.keep.is_empty());
+    let cloned = match bay {
+        None => clone_blocked(&prepared.plan(&report), &stack),
+        Some(bay) => {
+            let cloned =
+                prepared.lie_in(launch, gate, bay).and_then(|()| clone_blocked(&prepared.plan(&report), &stack));
+            bay.clear();
+            cloned
+        }
+    };
+    let process = cloned.map_err(|error| SpawnError::new(Step::Clone, None, error))?;
     let Some((step, errno)) = report.failure() else { return Ok(Process::new(process)) };
     // It has called _exit already: this wait is as short as the kernel's own tidying up.
     let reaped = wait_on(&process, libc::WEXITED);
@@ -113,7 +138,8 @@ fn clone_blocked(plan: &child::Plan<'_>, stack: &child::Stack) -> io::Result<Pid
 }
 
 fn clone(plan: &child::Plan<'_>, stack: &child::Stack) -> io::Result<PidFd> {
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let files = if plan.alone.is_some() { libc::CLONE_FILES } else { 0 };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | files | libc::SIGCHLD;
     let mut pidfd: libc::c_int = -1;
     let argument = std::ptr::from_ref(plan).cast_mut().cast::<libc::c_void>();
     // SAFETY: the stack is ours, aligned, and lives longer than the child uses it, because CLONE_VFORK suspends this

@@ -3,12 +3,13 @@
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::AtomicU8;
 
 use nix::fcntl::{FcntlArg, fcntl};
 
+use crate::sys::spawn::bay::Bay;
 use crate::sys::spawn::child::{Birth, Plan, Report};
 use crate::sys::spawn::gate::{Gate, GatePlan};
 use crate::sys::spawn::{Launch, SpawnError, Step};
@@ -46,6 +47,8 @@ pub(super) struct Prepared {
     birth: Option<Birth>,
     /// The end of the gate's channel, the message, and how many seconds the child waits.
     gate: Option<(RawFd, Vec<u8>, libc::c_uint)>,
+    /// See [`Plan::alone`].
+    alone: Option<libc::c_uint>,
 }
 
 impl Prepared {
@@ -90,6 +93,7 @@ impl Prepared {
             nofile: launch.nofile.map(|limit| libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard }),
             umask: launch.umask,
             gate,
+            alone: None,
             oom_score_adj: launch.oom_score_adj.and_then(|value| CString::new(value.to_string()).ok()),
             birth: launch.birth.as_ref().map(|birth| Birth {
                 file: birth.file.as_raw_fd(),
@@ -99,6 +103,26 @@ impl Prepared {
                 line: birth.line.iter().copied().map(AtomicU8::new).collect(),
             }),
         })
+    }
+
+    /// The child finds its descriptors in the bay, and copies no others.
+    pub(super) fn lie_in(&mut self, launch: &Launch, gate: Option<&Gate>, bay: &mut Bay) -> io::Result<()> {
+        let stdio = [&launch.stdin, &launch.stdout, &launch.stderr].into_iter();
+        let birth = launch.birth.as_ref().map(|birth| &birth.file);
+        let needed = stdio.chain(birth).chain(gate.map(|gate| &gate.channel));
+        let mut numbers = bay.lend(needed.map(AsFd::as_fd))?.into_iter();
+        for place in &mut self.stdio {
+            *place = numbers.next().unwrap_or(*place);
+        }
+        if let (Some(birth), Some(number)) = (&mut self.birth, birth.and_then(|_| numbers.next())) {
+            birth.file = number;
+        }
+        if let (Some((channel, ..)), Some(number)) = (&mut self.gate, numbers.next()) {
+            *channel = number;
+            self.keep = vec![number];
+        }
+        self.alone = Some(bay.end());
+        Ok(())
     }
 
     /// What the child works through.
@@ -112,6 +136,7 @@ impl Prepared {
             listen: &self.listen,
             listen_pid: self.listen_pid.get(LISTEN_PID.len()..).unwrap_or_default(),
             keep: &self.keep,
+            alone: self.alone,
             nofile: self.nofile,
             umask: self.umask,
             oom_score_adj: self.oom_score_adj.as_deref(),

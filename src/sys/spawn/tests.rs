@@ -285,3 +285,31 @@ fn owned(number: std::os::fd::RawFd) -> OwnedFd {
     // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
     unsafe { FromRawFd::from_raw_fd(number) }
 }
+
+#[test]
+fn through_the_bay_a_child_gets_what_it_needs_and_nothing_else_however_much_is_open() {
+    let Some(mut bay) = Bay::new().unwrap() else { return };
+    let _many: Vec<fs::File> = (0..300).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+    for word in ["one", "two"] {
+        let folder = tempfile::tempdir().unwrap();
+        let births = folder.path().join("births");
+        let (mut launch, mut output) = with_output(shell(&format!("ls /proc/self/fd; echo {word}; exit 3")));
+        let file = fs::OpenOptions::new().append(true).create(true).open(&births).unwrap();
+        launch.birth =
+            Some(Birth { file: file.into(), line: b"####### ####### #######\n".to_vec(), undone: Vec::new() });
+        let process = spawn_through_bay(&launch, None, &mut bay).unwrap();
+        drop(launch);
+        let mut text = String::new();
+        // Its end comes only when nobody else holds the pipe: nothing stays in the bay.
+        output.read_to_string(&mut text).unwrap();
+        assert_eq!(end_of(&process), ExitStatus::Code(3));
+        let open: Vec<&str> = text.split_whitespace().collect();
+        // 3 is the folder that `ls` itself reads.
+        assert_eq!(open, ["0", "1", "2", "3", word]);
+        assert!(fs::read_to_string(&births).unwrap().contains(&process.display_pid().to_string()));
+    }
+    let mut wrong = shell("true");
+    wrong.cwd = "/nowhere/at/all".into();
+    let error = spawn_through_bay(&wrong, None, &mut bay).expect_err("it must not start");
+    assert_eq!(error.step, Step::Chdir);
+}

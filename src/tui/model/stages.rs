@@ -128,6 +128,7 @@ impl Stages {
             EventKind::Created
             | EventKind::Changed { .. }
             | EventKind::SpawnFailed { .. }
+            | EventKind::Heavy { .. }
             | EventKind::Remark { .. }
             | EventKind::Held { .. }
             | EventKind::Parked { .. }

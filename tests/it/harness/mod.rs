@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub(crate) use self::events::Events;
+pub(crate) use self::events::{Event, Events};
 pub(crate) use self::load::{Clients, Connections, Load, ask, ask_from};
 pub(crate) use self::net::{free_port, get, holds};
 pub(crate) use self::process::{Found, Watched, command_of, environment_of, zombies_of};

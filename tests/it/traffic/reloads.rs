@@ -34,7 +34,7 @@ with_each_server! {
     reloads_lose_few_kept_connections:
         Express as express, Node as node, Go as go, Python as python, Rust as rust, Lighttpd as lighttpd, Busybox as busybox;
     a_server_that_somebody_else_tells_to_end_goes_unnoticed:
-        Express as express, GracefulGo as go, GracefulPython as python, Rust as rust;
+        Express as express, GracefulGo as go, GracefulPython as python;
 }
 
 fn reloads_lose_no_new_connection(server: Server) {
@@ -72,6 +72,7 @@ fn reloads_lose_few_kept_connections(server: Server) {
     }
 }
 
+/// Of those that heed SIGTERM: the others end with what they have in hand, which nobody can give back.
 /// It closes its socket and finishes what it has: whoever comes meanwhile gets to another instance.
 fn a_server_that_somebody_else_tells_to_end_goes_unnoticed(server: Server) {
     let Some(site) = Site::new(server, 4, "") else { return };

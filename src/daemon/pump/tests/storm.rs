@@ -156,7 +156,7 @@ fn storm(folder: &Path) -> u8 {
     let mut caught = 0;
     // On a busy machine a program may hardly have written by then.
     let is_idle = || (0..LANES.len()).any(|index| board.words()[1 + index].load(SeqCst) <= 10);
-    for number in (0..4 * KILLS).take_while(|number| *number < KILLS || is_idle()) {
+    for number in (0..20 * KILLS).take_while(|number| *number < KILLS || is_idle()) {
         let pump = Forked::new(|| pump(folder, &window, &pipes));
         // Golden steps: every part of the interval is met.
         let_go_by(Duration::from_micros(1000 + number * 6180 % 5000));
