@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::keys::{Field, Kind};
-use crate::config::node::{Key, Node, Value};
+use crate::config::node::{Key, Node, Span, Value};
 use crate::config::problem::{Problem, shown, similar};
 use crate::config::value;
 use crate::spec::{DateFormat, Signal};
@@ -29,6 +29,10 @@ pub(crate) enum Checked {
     Date(DateFormat),
     /// The fields that were written.
     Table(Vec<(&'static str, Checked)>),
+    /// One or more, with their places.
+    Several(Vec<(Span, Checked)>),
+    /// Permissions.
+    Mode(u32),
     /// It fits a kind that nothing in this version takes a value from.
     Fits,
 }
@@ -130,6 +134,12 @@ fn check_scalar(kind: &Kind, node: &Node) -> Result<Option<Checked>, String> {
             }
             Checked::Text(text)
         }
+        Kind::Mode => match &node.value {
+            Value::Text(text) => Checked::Mode(value::mode(text)?),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Table(_) => {
+                return Err(found(node));
+            }
+        },
         Kind::Any => Checked::Fits,
         Kind::Integers { .. }
         | Kind::List
@@ -137,6 +147,7 @@ fn check_scalar(kind: &Kind, node: &Node) -> Result<Option<Checked>, String> {
         | Kind::ExitCodes
         | Kind::Table(_)
         | Kind::Map(_)
+        | Kind::Several(_)
         | Kind::OneOf(_) => return Ok(None),
     };
     Ok(Some(checked))
@@ -171,6 +182,17 @@ fn check_structure(kind: &Kind, written: &str, node: &Node) -> Result<Checked, V
             let problems = problems_of(table.iter().map(|(key, node)| check(kind, &inside(written, key), node)));
             if problems.is_empty() { Ok(Checked::Fits) } else { Err(problems) }
         }
+        (Kind::Several(kind), Value::List(items)) => {
+            let (mut checked, mut problems) = (Vec::new(), Vec::new());
+            for item in items {
+                match check(kind, written, item) {
+                    Ok(value) => checked.push((item.span, value)),
+                    Err(found) => problems.extend(found),
+                }
+            }
+            if problems.is_empty() { Ok(Checked::Several(checked)) } else { Err(problems) }
+        }
+        (Kind::Several(kind), _) => check(kind, written, node).map(|one| Checked::Several(vec![(node.span, one)])),
         (Kind::OneOf(kinds), _) => one_of(kinds, written, node).unwrap_or_else(|reason| Err(refuse(reason))),
         _ => Err(refuse(found(node))),
     }

@@ -15,6 +15,7 @@ mod env;
 mod flags;
 mod health;
 pub mod keys;
+mod listen;
 mod load;
 mod mask;
 mod node;

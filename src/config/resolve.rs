@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::check::{self, Count};
 use crate::config::health;
+use crate::config::listen;
 use crate::config::node::Span;
 use crate::config::problem::{Problem, shown};
 use crate::config::program::{Found, Places, absolute, program, warn_unused};
@@ -76,7 +77,7 @@ pub(crate) fn app(
         );
     }
     let log = |key: &str| log_target(settings, key, source.base, home);
-    let spec = AppSpec {
+    let mut spec = AppSpec {
         name,
         namespace: settings.text("namespace").unwrap_or(DEFAULT_NAMESPACE).to_owned(),
         origin: origin(source, &found),
@@ -112,6 +113,7 @@ pub(crate) fn app(
         memory: memory(settings, problems),
         listen_timeout: settings.time("listen_timeout").unwrap_or(Duration::from_secs(60)),
         wait_ready: settings.bool("wait_ready").unwrap_or(false),
+        listen: listen::read(settings, source.base, home, problems),
         agent: match settings.bool("agent") {
             None => Agent::Auto,
             Some(true) => Agent::On,
@@ -127,6 +129,7 @@ pub(crate) fn app(
         pid_file: settings.text("pid_file").map(|text| absolute(text, source.base, home)),
         health: health::read(settings, problems),
     };
+    listen::complete(&mut spec, settings, problems);
     Some(Resolved { spec, span })
 }
 

@@ -112,6 +112,8 @@ fn of(kind: &Kind) -> Value {
         Kind::List => {
             json!({ "type": ["array", "string", "number"], "items": { "type": SCALARS } })
         }
+        Kind::Several(kind) => json!({ "anyOf": [of(kind), { "type": "array", "items": of(kind) }] }),
+        Kind::Mode => json!({ "type": "string", "pattern": r"^\s*(?:0o?)?[0-7]{1,3}\s*$" }),
         Kind::Env => json!({ "$ref": "#/definitions/env" }),
         Kind::Date => json!({ "type": ["string", "number"], "maxLength": 200, "pattern": r"^[^\n]*\S[^\n]*$" }),
         Kind::Signal => {

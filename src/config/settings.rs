@@ -191,6 +191,11 @@ impl Settings {
         if let Checked::Table(fields) = self.value(name)? { Some(fields) } else { None }
     }
 
+    /// One or more values, with their places.
+    pub(crate) fn several(&self, name: &str) -> Option<&[(Span, Checked)]> {
+        if let Checked::Several(values) = self.value(name)? { Some(values) } else { None }
+    }
+
     pub(crate) fn env(&self, name: &str) -> &[(String, Option<String>)] {
         if let Some(Checked::Env(value)) = self.value(name) { value } else { &[] }
     }

@@ -77,6 +77,17 @@ pub(crate) fn milliseconds(millis: f64) -> Result<Duration, String> {
     Ok(Duration::from_millis(millis.round() as u64))
 }
 
+/// `0660`, `660` or `0o660`.
+pub(crate) fn mode(text: &str) -> Result<u32, String> {
+    let text = text.trim();
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    match u32::from_str_radix(digits, 8) {
+        Ok(mode) if mode <= 0o777 && digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(mode),
+        Ok(_) => Err("more than 0777".into()),
+        Err(_) => Err("not an octal number".into()),
+    }
+}
+
 /// `25%`, as a number from 0 to 100.
 pub(crate) fn percent(text: &str) -> Result<f64, String> {
     let number = text.trim().strip_suffix('%').ok_or("no `%` at the end")?;
@@ -195,6 +206,16 @@ mod tests {
             assert_eq!(cron(text), Ok(()), "{text}");
         }
         assert!(cron("* *").is_err() && cron("a b c d !").is_err() && cron("@often").is_err());
+    }
+
+    #[test]
+    fn permissions_are_octal_however_they_begin() {
+        for text in ["0660", "660", "0o660", " 660 "] {
+            assert_eq!(mode(text), Ok(0o660), "{text}");
+        }
+        for text in ["", "rw", "668", "1777", "+66", "-1"] {
+            assert!(mode(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -53,10 +53,15 @@ pub const OWN_PLACES: &[&str] = &["own-kept", "own-put"];
 #[cfg(feature = "failpoints")]
 pub const QUEUE_PLACES: &[&str] = &["queue-given"];
 
+/// Those that runs come by which get sockets.
+#[cfg(feature = "failpoints")]
+pub const HANDED_PLACES: &[&str] = &["handed-kept", "before-closing", "after-closing"];
+
 /// Dies here if a test wants it.
 #[cfg(feature = "failpoints")]
 pub(crate) fn here(name: &str) {
-    let listed = [PLACES, CHECK_PLACES, CLUSTER_PLACES, OWN_PLACES, QUEUE_PLACES, SAYING_PLACES, LOG_PLACES];
+    let listed =
+        [PLACES, CHECK_PLACES, CLUSTER_PLACES, OWN_PLACES, QUEUE_PLACES, SAYING_PLACES, LOG_PLACES, HANDED_PLACES];
     debug_assert!(listed.iter().any(|places| places.contains(&name)), "a place that is not on the list: {name}");
     let Some(path) = std::env::var_os("RSX_FAILPOINT") else { return };
     if std::fs::read_to_string(&path).is_ok_and(|wanted| wanted.trim() == name) && std::fs::remove_file(&path).is_ok() {

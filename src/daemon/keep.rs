@@ -43,7 +43,7 @@ pub(super) fn stream(stream: Stream) -> &'static str {
 pub(super) fn launch(place: &Place) -> LaunchRecord {
     let Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill, captured, agent, .. } =
         place;
-    let Place { combined_file, style, .. } = place;
+    let Place { combined_file, style, handed, .. } = place;
     let Style { app, instance, form, is_shared } = &**style;
     let Resolved { program, argv, cwd, wraps, version } = &**resolved;
     LaunchRecord {
@@ -63,6 +63,7 @@ pub(super) fn launch(place: &Place) -> LaunchRecord {
         log: Some(LogRecord { app: app.clone(), instance: *instance, form: form.clone(), shared: *is_shared }),
         captured: *captured,
         agent: *agent,
+        listen: handed.clone(),
     }
 }
 
@@ -70,6 +71,7 @@ pub(super) fn launch(place: &Place) -> LaunchRecord {
 pub(super) fn recalled_launch(record: LaunchRecord) -> Place {
     let LaunchRecord { run, slot, program, argv, cwd, wraps, version, treekill, .. } = record;
     let LaunchRecord { out_file, error_file, pid_file, error_began, captured, combined_file, log, agent, .. } = record;
+    let handed = record.listen;
     let LogRecord { app, instance, form, shared: is_shared } = log.unwrap_or_else(|| LogRecord {
         // As everything was written before there were other ways.
         app: String::new(),
@@ -93,6 +95,7 @@ pub(super) fn recalled_launch(record: LaunchRecord) -> Place {
         treekill,
         captured,
         agent,
+        handed,
     }
 }
 

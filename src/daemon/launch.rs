@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::daemon::node;
 use crate::daemon::privileges::Loses;
-use crate::spec::{Env, Program};
+use crate::spec::{Env, ListenSpec, NoSuchFd, Program, with_fds};
 use crate::supervisor::{Definition, SlotId};
 
 /// Programs that start the real server as their child: a signal to them alone would not reach it.
@@ -52,6 +52,10 @@ pub(super) enum LaunchError {
     NotExecutable(PathBuf),
     #[error("env_file {path}: {why}", path = path.display())]
     EnvFile { path: PathBuf, why: String },
+    #[error("`{{fd:{0}}}`: the app has no socket that alone has this name")]
+    Fd(String),
+    #[error("`{{fd}}`: the app has several sockets (`{{fd:NAME}}` names one)")]
+    WhichFd,
     #[error("neither bash nor sh is on the PATH of the app")]
     NoShell,
     #[error(transparent)]
@@ -80,8 +84,8 @@ pub(super) fn resolve(definition: &Definition, own_binary: &Path) -> Result<Reso
             let script = in_real_folder(script)?;
             let missing = || LaunchError::Interpreter { name: interpreter.clone(), script: script.clone() };
             let program = find(interpreter).ok_or_else(missing)?;
-            let head = std::iter::once(interpreter.into()).chain(interpreter_args.iter().map(OsString::from));
-            (program, head.chain([script.into_os_string()]).chain(args.iter().map(OsString::from)).collect())
+            let head = std::iter::once(interpreter.into()).chain(filled(interpreter_args, &spec.listen)?);
+            (program, head.chain([script.into_os_string()]).chain(filled(args, &spec.listen)?).collect())
         }
         Program::Binary { path, args } => {
             let program = match path.is_absolute() {
@@ -92,12 +96,13 @@ pub(super) fn resolve(definition: &Definition, own_binary: &Path) -> Result<Reso
                 }
             };
             let head = path.as_os_str().to_owned();
-            (program, std::iter::once(head).chain(args.iter().map(OsString::from)).collect())
+            (program, std::iter::once(head).chain(filled(args, &spec.listen)?).collect())
         }
         Program::CommandLine { line } => {
             let shell = ["bash", "sh"].into_iter().find_map(|name| Some((name, find(name)?)));
             let (name, program) = shell.ok_or(LaunchError::NoShell)?;
-            (program, vec![name.into(), "-c".into(), with_exec(line).into()])
+            let line = with_fd(line, &spec.listen)?;
+            (program, vec![name.into(), "-c".into(), with_exec(&line).into()])
         }
         Program::Serve { args } => {
             let head = ["rsx", "serve-files"].map(OsString::from).into_iter();
@@ -107,6 +112,21 @@ pub(super) fn resolve(definition: &Definition, own_binary: &Path) -> Result<Reso
     let wraps = is_wrapper(&spec.program, &argv);
     let version = package_version(spec.script_path().and_then(Path::parent).unwrap_or(&cwd));
     Ok(Resolved { program, argv, cwd, wraps, version })
+}
+
+/// Words with numbers in the place of `{fd}`, where there are sockets.
+fn filled(words: &[String], listen: &[ListenSpec]) -> Result<Vec<OsString>, LaunchError> {
+    words.iter().map(|word| Ok(with_fd(word, listen)?.into())).collect()
+}
+
+fn with_fd(text: &str, listen: &[ListenSpec]) -> Result<String, LaunchError> {
+    if listen.is_empty() {
+        return Ok(text.to_owned());
+    }
+    with_fds(text, listen).map_err(|error| match error {
+        NoSuchFd::Which => LaunchError::WhichFd,
+        NoSuchFd::Unknown(name) | NoSuchFd::Several(name) => LaunchError::Fd(name),
+    })
 }
 
 /// The environment of one run: the shell's as far as it is not withheld, then rsx's own variables, then the files', then

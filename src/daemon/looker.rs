@@ -44,14 +44,23 @@ pub(super) struct Looker {
 
 #[derive(Debug)]
 enum Request {
-    /// A new run; `starting`: tell when it listens.
-    Watch(RunId, SlotId, Arc<Process>),
+    /// A new run, and what is to be told of it.
+    Watch(RunId, SlotId, Arc<Process>, Tell),
     /// It is ready, or does not matter any more.
     Settled(RunId),
     /// It has ended.
     Ended(RunId),
     /// Sample now.
     Sample(oneshot::Sender<()>),
+}
+
+/// What is told of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tell {
+    /// That it listens.
+    Listening,
+    /// Nothing: others see that, or it says nothing.
+    Nothing,
 }
 
 impl Looker {
@@ -78,8 +87,8 @@ impl Looker {
         Ok(Looker { requests, samples })
     }
 
-    pub(super) fn watch(&self, run: RunId, slot: SlotId, process: Arc<Process>) {
-        self.ask(Request::Watch(run, slot, process));
+    pub(super) fn watch(&self, run: RunId, slot: SlotId, process: Arc<Process>, tell: Tell) {
+        self.ask(Request::Watch(run, slot, process, tell));
     }
 
     pub(super) fn settled(&self, run: RunId) {
@@ -171,8 +180,10 @@ impl Thread {
 
     fn take(&mut self, request: Request) {
         match request {
-            Request::Watch(run, slot, process) => {
-                self.starting.insert(run, Starting { since: Instant::now(), was_seen: false });
+            Request::Watch(run, slot, process, tell) => {
+                if tell == Tell::Listening {
+                    self.starting.insert(run, Starting { since: Instant::now(), was_seen: false });
+                }
                 self.sampler.watch(run, slot, process);
             }
             Request::Settled(run) => {
@@ -248,12 +259,12 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let report = runtime.block_on(async {
             // Whoever is watched first makes the looker see the socket, which is not his.
-            looker.watch(RunId(1), SlotId(1), Arc::clone(&silent));
+            looker.watch(RunId(1), SlotId(1), Arc::clone(&silent), Tell::Listening);
             // Between the answers to two requests there is a look.
             for _ in 0..2 {
                 looker.samples(&[RunId(99)], LIMIT).await;
             }
-            looker.watch(RunId(2), SlotId(2), Arc::clone(&holder));
+            looker.watch(RunId(2), SlotId(2), Arc::clone(&holder), Tell::Listening);
             tokio::time::timeout(LIMIT, inbox.recv()).await
         });
         assert!(matches!(report, Ok(Some(Report::Ready { run: RunId(2), by: ReadyBy::Listening }))), "{report:?}");
@@ -261,5 +272,26 @@ mod tests {
             process.signal(crate::spec::Signal::KILL).unwrap();
             end_of(&process);
         }
+    }
+
+    #[test]
+    fn who_was_handed_what_listens_is_not_told_of() {
+        let (reports, mut inbox) = tokio::sync::mpsc::unbounded_channel();
+        let history = History::begin(Vec::new(), None, Clock::start(None)).unwrap();
+        let (_publisher, published) = watch::channel(Arc::default());
+        let looker = Looker::start(reports, history, (Box::new(Vec::new), published)).unwrap();
+        let mut launch = shell("exec sleep 1000");
+        launch.listen.push(TcpListener::bind("127.0.0.1:0").unwrap().into());
+        let holder = Arc::new(spawn(&launch).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            looker.watch(RunId(1), SlotId(1), Arc::clone(&holder), Tell::Nothing);
+            for _ in 0..2 {
+                looker.samples(&[RunId(99)], LIMIT).await;
+            }
+        });
+        assert!(inbox.try_recv().is_err());
+        holder.signal(crate::spec::Signal::KILL).unwrap();
+        end_of(&holder);
     }
 }

@@ -20,6 +20,7 @@ mod cluster;
 mod convert;
 mod engine;
 pub mod failpoint;
+mod handed;
 mod history;
 mod home;
 mod inspectors;
@@ -67,6 +68,7 @@ use crate::daemon::checks::Checks;
 use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
 use crate::daemon::engine::{Beginning, Engine, First, Leaving};
+use crate::daemon::handed::Handed;
 use crate::daemon::history::History;
 use crate::daemon::home::BirthError;
 use crate::daemon::link::Link;
@@ -217,6 +219,7 @@ impl Daemon {
         // First of all that connections are led to, whatever else takes its time.
         let (left, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| cluster::is_ours(name));
         let sockets = Sockets::start(left, link.clone(), reports.clone()).map_err(thread)?;
+        let (listening, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| handed::is_ours(name));
         let (left, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| history::is_ours(name));
         let history = History::begin(left, link.as_ref(), clock).map_err(BirthError::Runtime)?;
         let (publisher, published) = watch_channel::channel(Arc::new(Published::default()));
@@ -262,7 +265,8 @@ impl Daemon {
             sockets: sockets.clone(),
             bay: RefCell::new(bay),
         };
-        spawner::start(ground, jobs, reports.clone()).map_err(thread)?;
+        let handed = Handed::restore(listening, core.all_slots(), &shell.holders(), (link.clone(), umask));
+        spawner::start(ground, handed, jobs, reports.clone()).map_err(thread)?;
         let listener = server::bind(&home.socket()).map_err(|source| BirthError::File {
             doing: "bind",
             path: home.socket(),

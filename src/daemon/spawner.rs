@@ -1,6 +1,7 @@
 //! The spawner: a thread that makes processes and their files, because looking up files and fork may take their time.
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -11,11 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::config::keys::{self, Availability};
 use crate::daemon::cluster::{Newcomer, Sockets};
 use crate::daemon::failpoint;
+use crate::daemon::handed::{Handed, NoSocket, Whose};
 use crate::daemon::inspectors;
 use crate::daemon::journal::Journal;
 use crate::daemon::keep;
@@ -29,7 +32,7 @@ use crate::daemon::report::Report;
 use crate::daemon::shell::Place;
 use crate::daemon::talk::Ends;
 use crate::proto::Record;
-use crate::spec::{DEFAULT_NAMESPACE, LogTarget, Stream};
+use crate::spec::{AppSpec, DEFAULT_NAMESPACE, ListenSpec, LogTarget, Stream};
 use crate::supervisor::{Definition, Lasting, RunId, SlotId};
 use crate::sys::fds;
 use crate::sys::limits::{self, RLimit};
@@ -39,6 +42,9 @@ use crate::sys::spawn::{self, Bay, Launch, SpawnError, Step};
 
 /// How many descriptors are left for clients and the daemon itself when programs have taken the rest.
 const RESERVED: u64 = 64;
+
+/// How many descriptors every program has.
+const STDIO: usize = 3;
 
 /// How long the guardian may be behind with what it was sent, before a process is made all the same.
 const SENT: Duration = Duration::from_secs(1);
@@ -50,6 +56,14 @@ pub(super) enum Task {
     Make(Job),
     /// Removes the pid file of a run that has ended, then reports its end once more.
     Clear { run: RunId, pid: u32, pid_file: PathBuf },
+    /// Nothing lives any more of a run that got sockets.
+    Over(RunId),
+    /// Nobody waits for a next run of this slot: its sockets are closed.
+    GiveUp(SlotId),
+    /// Somebody waits until what was told before is done.
+    Settle(oneshot::Sender<()>),
+    /// Somebody wants copies of all sockets.
+    Copies(mpsc::Sender<Vec<(String, OwnedFd)>>),
 }
 
 /// One process to make.
@@ -108,6 +122,8 @@ enum Failed {
     Log { path: PathBuf, source: io::Error },
     #[error("pid file {path}: {why}", path = path.display(), why = launch::reason(source))]
     PidFile { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Socket(#[from] NoSocket),
     #[error("pipe: {}", launch::reason(.0))]
     Pipe(#[source] io::Error),
     #[error("{0}")]
@@ -121,6 +137,7 @@ impl Failed {
     fn lasting(&self) -> Lasting {
         let transient = match self {
             Failed::Launch(_) => false,
+            Failed::Socket(error) => error.is_transient(),
             Failed::Log { source, .. } | Failed::PidFile { source, .. } | Failed::Pipe(source) => {
                 matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
             }
@@ -130,7 +147,7 @@ impl Failed {
     }
 }
 
-/// Where tasks wait. Bounded by the number of slots: each has one launch or one end in flight at most.
+/// Where tasks wait. Bounded by the number of slots, a few tasks each: a launch, an end, and what is said of its sockets.
 pub(super) fn channel() -> (mpsc::Sender<Task>, mpsc::Receiver<Task>) {
     mpsc::channel()
 }
@@ -138,6 +155,7 @@ pub(super) fn channel() -> (mpsc::Sender<Task>, mpsc::Receiver<Task>) {
 /// Starts the thread; tasks are carried out in order, each is reported once.
 pub(super) fn start(
     ground: Ground,
+    mut handed: Handed,
     inbox: mpsc::Receiver<Task>,
     reports: tokio::sync::mpsc::UnboundedSender<Report>,
 ) -> io::Result<()> {
@@ -152,10 +170,27 @@ pub(super) fn start(
                     }
                     continue;
                 }
+                Task::Over(run) => {
+                    handed.over(run);
+                    continue;
+                }
+                Task::GiveUp(slot) => {
+                    handed.give_up(slot);
+                    continue;
+                }
+                Task::Settle(done) => {
+                    // Whoever waited may have gone on.
+                    let _ = done.send(());
+                    continue;
+                }
+                Task::Copies(copies) => {
+                    let _ = copies.send(handed.copies());
+                    continue;
+                }
             };
             let run = job.run;
             // A panic is logged by its hook; without this it would end the thread, and with it every later start.
-            let made = catch_unwind(AssertUnwindSafe(|| make(&ground, job)));
+            let made = catch_unwind(AssertUnwindSafe(|| make_with(&ground, &mut handed, job)));
             let report = match made {
                 Ok(Ok(spawned)) => {
                     failpoint::here("before-spawned");
@@ -175,7 +210,29 @@ pub(super) fn start(
     Ok(())
 }
 
-fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
+/// Makes a process, with the sockets that are handed to it; where it cannot be made, they are as they were.
+fn make_with(ground: &Ground, handed: &mut Handed, job: Job) -> Result<Spawned, Failed> {
+    let (run, slot, definition) = (job.run, job.slot, Arc::clone(&job.definition));
+    let spec = &definition.spec;
+    let app = full_name(spec);
+    let whose = Whose { app: &app, slot };
+    let mut parcel = handed.parcel(whose, &spec.listen)?;
+    let made = make(ground, job, std::mem::take(&mut parcel.fds));
+    match &made {
+        Ok(_) => handed.give(run, whose, &spec.listen),
+        Err(_) => handed.take_back(&parcel),
+    }
+    made
+}
+
+fn full_name(spec: &AppSpec) -> String {
+    match spec.namespace.as_str() {
+        DEFAULT_NAMESPACE => spec.name.clone(),
+        namespace => format!("{namespace}.{}", spec.name),
+    }
+}
+
+fn make(ground: &Ground, job: Job, listen: Vec<OwnedFd>) -> Result<Spawned, Failed> {
     let Job { run, slot, instance, definition, resolved, capture } = job;
     let by_request = resolved.is_none();
     let resolved = match resolved {
@@ -198,7 +255,8 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
     let kin = Kin::of(&definition.spec, &resolved);
     let (channel, channel_theirs) = if kin.has_channel() {
         let (ours, theirs) = Channel::pair().map_err(Failed::Pipe)?;
-        (Some(ours), Some(theirs))
+        // It keeps its number, and the sockets get the first ones.
+        (Some(ours), Some(fds::from(theirs, STDIO + listen.len()).map_err(Failed::Pipe)?))
     } else {
         (None, None)
     };
@@ -213,7 +271,7 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
             let path_var = env.iter().find(|(name, _)| name == "PATH").and_then(|(_, value)| value.to_str());
             privileges::check(&resolved.program, &resolved.argv, path_var, &resolved.cwd)?;
         }
-        Ok(env)
+        Ok(with_names(env, &definition.spec.listen))
     });
     let agent = agent.map(|(_, socket, path)| (socket, path));
     let treekill = definition.spec.stop.treekill;
@@ -236,6 +294,7 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         treekill,
         captured: capture.is_some(),
         agent: agent.is_some(),
+        handed: definition.spec.listen.iter().map(|socket| socket.address.clone()).collect(),
     });
     let made = env.map_err(Failed::Launch).and_then(|env| {
         let mut launch = Launch {
@@ -250,7 +309,7 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
             umask: Some(ground.umask),
             oom_score_adj: ground.badness,
             keep: channel_theirs.into_iter().collect(),
-            listen: Vec::new(),
+            listen,
             birth: None,
         };
         let talk = [
@@ -292,6 +351,16 @@ fn make(ground: &Ground, job: Job) -> Result<Spawned, Failed> {
         warn!("{}: cannot write {}: {error}", definition.spec.name, path.display());
     }
     Ok(Spawned { run, slot, place, process, born, stdin, sources, ends: Ends { notify, channel, agent } })
+}
+
+/// The variables of a program that gets sockets: how many they are, and whose, is said in the last moment.
+fn with_names(mut env: Vec<(OsString, OsString)>, listen: &[ListenSpec]) -> Vec<(OsString, OsString)> {
+    if !listen.is_empty() {
+        env.retain(|(name, _)| !["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"].iter().any(|own| name == own));
+        let names: Vec<&str> = listen.iter().map(|socket| socket.name.as_str()).collect();
+        env.push(("LISTEN_FDNAMES".into(), names.join(":").into()));
+    }
+    env
 }
 
 /// Makes the process; one whose sockets are to be shared passes a gate.
@@ -379,10 +448,7 @@ type Output = (OwnedFd, Option<Source>, Option<PathBuf>);
 fn style(ground: &Ground, definition: &Definition, instance: u16) -> Style {
     let spec = &definition.spec;
     let files = [Stream::Out, Stream::Error].map(|stream| spec.log_path(&ground.logs, stream, instance));
-    let app = match spec.namespace.as_str() {
-        DEFAULT_NAMESPACE => spec.name.clone(),
-        namespace => format!("{namespace}.{}", spec.name),
-    };
+    let app = full_name(spec);
     let is_shared =
         spec.logs.merge || spec.logs.combined != LogTarget::Null || files[0].is_some() && files[0] == files[1];
     Style { app, instance, form: spec.logs.style.form.clone(), is_shared }

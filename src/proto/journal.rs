@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::asked::{AnswerRecord, AskedRecord, BatchRecord, ResultRecord, WaitRecord, WantRecord, WishRecord};
 
 use crate::proto::{Event, MannerRecord, RolloutRecord};
-use crate::spec::{AppSpec, Env, ExecMode, ExitStatus, LogForm, Stamp};
+use crate::spec::{AppSpec, Env, ExecMode, ExitStatus, ListenAddress, LogForm, Stamp};
 
 /// The version of [`Record`]. A daemon reads journals of its own version and of the one before it.
 pub const JOURNAL_VERSION: u32 = 1;
@@ -410,6 +410,9 @@ pub struct LaunchRecord {
     /// Whether there is a socket for agents in its programs.
     #[serde(default, skip_serializing_if = "is_false")]
     pub agent: bool,
+    /// The sockets that it got.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<ListenAddress>,
 }
 
 /// How the output of a launch is written.

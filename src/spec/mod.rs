@@ -14,6 +14,7 @@ mod cluster;
 mod dates;
 mod ends;
 mod health;
+mod listen;
 mod logs;
 mod memory;
 mod millis;
@@ -23,6 +24,10 @@ pub use cluster::{Balance, Capture, ClusterSpec, ExecMode, Strategy, Surge};
 pub use dates::{DateFormat, DatePart, Digits, Words};
 pub use ends::{ExitStatus, NotASignal, Signal};
 pub use health::{Check, HealthSpec, SHORTEST, path_problem};
+pub use listen::{
+    FIRST_HANDED, ListenAddress, ListenSpec, MAX_HANDED, MAX_SOCKET_PATH, NoSuchFd, USUAL_BACKLOG, divide,
+    fd_name_problem, path_problem as socket_path_problem, with_fds,
+};
 pub use logs::{Compression, LogForm, LogSpec, LogStyle, LogTarget, Rotation, Stream};
 pub use memory::{MemorySpec, Warn};
 use millis::optional as optional_millis;
@@ -85,6 +90,9 @@ pub struct AppSpec {
     /// Whether a run is ready when it says so, and not before.
     #[serde(default)]
     pub wait_ready: bool,
+    /// The sockets that are opened for it and handed to its runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<ListenSpec>,
     /// Whether its Node programs get the agent.
     #[serde(default)]
     pub agent: Agent,
@@ -319,7 +327,7 @@ impl AppSpec {
         {
             Some("a variable of its `env` has an empty name, or contains `=` in its name or a NUL character".into())
         } else {
-            self.health.as_ref().and_then(HealthSpec::problem)
+            self.health.as_ref().and_then(HealthSpec::problem).or_else(|| listen::problem(&self.listen))
         }
     }
 }
@@ -375,6 +383,7 @@ impl AppSpec {
             memory: MemorySpec::default(),
             listen_timeout: Duration::from_secs(60),
             wait_ready: false,
+            listen: vec![],
             agent: Agent::Auto,
             logs: LogSpec {
                 out: LogTarget::Default,

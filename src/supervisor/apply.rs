@@ -130,6 +130,7 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
         ("capture", old.cluster.capture != new.cluster.capture),
         ("balance", old.cluster.balance != new.cluster.balance),
         ("weights", old.cluster.weights != new.cluster.weights),
+        ("listen", old.listen != new.listen),
         ("env", old.env != new.env),
         ("env_file", old.env_files != new.env_files),
         ("filter_env", old.filter_env != new.filter_env),

@@ -215,7 +215,7 @@ impl Slot {
         self.launched = self.generation;
         self.last_run = Some(run);
         let mode = self.definition.spec.exec_mode;
-        self.holds_sockets |= mode == ExecMode::Cluster;
+        self.holds_sockets |= mode == ExecMode::Cluster || !self.definition.spec.listen.is_empty();
         let new = Run { edition: self.edition, health: self.first_circuit(), ..Run::new(run, turn.now, mode, asked) };
         self.phase = Phase::Launching { run: new };
         turn.effects.push(Effect::Spawn {

@@ -44,6 +44,8 @@ struct World {
     checked: BTreeSet<RunId>,
     /// How many signs of being ready a run has given.
     signs: BTreeMap<RunId, u8>,
+    /// Who may have sockets that are kept for a next run.
+    holding: BTreeSet<SlotId>,
     /// The most processes there were.
     most: usize,
     left: bool,
@@ -63,6 +65,9 @@ impl World {
                     assert!(twins.is_empty() || shares && twins.len() == 1, "slot {slot:?} has too many: {twins:?}");
                     assert!(replaces.is_none_or(|old| twins == [old]), "{replaces:?} is not what runs: {twins:?}");
                     self.processes.insert(*run, (*slot, Process::Ordered));
+                    if shares || !definition.spec.listen.is_empty() {
+                        self.holding.insert(*slot);
+                    }
                     self.most = self.most.max(self.processes.len());
                 }
                 Effect::Steer { run, standing } => {
@@ -81,6 +86,7 @@ impl World {
                 Effect::GiveUp { slot } => {
                     let lives = self.processes.values().any(|(other, _)| other == slot);
                     assert!(!lives, "the sockets of {slot:?} are closed while it lives");
+                    assert!(self.holding.remove(slot), "{slot:?} has no sockets");
                 }
                 Effect::Signal { run, signal, whom } | Effect::Message { run, signal, whom } => {
                     let (_, process) = self.processes.get_mut(run).expect("only what lives is signalled");
@@ -104,6 +110,7 @@ impl World {
                 Effect::Forget { slot } => {
                     let lives = self.processes.values().any(|(other, _)| other == slot);
                     assert!(!lives, "slot {slot:?} is forgotten while it lives");
+                    assert!(!self.holding.contains(slot), "the sockets of {slot:?} stay open for ever");
                 }
                 Effect::Progress { .. } | Effect::Announce(_) => {}
             }
@@ -131,6 +138,16 @@ fn check_trial(core: &Supervisor, slot: &Slot) {
         }
         None => {}
     }
+}
+
+/// Clients of what will not run again are refused, and those of what will wait.
+#[track_caller]
+fn check_sockets(slot: &Slot, world: &World) {
+    let is_over = matches!(slot.phase, Phase::Stopped | Phase::Errored { .. } | Phase::Completed { .. });
+    let holds = world.holding.contains(&slot.id);
+    assert!(!(is_over && slot.rollout.is_none() && holds), "nobody comes for what waits: {slot:?}");
+    let is_up = matches!(slot.phase, Phase::Starting { .. } | Phase::Online { .. } | Phase::Waiting { .. });
+    assert!(!is_up || holds == slot.holds_sockets, "{slot:?}");
 }
 
 /// What must hold of health checks.
@@ -168,6 +185,7 @@ fn check(core: &Supervisor, world: &World, now: Time) {
         assert_eq!(slot.runs().len(), lives, "slot {slot:?}");
         assert!(!matches!(slot.rollout, Some(Rollout::Asked { .. })), "a wish is left lying: {slot:?}");
         check_trial(core, slot);
+        check_sockets(slot, world);
         assert!(slot.launched <= slot.generation, "{slot:?}");
         assert!(slot.history.len() <= 10);
         if let Some(at) = slot.deadline() {
@@ -215,6 +233,10 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
         spec.cluster.max_surge = Surge::Count(u16::try_from(dice.roll(3)).unwrap());
         spec.cluster.bake = Duration::from_millis([0, 500, 3_000, 9_000][usize::try_from(dice.roll(4)).unwrap()]);
         spec.cluster.strategy = if dice.roll(3) == 0 { Strategy::BlueGreen } else { Strategy::Rolling };
+    }
+    if spec.stop.kill_timeout.as_millis().is_multiple_of(3) {
+        let address = crate::spec::ListenAddress::Unix { path: "/run/s".into() };
+        spec.listen = vec![crate::spec::ListenSpec::sample(address)];
     }
     if dice.roll(2) == 0 {
         spec.memory.limit = Some(100);

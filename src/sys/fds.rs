@@ -215,6 +215,22 @@ pub fn set_blocking(fd: &impl AsFd, blocking: Blocking) -> io::Result<()> {
     Ok(())
 }
 
+/// The descriptor, or a duplicate of it instead, under a number that is not below `first`.
+///
+/// # Errors
+///
+/// EMFILE.
+pub fn from(fd: impl Into<OwnedFd>, first: usize) -> io::Result<OwnedFd> {
+    let fd = fd.into();
+    let first = RawFd::try_from(first).map_err(io::Error::other)?;
+    if fd.as_raw_fd() >= first {
+        return Ok(fd);
+    }
+    let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(first))?;
+    // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// /dev/null, for reading and writing.
 ///
 /// # Errors

@@ -8,6 +8,7 @@
 //! | [`meter`] | CPU and memory of trees, each second |
 //! | [`tree`] | what is left of a run, and who belongs to it |
 //! | [`listening`] | who listens |
+//! | [`handed`] | listening sockets of ours that programs inherit |
 //! | [`seccomp`] | being asked when a program binds and listens, and answering |
 //! | [`tcp`] | sockets that share a port: joining, steering, listing, ending |
 //! | [`lock`] | the lock of a daemon's life |
@@ -30,6 +31,7 @@
 
 pub mod fds;
 pub mod features;
+pub mod handed;
 pub mod limits;
 pub mod listening;
 pub mod lock;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::proto::{AppView, HealthView, MetricView, NodeView, PortView, SaidView, SecondView, SlotView, State};
 use crate::spec::{
-    AppSpec, Balance, Capture, Check, ExecMode, HealthSpec, Origin, Program, RestartDelay, RestartPolicy, Strategy,
+    AppSpec, Balance, Capture, Check, ExecMode, HealthSpec, ListenSpec, Origin, Program, RestartDelay, RestartPolicy,
+    Strategy, USUAL_BACKLOG,
 };
 use crate::words::clock::moment;
 use crate::words::units::{cpu, fine_span, memory, redacted, remaining, span};
@@ -105,6 +106,7 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
         let bake = if spec.cluster.bake.is_zero() { "at once".to_owned() } else { time(spec.cluster.bake) };
         rows.push(("reloaded", format!("{strategy}, sure after {bake}")));
     }
+    rows.extend(spec.listen.iter().map(|socket| ("passed socket", passed(socket))));
     rows.extend(spec.health.as_ref().map(|health| ("health check", check(health))));
     if !spec.restart.stop_exit_codes.is_empty() {
         let codes: Vec<String> = spec.restart.stop_exit_codes.iter().map(u8::to_string).collect();
@@ -120,6 +122,18 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
         rows.push(("env", name.clone()));
     }
     rows
+}
+
+/// `unix:///run/api.sock (http), mode 0660, of www-data`
+fn passed(socket: &ListenSpec) -> String {
+    let ListenSpec { address, name, backlog, mode, user, group } = socket;
+    let mode = mode.map(|mode| format!(", mode {mode:04o}")).unwrap_or_default();
+    let owner = match (user, group) {
+        (None, None) => String::new(),
+        (user, group) => format!(", of {}:{}", user.as_deref().unwrap_or(""), group.as_deref().unwrap_or("")),
+    };
+    let backlog = if *backlog == USUAL_BACKLOG { String::new() } else { format!(", backlog {backlog}") };
+    format!("{address} as {name}{mode}{owner}{backlog}")
 }
 
 /// `GET /health every 10s, out after 3 failures, restarted after 3 more`
@@ -177,6 +191,7 @@ fn mode(spec: &AppSpec) -> String {
             Balance::SourceIp => "cluster, each client to its own instance".to_owned(),
             Balance::Least => "cluster, to whom has least to do".to_owned(),
         },
+        (ExecMode::Cluster, Capture::Off) if !spec.listen.is_empty() => "cluster, one queue for all".to_owned(),
         (ExecMode::Cluster, Capture::Off) => "cluster, no port is shared".to_owned(),
         (ExecMode::Cluster, Capture::Ports(ports)) => {
             let ports: Vec<String> = ports.iter().map(u16::to_string).collect();

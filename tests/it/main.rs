@@ -19,6 +19,7 @@ mod harness;
 mod health;
 mod kept;
 mod lifecycle;
+mod listen;
 mod log_files;
 mod log_flags;
 mod log_forms;

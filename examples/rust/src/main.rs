@@ -1,4 +1,4 @@
-//! A server from Rust's standard library, for trying rsx: one thread a connection, one request each.
+//! A server from little more than Rust's standard library, for trying rsx: one thread a connection, one request each.
 //!
 //! It does nothing about SIGTERM, like many a program: the kernel ends it at once.
 
@@ -9,11 +9,15 @@ use std::time::Duration;
 
 fn main() {
     let port = std::env::var("PORT").unwrap_or_else(|_| "8104".to_owned());
-    let listener = TcpListener::bind(format!("0.0.0.0:{port}")).unwrap_or_else(|error| {
+    // With `listen` in the ecosystem file the socket is there already.
+    let handed = listenfd::ListenFd::from_env().take_tcp_listener(0);
+    let opened = handed.and_then(|handed| handed.map_or_else(|| TcpListener::bind(format!("0.0.0.0:{port}")), Ok));
+    let listener = opened.unwrap_or_else(|error| {
         eprintln!("cannot listen on port {port}: {error}");
         process::exit(1);
     });
-    println!("rust: pid {} listens on port {port}", process::id());
+    let address = listener.local_addr().map_or(port, |address| address.to_string());
+    println!("rust: pid {} listens on {address}", process::id());
     for stream in listener.incoming().flatten() {
         std::thread::spawn(move || {
             // An error here is a client that left.

@@ -31,6 +31,8 @@ pub(super) fn kind(kind: &Kind) -> String {
         Kind::Env => "table of variables".into(),
         Kind::Signal => "signal".into(),
         Kind::Date => "form of a time".into(),
+        Kind::Several(kind) => format!("{}; or a list", self::kind(kind)),
+        Kind::Mode => "octal permissions in quotes".into(),
         Kind::ExitCodes => "exit code or codes".into(),
         Kind::Cron => "cron pattern".into(),
         Kind::Words(words) => words.join(", "),

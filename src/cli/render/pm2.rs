@@ -33,6 +33,9 @@ fn environment(app: &AppView, slot: &SlotView) -> Value {
     all.insert("env".into(), Value::Object(variables));
     if let Some(spec) = &app.spec {
         extend(&mut all, configured(spec));
+        if !spec.listen.is_empty() {
+            all.insert("listen".into(), spec.listen.iter().map(|socket| json!(socket.address.to_string())).collect());
+        }
     }
     extend(&mut all, state(app, slot));
     Value::Object(all)

@@ -100,6 +100,10 @@ pub enum Kind {
     Time,
     /// Texts: a list, or one text that is split as a shell does.
     List,
+    /// One of these, or a list of them.
+    Several(&'static Kind),
+    /// The permissions of a file, as chmod(1) takes them: text, so that nobody has to know who reads 0660 as octal.
+    Mode,
     /// Environment variables.
     Env,
     /// A signal, by name or number.
@@ -203,6 +207,8 @@ impl Kind {
             Kind::Size => "a size such as `300M`, `1.5G` or `512KiB`, or a number of bytes".into(),
             Kind::Time => "a time such as `500ms`, `3s`, `1m30s` or `2h`, or a number of milliseconds".into(),
             Kind::List => "a list of texts, or one text that is split as a shell does".into(),
+            Kind::Several(kind) => format!("{}, or a list of these", kind.expects()),
+            Kind::Mode => "permissions in quotes, such as `\"0660\"`".into(),
             Kind::Env => "a table of variables, such as `{ PORT = 3000 }`".into(),
             Kind::Date => "a form such as `YYYY-MM-DD HH:mm:ss`, in the letters of moment.js".into(),
             Kind::Signal => "a signal such as `SIGTERM`, `INT` or 15".into(),

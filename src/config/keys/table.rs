@@ -51,6 +51,11 @@ const HEALTH: &[Field] = fields! {
     fail: Kind::Integer { min: 1, max: 1000 }, pass: Kind::Integer { min: 1, max: 1000 }, start_period: Kind::Time,
 };
 
+const LISTEN: &[Field] = fields! {
+    address: Kind::Text, name: Kind::Text, backlog: Kind::Integer { min: 1, max: 1_000_000 }, mode: Kind::Mode, user: ID, group: ID,
+};
+const SOCKET: Kind = Kind::OneOf(&[Kind::Text, Kind::Table(LISTEN)]);
+
 const ROTATE: &[Field] = fields! {
     size: Kind::Size, keep: COUNT, total: Kind::Size, compress: Kind::OneOf(&[Kind::Words(&["gzip", "zstd"]), SWITCH]),
     every: Kind::Time,
@@ -189,8 +194,8 @@ pub const GROUPS: &[Group] = &[
             weights: Kind::Integers { min: 1, max: 1000 }, "none", "[3, 1]", NOW;
             /// Which ports are shared: all but those of inspectors, a list, or none.
             capture: Kind::OneOf(&[Kind::Words(&["auto", "off"]), SWITCH, Kind::Integers { min: 1, max: 65_535 }]), "auto", "[3000]", NOW;
-            /// Sockets that rsx opens and passes.
-            listen: Kind::List, "none", r#"["tcp://0.0.0.0:3000"]"#, later("passing sockets (`listen`)");
+            /// Sockets that rsx opens and passes (LISTEN_FDS): they stay open over crashes, restarts and reloads.
+            listen: Kind::Several(&SOCKET), "none", r#"["tcp://0.0.0.0:3000"]"#, NOW;
             /// A preload for Node: no request lost in a reload, no line at exit; a stand-in for `cluster`.
             agent: SWITCH, "on for Node", "true", NOW;
             /// How long the connections of a leaving instance may take.

@@ -6,6 +6,7 @@ mod bad;
 mod cited;
 mod flags;
 mod later;
+mod listen;
 mod pm2;
 
 use std::path::{Path, PathBuf};

@@ -41,14 +41,21 @@ impl Shell {
         let pending = self.answers.remove(&to)?;
         let (written, done) = oneshot::channel();
         let answered = Answered { remarks: self.remarks(&reply), reply, epoch: self.tools.clock, written };
-        match self.until_refused() {
+        let refused = self.until_refused();
+        if refused.is_empty() {
             // The client may have gone; what it asked for happens all the same.
-            None => drop(pending.answer.send(answered)),
+            drop(pending.answer.send(answered));
+        } else {
             // Who is told that something has stopped finds nobody at its port any more.
-            Some(refused) => drop(tokio::spawn(async move {
-                let _ = tokio::time::timeout(REFUSED, refused).await;
+            drop(tokio::spawn(async move {
+                let all = async {
+                    for one in refused {
+                        let _ = one.await;
+                    }
+                };
+                let _ = tokio::time::timeout(REFUSED, all).await;
                 let _ = pending.answer.send(answered);
-            })),
+            }));
         }
         Some(done)
     }

@@ -8,7 +8,10 @@ use tokio::sync::oneshot;
 use crate::cluster::{self, Share};
 use crate::daemon::checks::Examination;
 use crate::daemon::cluster::{Newcomer, Terms, Wants};
+use crate::daemon::handed::Holder;
 use crate::daemon::shell::Shell;
+use crate::daemon::shell::live::Live;
+use crate::daemon::spawner::Task;
 use crate::spec::{Balance, Capture, ClusterSpec, ExecMode};
 use crate::supervisor::{Definition, RunId, SlotId, Standing, Time};
 
@@ -95,10 +98,33 @@ impl Shell {
     pub(in crate::daemon) fn give_up(&mut self, slot: SlotId) {
         self.tools.sockets.give_up(slot);
         self.is_giving_up = true;
+        if self.places.get(&slot).is_some_and(|place| !place.handed.is_empty()) {
+            // The thread ends only with the daemon.
+            let _ = self.tools.spawner.send(Task::GiveUp(slot));
+            self.is_closing = true;
+        }
     }
 
-    /// Until ports refuse whose slots were given up since the last answer; none if there were none.
-    pub(super) fn until_refused(&mut self) -> Option<oneshot::Receiver<()>> {
-        std::mem::take(&mut self.is_giving_up).then(|| self.tools.sockets.settled())
+    /// Each resolves when ports refuse whose slots were given up since the last answer.
+    pub(super) fn until_refused(&mut self) -> Vec<oneshot::Receiver<()>> {
+        let captured = std::mem::take(&mut self.is_giving_up).then(|| self.tools.sockets.settled());
+        let handed = std::mem::take(&mut self.is_closing).then(|| {
+            let (done, settled) = oneshot::channel();
+            let _ = self.tools.spawner.send(Task::Settle(done));
+            settled
+        });
+        captured.into_iter().chain(handed).collect()
+    }
+
+    /// The runs that have sockets of ours, and which.
+    pub(in crate::daemon) fn holders(&self) -> Vec<Holder> {
+        let handed = self.runs.values().filter(|live| !live.place.handed.is_empty());
+        let holder = |live: &Live| Holder {
+            run: live.run,
+            slot: live.slot,
+            addresses: live.place.handed.clone(),
+            process: Arc::clone(&live.process),
+        };
+        handed.map(holder).collect()
     }
 }

@@ -147,6 +147,10 @@ impl Shell {
         self.tools.sayings.forget(run);
         self.tools.checks.forget(run);
         self.asking.remove(&run);
+        if !live.place.handed.is_empty() {
+            // The thread ends only with the daemon.
+            let _ = self.tools.spawner.send(Task::Over(run));
+        }
         if self.closed.remove(&run) {
             self.open.remove(&run);
         }

@@ -9,6 +9,7 @@ use tracing::info;
 use crate::daemon::adopt::Found;
 use crate::daemon::keep;
 use crate::daemon::launch::marker;
+use crate::daemon::looker::Tell;
 use crate::daemon::pump::Source;
 use crate::daemon::shell::Shell;
 use crate::daemon::shell::live::{End, Live, Past, Place};
@@ -102,10 +103,11 @@ impl Shell {
     ) {
         let talk = Talk::open(run, ends, &self.tools.sayings, &self.tools.reports);
         let slot = place.slot;
-        self.tools.looker.watch(run, slot, Arc::clone(&process));
+        // Who is asked has no need to look; and what it got has listened before it was there.
+        let is_looked_at = !place.captured && place.handed.is_empty();
+        let tell = if is_looked_at { Tell::Listening } else { Tell::Nothing };
+        self.tools.looker.watch(run, slot, Arc::clone(&process), tell);
         if place.captured {
-            // Who is asked has no need to look.
-            self.tools.looker.settled(run);
             self.tools.sockets.add(run, Arc::clone(&process));
         }
         watch::exit(run, Arc::clone(&process), self.tools.reports.clone());

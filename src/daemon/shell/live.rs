@@ -10,6 +10,7 @@ use crate::daemon::launch::Resolved;
 use crate::daemon::pump::Style;
 use crate::daemon::sight::{Kind, Seen};
 use crate::daemon::talk::Talk;
+use crate::spec::ListenAddress;
 use crate::supervisor::{RunId, SlotId};
 use crate::sys::moment::Moment;
 use crate::sys::process::Process;
@@ -77,6 +78,8 @@ pub(in crate::daemon) struct Place {
     pub(in crate::daemon) captured: bool,
     /// Whether there is a socket for agents in its programs.
     pub(in crate::daemon) agent: bool,
+    /// The sockets that it got.
+    pub(in crate::daemon) handed: Vec<ListenAddress>,
 }
 
 impl Place {

@@ -78,6 +78,8 @@ pub(super) struct Shell {
     asking: HashSet<RunId>,
     /// Whether slots were given up since the last answer.
     is_giving_up: bool,
+    /// Whether one of them had sockets of ours.
+    is_closing: bool,
     /// Ended runs that the journal is to know of before they are forgotten.
     ended: Vec<Live>,
 }
@@ -98,6 +100,7 @@ impl Shell {
             unworded: HashSet::new(),
             asking: HashSet::new(),
             is_giving_up: false,
+            is_closing: false,
             ended: Vec::new(),
         }
     }

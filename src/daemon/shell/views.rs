@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use crate::daemon::cluster::Sockets;
 use crate::daemon::convert;
@@ -10,10 +11,14 @@ use crate::daemon::history::History;
 use crate::daemon::keep;
 use crate::daemon::publish::{Published, PublishedApp};
 use crate::daemon::shell::{Place, Shell};
+use crate::daemon::spawner::Task;
 use crate::proto::{BornRecord, DrainView, Event, ExitView, Record, Remaining, SaidView, SlotView};
 use crate::spec::Stream;
 use crate::supervisor::{Exit, Reply, RunId, SlotAnswer, SlotFacts, Supervisor, Time};
 use crate::sys::moment::Moment;
+
+/// How long the spawner may take to hand out copies of its sockets.
+const COPIES: Duration = Duration::from_secs(1);
 
 impl Shell {
     pub(crate) fn published(&mut self, core: &Supervisor, now: Time) -> Published {
@@ -140,7 +145,7 @@ impl Shell {
         records
     }
 
-    /// Copies of what a guardian would have of the living runs, their output left out.
+    /// Copies of what a guardian would have of the living runs, their output left out, and of the sockets that were handed in.
     pub(crate) fn descriptors(&self) -> Vec<(String, OwnedFd)> {
         let mut named = Vec::new();
         for live in self.runs.values() {
@@ -153,6 +158,10 @@ impl Shell {
                 (keep::name(live.run, "agent"), live.talk.agent.as_ref().map(AsFd::as_fd)),
             ];
             named.extend(fds.into_iter().filter_map(|(name, fd)| Some((name, fd?.try_clone_to_owned().ok()?))));
+        }
+        let (sender, copies) = mpsc::channel();
+        if self.tools.spawner.send(Task::Copies(sender)).is_ok() {
+            named.extend(copies.recv_timeout(COPIES).unwrap_or_default());
         }
         named
     }

@@ -282,6 +282,20 @@ impl Process {
         self.pidfd.pidfd()
     }
 
+    /// Another descriptor of what it has open under this number (pidfd_getfd(2)).
+    ///
+    /// # Errors
+    ///
+    /// EPERM where it may not be looked into, EBADF, and ESRCH if it has ended.
+    pub fn descriptor(&self, number: u32) -> io::Result<OwnedFd> {
+        match self.kin {
+            Kin::Child | Kin::Adopted { held: Held::PidFd, .. } => {
+                self.pidfd.duplicate(RawFd::try_from(number).map_err(io::Error::other)?)
+            }
+            Kin::Adopted { held: Held::StandIn, .. } => Err(io::Error::from_raw_os_error(libc::ESRCH)),
+        }
+    }
+
     /// Signals the main process. One that has ended is no error.
     ///
     /// # Errors

@@ -13,8 +13,8 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::dup3;
 
-/// Three streams, the end of a gate, the file of births.
-const PLACES: usize = 5;
+/// Three streams, the end of a gate, the file of births; and eight sockets, which have to lie above where they are to be.
+const PLACES: usize = 5 + 2 * 8;
 
 /// A few descriptors of this process, as low as they were to be had, that are nothing until a child needs them.
 #[derive(Debug)]
@@ -44,10 +44,19 @@ impl Bay {
         Ok(Some(Bay { nothing, places }))
     }
 
-    /// Lays these here; where they lie now, in this order.
-    pub(super) fn lend<'a>(&mut self, fds: impl Iterator<Item = BorrowedFd<'a>>) -> io::Result<Vec<RawFd>> {
+    /// Whether as many can lie here, none of them below `first`.
+    pub(super) fn has_room(&self, count: usize, first: RawFd) -> bool {
+        self.places.iter().filter(|place| place.as_raw_fd() >= first).count() >= count
+    }
+
+    /// Lays these here, none below `first`; where they lie now, in this order.
+    pub(super) fn lend<'a>(
+        &mut self,
+        first: RawFd,
+        fds: impl Iterator<Item = BorrowedFd<'a>>,
+    ) -> io::Result<Vec<RawFd>> {
         let mut numbers = Vec::with_capacity(PLACES);
-        let mut places = self.places.iter_mut();
+        let mut places = self.places.iter_mut().filter(|place| place.as_raw_fd() >= first);
         for fd in fds {
             let Some(place) = places.next() else { return Err(io::ErrorKind::InvalidInput.into()) };
             dup3(fd, place, OFlag::O_CLOEXEC)?;

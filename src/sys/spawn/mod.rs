@@ -110,8 +110,7 @@ fn spawn_through(launch: &Launch, gate: Option<&Gate>, bay: Option<&mut Bay>) ->
     let mut prepared = prepare::Prepared::new(launch, gate)?;
     let report = child::Report::default();
     let stack = child::Stack::new().map_err(|error| SpawnError::new(Step::Prepare, None, error))?;
-    // Descriptors that are kept under their numbers can lie anywhere.
-    let bay = bay.filter(|_| launch.keep.is_empty());
+    let bay = bay.filter(|bay| prepared.fits_in(bay));
     let cloned = match bay {
         None => clone_blocked(&prepared.plan(&report), &stack),
         Some(bay) => {

@@ -22,7 +22,7 @@ const DIGITS: usize = 10;
 const STDIO: RawFd = 3;
 
 /// More sockets than these are not handed in.
-const MAX_LISTEN: RawFd = 128;
+const MAX_LISTEN: RawFd = 64;
 
 /// The strings and descriptors of a launch in the form that the calls take.
 pub(super) struct Prepared {
@@ -37,6 +37,8 @@ pub(super) struct Prepared {
     listen_pid: Vec<AtomicU8>,
     /// All above the numbers that they get.
     listen: Vec<RawFd>,
+    /// The lowest number that nothing is put in place at.
+    first_free: RawFd,
     stdio: [RawFd; 3],
     /// Duplicates of those that lay in the way, open until the child has them.
     _moved: Vec<OwnedFd>,
@@ -83,6 +85,7 @@ impl Prepared {
             env_pointers: with_last(pointers(&env), &listen_pid),
             listen_pid,
             listen,
+            first_free,
             program,
             cwd,
             _argv: argv,
@@ -105,21 +108,33 @@ impl Prepared {
         })
     }
 
+    /// Whether the bay can hold all that the child needs. Descriptors that are kept under their numbers can lie anywhere.
+    pub(super) fn fits_in(&self, bay: &Bay) -> bool {
+        let count =
+            self.stdio.len() + usize::from(self.birth.is_some()) + usize::from(self.gate.is_some()) + self.listen.len();
+        self.keep.len() == usize::from(self.gate.is_some()) && bay.has_room(count, self.first_free)
+    }
+
     /// The child finds its descriptors in the bay, and copies no others.
     pub(super) fn lie_in(&mut self, launch: &Launch, gate: Option<&Gate>, bay: &mut Bay) -> io::Result<()> {
         let stdio = [&launch.stdin, &launch.stdout, &launch.stderr].into_iter();
         let birth = launch.birth.as_ref().map(|birth| &birth.file);
-        let needed = stdio.chain(birth).chain(gate.map(|gate| &gate.channel));
-        let mut numbers = bay.lend(needed.map(AsFd::as_fd))?.into_iter();
+        let needed = stdio.chain(birth).chain(gate.map(|gate| &gate.channel)).chain(&launch.listen);
+        let mut numbers = bay.lend(self.first_free, needed.map(AsFd::as_fd))?.into_iter();
         for place in &mut self.stdio {
             *place = numbers.next().unwrap_or(*place);
         }
         if let (Some(birth), Some(number)) = (&mut self.birth, birth.and_then(|_| numbers.next())) {
             birth.file = number;
         }
-        if let (Some((channel, ..)), Some(number)) = (&mut self.gate, numbers.next()) {
+        if let Some((channel, ..)) = &mut self.gate
+            && let Some(number) = numbers.next()
+        {
             *channel = number;
             self.keep = vec![number];
+        }
+        for (place, number) in self.listen.iter_mut().zip(numbers) {
+            *place = number;
         }
         self.alone = Some(bay.end());
         Ok(())

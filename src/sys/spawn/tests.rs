@@ -278,12 +278,7 @@ fn a_descriptor_that_lies_where_a_socket_is_to_be_is_refused() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     launch.listen = (2..=lowest).map(|_| socket.try_clone().unwrap().into()).collect();
     let is_told = refused(&launch).to_string();
-    assert!(is_told.contains("a socket is to be") || is_told.contains("more than 128"), "{is_told}");
-}
-
-fn owned(number: std::os::fd::RawFd) -> OwnedFd {
-    // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
-    unsafe { FromRawFd::from_raw_fd(number) }
+    assert!(is_told.contains("a socket is to be") || is_told.contains("more than 64"), "{is_told}");
 }
 
 #[test]
@@ -312,4 +307,32 @@ fn through_the_bay_a_child_gets_what_it_needs_and_nothing_else_however_much_is_o
     wrong.cwd = "/nowhere/at/all".into();
     let error = spawn_through_bay(&wrong, None, &mut bay).expect_err("it must not start");
     assert_eq!(error.step, Step::Chdir);
+}
+
+#[test]
+fn sockets_are_handed_in_through_the_bay_too() {
+    let Some(mut bay) = Bay::new().unwrap() else { return };
+    for count in [1, 8, 30] {
+        let sockets: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let inodes: Vec<u64> = sockets.iter().map(|socket| crate::sys::tcp::inode(socket).unwrap()).collect();
+        let (mut launch, mut output) = with_output(shell(
+            "for fd in /proc/$$/fd/*; do readlink $fd; done; [ $LISTEN_PID = $$ ] && echo $LISTEN_FDS",
+        ));
+        launch.listen = sockets.into_iter().map(Into::into).collect();
+        let process = spawn_through_bay(&launch, None, &mut bay).unwrap();
+        drop(launch);
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        end_of(&process);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.last(), Some(&count.to_string().as_str()), "{text}");
+        let is_there = |inode: &u64| lines.contains(&format!("socket:[{inode}]").as_str());
+        assert_eq!(inodes.iter().filter(|inode| is_there(inode)).count(), count);
+        assert_eq!(lines.iter().filter(|line| line.starts_with("socket:")).count(), count, "nothing else: {text}");
+    }
+}
+
+fn owned(number: std::os::fd::RawFd) -> OwnedFd {
+    // SAFETY: the kernel has just made this descriptor for us, nobody else knows it.
+    unsafe { FromRawFd::from_raw_fd(number) }
 }
