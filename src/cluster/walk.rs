@@ -36,7 +36,8 @@ impl Kernel {
     fn targets(&self) -> BTreeSet<SocketId> {
         let Some(program) = &self.program else { return self.array.iter().copied().collect() };
         let mut found = BTreeSet::new();
-        for random in 0..60 {
+        // As many as the weights of all can come to: a small share is 1, a whole one 10.
+        for random in 0..10 * u32::try_from(self.array.len()).unwrap() {
             let index = run(program.code(), &Packet::v4(Ipv4Addr::new(10, 0, 0, 1)), random);
             match self.array.get(index as usize) {
                 Some(socket) => drop(found.insert(*socket)),

@@ -24,7 +24,7 @@ pub(crate) mod picture;
 mod places;
 mod shell;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod update;
 mod view;
 

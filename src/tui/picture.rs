@@ -6,8 +6,11 @@ use std::fs;
 use std::path::Path;
 
 use ratatui::buffer::{Buffer, Cell};
-use ratatui::style::{Color, Modifier};
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Modifier, Style};
 use unicode_width::UnicodeWidthStr;
+
+use crate::tui::model::ansi::pieces;
 
 /// The size of a cell, in the units of the picture.
 const WIDTH: f32 = 8.4;
@@ -134,6 +137,26 @@ fn colour(colour: Color) -> Option<String> {
         },
     };
     Some(known.to_owned())
+}
+
+/// A text with colours (ANSI) as it looks on a terminal that has room for all of it.
+pub(crate) fn typed(text: &str) -> Buffer {
+    let lines: Vec<Vec<(String, Style)>> = text.lines().map(pieces).collect();
+    let width = |line: &Vec<(String, Style)>| line.iter().map(|(text, _)| text.width()).sum::<usize>();
+    let area = Rect {
+        x: 0,
+        y: 0,
+        width: u16::try_from(lines.iter().map(width).max().unwrap_or(0)).unwrap(),
+        height: u16::try_from(lines.len()).unwrap(),
+    };
+    let mut buffer = Buffer::empty(area);
+    for (line, y) in lines.iter().zip(0_u16..) {
+        let mut x = 0;
+        for (text, style) in line {
+            (x, _) = buffer.set_stringn(x, y, text, usize::from(area.width), *style);
+        }
+    }
+    buffer
 }
 
 /// Compares a picture with the one in the repository, or writes it there.

@@ -23,7 +23,7 @@ pub(crate) fn slot(id: u32, instance: u16, state: State) -> SlotView {
         unstable: 0,
         next_attempt: None,
         reason: None,
-        cpu: 1.25,
+        cpu: if runs { 1.25 } else { 0.0 },
         memory: if runs { 53_582_233 } else { 0 },
         out_file: Some(format!("/h/logs/{id}-out.log").into()),
         error_file: Some(format!("/h/logs/{id}-error.log").into()),

@@ -95,6 +95,7 @@ impl Language {
             umask: None,
             oom_score_adj: None,
             keep: Vec::new(),
+            listen: Vec::new(),
             birth: None,
         }
     }

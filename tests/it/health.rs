@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Load, Rsx, Watched, as_pid, free_port, requires};
+use crate::harness::{Load, Rsx, Watched, alone, as_pid, free_port, requires};
 
 /// Says who it is. Its health is what the file `ill-N` of its instance says: its status, or `hang`.
 const SERVER: &str = "
@@ -91,7 +91,8 @@ fn checks(fail: u16) -> String {
 
 #[test]
 fn one_that_fails_its_check_gets_no_connection_within_an_interval_and_comes_back() {
-    let Some(site) = Site::new(3, &(checks(1) + ", pass = 2"), "") else { return };
+    let _alone = alone();
+    let Some(site) = Site::new(3, &(checks(1) + ", pass = 2"), "restart = \"never\"") else { return };
     let Site { rsx, port } = &site;
     let ill = site.name(1);
     let mut events = rsx.events();

@@ -164,3 +164,24 @@ fn without_a_terminal_it_says_what_to_use_instead() {
     rsx.fails(2, "monit").says(&["needs a terminal", "rsx ls"]);
     rsx.fails(2, "monit --json").prints(&["has no JSON"]);
 }
+
+/// A panic of the screen itself, and one of a thread behind it.
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_death_at_any_place_of_the_screen_gives_the_terminal_back() {
+    let mut rsx = with_an_app();
+    let mark = rsx.scratch().join("failpoint");
+    rsx.set_env("RSX_FAILPOINT", &mark);
+    for (place, code) in [("screen", 101), ("keys", 1)] {
+        let mut screen = rsx.screen("monit", (100, 30));
+        screen.shows(&["1 online", "talk", "? help"]);
+        assert!(!screen.is_restored());
+        rsx.write("failpoint", place);
+        screen.keys("?");
+        assert_eq!(screen.ends(), code, "{place}: {}", screen.text());
+        assert!(screen.is_restored(), "{place}: {}", screen.text());
+        screen.shows(&[&format!("as the test wants at `{place}`")]);
+        assert!(!mark.exists());
+    }
+    assert_eq!(rsx.state("talk"), "online");
+}

@@ -308,6 +308,7 @@ fn colour(state: State) -> Color {
 mod tests {
     use super::*;
     use crate::cli::render::sample;
+    use crate::tui::picture;
 
     fn sheet(width: Option<u16>, style: Style) -> Sheet {
         Sheet { width, style, extent: Extent::Full, now: sample::NOW }
@@ -315,6 +316,14 @@ mod tests {
 
     fn listed(sheet: Sheet) -> String {
         table(&sample::view(), sheet) + &troubles(&sample::view(), sheet, &[])
+    }
+
+    #[test]
+    fn the_picture_of_the_list_is_what_it_looks_like() {
+        let view = crate::tui::tests::view();
+        let sheet = sheet(Some(132), Style::Colour);
+        let text = table(&view, sheet) + &troubles(&view, sheet, &[]);
+        picture::held("ls.svg", &picture::svg(&picture::typed(&text), "rsx ls"));
     }
 
     #[test]

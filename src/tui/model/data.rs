@@ -22,6 +22,8 @@ pub(crate) struct Load {
     pub(crate) queue: Option<u32>,
     /// Milliseconds by which its event loop is late, where that is reported.
     pub(crate) lag: Option<f32>,
+    /// Bytes of its heap that are in use, where that is reported.
+    pub(crate) heap: Option<u64>,
 }
 
 /// Everything that came from the daemon.
@@ -39,8 +41,10 @@ pub(crate) struct Data {
 pub(crate) fn load(slot: &SlotView) -> Load {
     let queue = (!slot.ports.is_empty()).then(|| slot.ports.iter().map(|port| port.queued).sum());
     let connections = slot.ports.iter().filter_map(|port| port.connections).reduce(|sum, count| sum + count);
-    let lag = slot.said.node.as_ref().map(|node| node.lag);
-    Load { cpu: slot.cpu, memory: slot.memory, connections, queue, lag }
+    let node = slot.said.node.as_ref();
+    let lag = node.map(|node| node.lag);
+    let heap = node.map(|node| node.heap_used).filter(|used| *used > 0);
+    Load { cpu: slot.cpu, memory: slot.memory, connections, queue, lag, heap }
 }
 
 /// Milliseconds since the process was started; none where nothing runs.
@@ -74,6 +78,7 @@ impl Data {
                     connections: load.connections.map(|count| count as f32),
                     queue: load.queue.map(|count| count as f32),
                     lag: load.lag,
+                    heap: load.heap.map(|bytes| bytes as f32),
                 },
                 None => Point { time: now, ..Point::default() },
             };

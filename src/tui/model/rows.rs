@@ -1,6 +1,7 @@
 //! The list as rows: a tree of apps or of namespaces, or flat; filtered, sorted, folded.
 
 use std::collections::HashSet;
+use std::ops::Add;
 
 use crate::proto::{AppView, SlotView, State};
 use crate::spec::ExecMode;
@@ -217,23 +218,25 @@ fn slot_row(data: &Data, app: &AppView, slot: &SlotView, now: u64) -> Row {
     }
 }
 
+/// Both put together, or the one that is there.
+fn either<T>(a: Option<T>, b: Option<T>, both: impl FnOnce(T, T) -> T) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(both(a, b)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// What stands above several: sums, and the state of the one that needs attention most. `all` counts what the filter hides, too.
 fn branch(node: Node, name: String, children: Vec<Branch>, all: usize) -> Branch {
     let rows = || children.iter().map(|child| &child.row);
-    let add = |a: Option<u32>, b: Option<u32>| match (a, b) {
-        (Some(a), Some(b)) => Some(a + b),
-        (one, other) => one.or(other),
-    };
     let mut load = Load::default();
     for row in rows() {
         load.cpu += row.load.cpu;
         load.memory += row.load.memory;
-        load.connections = add(load.connections, row.load.connections);
-        load.queue = add(load.queue, row.load.queue);
-        load.lag = match (load.lag, row.load.lag) {
-            (Some(a), Some(b)) => Some(a.max(b)),
-            (one, other) => one.or(other),
-        };
+        load.connections = either(load.connections, row.load.connections, Add::add);
+        load.queue = either(load.queue, row.load.queue, Add::add);
+        load.lag = either(load.lag, row.load.lag, f32::max);
+        load.heap = either(load.heap, row.load.heap, Add::add);
     }
     let below = leaves(&children);
     let worst = below.iter().max_by_key(|row| row.worst);

@@ -18,6 +18,7 @@ pub(crate) struct Point {
     pub(crate) connections: Option<f32>,
     pub(crate) queue: Option<f32>,
     pub(crate) lag: Option<f32>,
+    pub(crate) heap: Option<f32>,
 }
 
 /// What a graph shows.
@@ -28,15 +29,16 @@ pub(crate) enum Kind {
     Connections,
     Queue,
     Lag,
+    Heap,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 5] = [Kind::Cpu, Kind::Memory, Kind::Connections, Kind::Queue, Kind::Lag];
+    pub(crate) const ALL: [Kind; 6] = [Kind::Cpu, Kind::Memory, Kind::Connections, Kind::Queue, Kind::Lag, Kind::Heap];
 
     /// Whether values of several instances are added; else the greatest counts.
     pub(crate) fn is_sum(self) -> bool {
         match self {
-            Kind::Cpu | Kind::Memory | Kind::Connections | Kind::Queue => true,
+            Kind::Cpu | Kind::Memory | Kind::Connections | Kind::Queue | Kind::Heap => true,
             Kind::Lag => false,
         }
     }
@@ -50,6 +52,7 @@ impl Point {
             Kind::Connections => self.connections,
             Kind::Queue => self.queue,
             Kind::Lag => self.lag,
+            Kind::Heap => self.heap,
         }
     }
 
@@ -66,6 +69,7 @@ impl Point {
             connections: greater(self.connections, later.connections),
             queue: greater(self.queue, later.queue),
             lag: greater(self.lag, later.lag),
+            heap: greater(self.heap, later.heap),
         }
     }
 }

@@ -136,6 +136,7 @@ fn past(client: &mut Client, step: StepName) -> Result<Vec<(u32, Vec<Point>)>, C
                     "connections" => point.connections = value,
                     "accept_queue" => point.queue = value,
                     "loop_lag" => point.lag = value,
+                    "heap" => point.heap = value,
                     // A newer daemon measures more.
                     _ => {}
                 }

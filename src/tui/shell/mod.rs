@@ -84,11 +84,8 @@ pub fn open(opening: &Opening) -> Result<(), Failure> {
     let end = shell.run(opening);
     match end {
         None => Ok(()),
-        Some(End::Signal(number)) => {
-            // Whoever sent it sees that it has worked.
-            signals::die(number);
-            Ok(())
-        }
+        // Whoever sent it sees that it has worked.
+        Some(End::Signal(number)) => signals::die(number),
         Some(End::Terminal(why)) => Err(Failure::new(ExitCode::Failed, "the terminal is gone").because(why)),
         Some(End::Broken(why)) => Err(Failure::failed("the dashboard has failed").because(why)),
     }
@@ -127,6 +124,7 @@ impl Shell {
                 Err(RecvTimeoutError::Timeout) => Some(Message::Clock),
                 Err(RecvTimeoutError::Disconnected) => return Some(End::Broken("nobody tells anything".to_owned())),
             };
+            fail_here("screen");
             let mut next = message;
             let mut taken = 0;
             while let Some(message) = next {
@@ -210,7 +208,10 @@ fn is_of_user(message: &Message) -> bool {
 fn read_keys(to: &SyncSender<Message>) {
     loop {
         let message = match event::read() {
-            Ok(Event::Key(key)) => Message::Key(key),
+            Ok(Event::Key(key)) => {
+                fail_here("keys");
+                Message::Key(key)
+            }
             Ok(Event::Mouse(mouse)) => Message::Mouse(mouse),
             Ok(Event::Paste(text)) => Message::Paste(text),
             Ok(Event::Resize(width, height)) => Message::Resize(width, height),
@@ -227,6 +228,18 @@ fn read_keys(to: &SyncSender<Message>) {
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     std::thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
 }
+
+/// Panics here if a test wants it: `RSX_FAILPOINT` names a file with the name of the place.
+#[cfg(feature = "failpoints")]
+fn fail_here(name: &str) {
+    let Some(path) = std::env::var_os("RSX_FAILPOINT") else { return };
+    let is_meant = std::fs::read_to_string(&path).is_ok_and(|wanted| wanted.trim() == name);
+    assert!(!is_meant || std::fs::remove_file(&path).is_err(), "as the test wants at `{name}`");
+}
+
+/// Nothing without the feature.
+#[cfg(not(feature = "failpoints"))]
+fn fail_here(_name: &str) {}
 
 /// A panic gives the terminal back before it says anything; one in another thread ends the screen with what it said.
 fn guard_against_panics(to: &SyncSender<Message>) {

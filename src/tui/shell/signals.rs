@@ -58,7 +58,7 @@ impl Ends {
 }
 
 /// Ends this process by a signal, so that whoever started it sees which.
-pub(super) fn die(number: i32) {
+pub(super) fn die(number: i32) -> ! {
     let mut mask = SigSet::empty();
     if let Ok(signal) = Signal::try_from(number) {
         mask.add(signal);
@@ -66,9 +66,11 @@ pub(super) fn die(number: i32) {
     end_by(&mask, number);
 }
 
-fn end_by(mask: &SigSet, number: i32) {
+fn end_by(mask: &SigSet, number: i32) -> ! {
     let _ = mask.thread_unblock();
     if let Ok(signal) = Signal::try_from(number) {
         let _ = raise(signal);
     }
+    // It is ignored here, as shells have it for what they start in the background.
+    std::process::exit(128 + number);
 }

@@ -4,4 +4,4 @@ mod behaviour;
 mod screens;
 mod shop;
 
-pub(crate) use shop::{Desk, model};
+pub(crate) use shop::{Desk, model, view};

@@ -260,7 +260,8 @@ fn past() -> Vec<(u32, Vec<Point>)> {
                 memory: Some(70e6 + 1e5 * n as f32 + 5e6 * wave),
                 connections: None,
                 queue: (id < 4).then(|| (4.0 * wave).floor()),
-                lag: None,
+                lag: (id < 4).then_some(1.0 + 9.0 * wave),
+                heap: (id < 4).then_some(21e6 + 14e6 * (n % 24) as f32 / 24.0),
             }
         };
         (0..149).map(point).collect()

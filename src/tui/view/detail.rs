@@ -106,7 +106,7 @@ fn graphs(model: &Model, buffer: &mut Buffer, at: Rect) {
     };
     let has = |kind: &Kind| match kind {
         Kind::Cpu | Kind::Memory => true,
-        Kind::Connections | Kind::Queue | Kind::Lag => of(*kind, 64).iter().any(Option::is_some),
+        Kind::Connections | Kind::Queue | Kind::Lag | Kind::Heap => of(*kind, 64).iter().any(Option::is_some),
     };
     let mut kinds: Vec<Kind> = Kind::ALL.into_iter().filter(has).collect();
     kinds.truncate(usize::from(at.height));
@@ -174,7 +174,7 @@ fn scale(kind: Kind, peak: Option<f32>) -> f32 {
     let peak = peak.unwrap_or(0.0) * 1.05;
     match kind {
         Kind::Cpu => graph::round_up(peak.max(10.0)),
-        Kind::Memory => {
+        Kind::Memory | Kind::Heap => {
             let unit = 1024_f32.powf((peak.max(1.0).log2() / 10.0).floor());
             graph::round_up(peak / unit) * unit
         }
@@ -190,6 +190,7 @@ fn word(kind: Kind) -> &'static str {
         Kind::Connections => "conns",
         Kind::Queue => "queue",
         Kind::Lag => "lag",
+        Kind::Heap => "heap",
     }
 }
 
@@ -197,7 +198,7 @@ fn shown(kind: Kind, value: Option<f32>) -> String {
     let Some(value) = value else { return "-".to_owned() };
     match kind {
         Kind::Cpu => cpu(value),
-        Kind::Memory => memory(value as u64),
+        Kind::Memory | Kind::Heap => memory(value as u64),
         Kind::Connections | Kind::Queue => format!("{value:.0}"),
         Kind::Lag => format!("{value:.1}ms"),
     }

@@ -154,7 +154,7 @@ fn small(model: &Model, buffer: &mut Buffer, at: Rect, kind: Kind, row: &Row) {
     let peak = sum.iter().flatten().copied().fold(0.0, f32::max);
     let floor = match kind {
         Kind::Cpu => 25.0,
-        Kind::Memory | Kind::Connections | Kind::Queue | Kind::Lag => 1.0,
+        Kind::Memory | Kind::Connections | Kind::Queue | Kind::Lag | Kind::Heap => 1.0,
     };
     graph::draw(buffer, at, &sum, (peak * 1.25).max(floor), model.theme);
 }

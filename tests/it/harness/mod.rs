@@ -8,6 +8,7 @@ mod load;
 mod net;
 mod process;
 mod screen;
+mod turn;
 mod verb;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub(crate) use self::load::{Clients, Connections, Load, ask, ask_from};
 pub(crate) use self::net::{free_port, get, holds};
 pub(crate) use self::process::{Found, Watched, command_of, environment_of, zombies_of};
 pub(crate) use self::screen::Screen;
+pub(crate) use self::turn::alone;
 pub(crate) use self::verb::{Done, Lines, spawn};
 
 /// How long anything may take unless a test says otherwise.
@@ -70,11 +72,14 @@ pub(crate) struct Rsx {
     wrapper: Vec<OsString>,
     /// Whose verbs are typed here, if not this process's user's, and the binary that this user can execute.
     user: Option<(u32, PathBuf)>,
+    /// Of the machine, until all else has gone.
+    _share: turn::Share,
 }
 
 impl Rsx {
     /// A home in which nothing has happened yet.
     pub(crate) fn new() -> Rsx {
+        let share = turn::Share::of_this_thread();
         // Short, because the path of a socket is.
         let root = tempfile::Builder::new().prefix("rsx-").rand_bytes(4).tempdir_in("/tmp").unwrap();
         let path = std::env::join_paths(search_path()).unwrap();
@@ -88,7 +93,7 @@ impl Rsx {
             (MARK.to_owned(), root.path().as_os_str().to_owned()),
         ]);
         fs::create_dir(root.path().join("s")).unwrap();
-        Rsx { root, env, wrapper: Vec::new(), user: None }
+        Rsx { root, env, wrapper: Vec::new(), user: None, _share: share }
     }
 
     /// One of another user (setpriv(1)): needs root.

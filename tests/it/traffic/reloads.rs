@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use super::{Server, Site};
-use crate::harness::{Clients, Load, Rsx, Watched, requires};
+use crate::harness::{Clients, Load, Rsx, Watched, alone, requires};
 
 /// What the steady state is told from.
 const STEADY: usize = 400;
@@ -75,6 +75,7 @@ fn reloads_lose_few_kept_connections(server: Server) {
 /// Of those that heed SIGTERM: the others end with what they have in hand, which nobody can give back.
 /// It closes its socket and finishes what it has: whoever comes meanwhile gets to another instance.
 fn a_server_that_somebody_else_tells_to_end_goes_unnoticed(server: Server) {
+    let _alone = alone();
     let Some(site) = Site::new(server, 4, "") else { return };
     let load = Load::of(site.port, Clients::steady());
     load.is_steady(STEADY);
