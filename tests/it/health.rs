@@ -303,3 +303,30 @@ fn a_command_says_how_a_process_is_and_nothing_of_it_stays() {
     let told = events.wait_for("slow", "given_up_on");
     assert!(told.get("reason").as_str().unwrap().ends_with("not over within 2s"), "{}", told.json);
 }
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_death_at_any_place_of_a_health_check_is_made_good() {
+    let only = std::env::var("RSX_TEST_PLACE").ok();
+    let places = rsx::daemon::failpoint::CHECK_PLACES.iter().chain(&["before-steer", "after-journal"]);
+    for place in places.filter(|place| only.as_deref().is_none_or(|only| only == **place)) {
+        let Some(site) = Site::new(3, &checks(1).replace("fail = 1", "fail = 2"), "bake = 0") else { return };
+        let Site { rsx, port } = &site;
+        let (healthy, file) = ([0, 2].map(|at| site.pid(at)), rsx.scratch().join("failpoint"));
+        let mut events = rsx.events();
+        let load = Load::start(*port, 2);
+        for turn in 0..2 {
+            std::fs::write(&file, place).unwrap();
+            match turn {
+                0 => site.falls_ill(1, 503),
+                _ => site.recovers(1),
+            }
+            events.wait("its end", |event| event.is(if turn == 0 { "unhealthy" } else { "healthy" }));
+            assert!(!file.exists(), "{place}: nothing comes by it");
+        }
+        load.goes_on(20);
+        load.has_lost_nothing();
+        assert_eq!([0, 2].map(|at| site.pid(at)), healthy, "{place}");
+        assert_eq!([0, 1, 2].map(|at| site.circuit(at)), ["closed", "closed", "closed"], "{place}");
+    }
+}
