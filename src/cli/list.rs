@@ -8,10 +8,16 @@ use serde::Serialize;
 use crate::cli::args::{DescribeArgs, LsArgs, PidArgs, TargetArgs};
 use crate::cli::render::units::printable;
 use crate::cli::render::{about, inspect, pm2, table};
-use crate::cli::session::{Session, no_daemon, view};
+use crate::cli::session::{Session, VIEW_LIMIT, no_daemon, view};
+use crate::cli::targets::Picked;
 use crate::cli::{act, apply, targets, watch};
+use crate::client::Client;
 use crate::error::{ExitCode, Failure};
-use crate::proto::{AppView, DaemonView, SlotView, Target, UPDATE_FAILED, View, ViewDetail};
+use crate::proto::{
+    AppView, Call, DaemonView, History, HistoryCall, InstanceHistory, SlotView, StepName, Target, UPDATE_FAILED, View,
+    ViewDetail,
+};
+use crate::words::forecast;
 
 /// What is said where an empty list means that nobody keeps one.
 const HINT: &str = "no rsx daemon runs: `rsx start` starts one together with your apps";
@@ -90,10 +96,29 @@ pub(super) fn describe(session: &mut Session, args: &DescribeArgs) -> Result<Exi
         return Ok(ExitCode::Done);
     }
     let sheet = apply::sheet(session, table::Extent::Full);
+    let measured = measured(&mut daemon, &picked);
     for picked in &picked {
-        session.out.data(about::describe(picked, sheet))?;
+        session.out.data(about::describe(picked, &measured, sheet))?;
     }
     Ok(ExitCode::Done)
+}
+
+/// The memory of the last quarter of an hour, of those instances that have a limit. Nothing is known of it by a daemon that
+/// is older than this question; so there is no forecast then.
+fn measured(daemon: &mut Client, picked: &[Picked<'_>]) -> about::Measured {
+    let has_limit = |it: &&Picked<'_>| it.slots.iter().any(|slot| forecast::limit(it.app, slot).is_some());
+    let targets: Vec<Target> = picked.iter().filter(has_limit).map(|it| Target::Word(it.app.name.clone())).collect();
+    if targets.is_empty() {
+        return about::Measured::new();
+    }
+    let call = HistoryCall { targets, series: vec!["memory".to_owned()], step: StepName::Second, since: None };
+    let history: History = daemon.call(&Call::History(call), VIEW_LIMIT).unwrap_or_default();
+    let moment = |n: usize| history.from + n as u64 * history.step;
+    let of = |instance: &InstanceHistory| {
+        let values = instance.series.first().map(|series| series.values.as_slice()).unwrap_or_default();
+        values.iter().enumerate().filter_map(|(n, value)| Some((moment(n), (*value)?))).collect()
+    };
+    history.instances.iter().map(|instance| (instance.id, of(instance))).collect()
 }
 
 /// Runs `rsx pid`.

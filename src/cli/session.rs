@@ -13,7 +13,7 @@ use crate::proto::{Call, Record, View, ViewCall, ViewDetail};
 use crate::sys::system;
 
 /// How long reading the view may take. It is published, so a daemon that needs this long hangs.
-const VIEW_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const VIEW_LIMIT: Duration = Duration::from_secs(10);
 /// The longest first line of a journal that is looked at, in bytes.
 const MAX_HEAD: u64 = 4096;
 /// The width that is assumed where none can be asked for.

@@ -239,8 +239,8 @@ fn shown(metric: &MetricView) -> String {
     format!("{}: {value}{unit}", metric.name)
 }
 
-/// What is seen of an instance.
-pub(crate) fn slot(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static str, String)> {
+/// What is seen of an instance. `growth` is what its memory is heading for.
+pub(crate) fn slot(app: &AppView, slot: &SlotView, growth: Option<String>, now: u64) -> Vec<(&'static str, String)> {
     let file = |path: &Option<std::path::PathBuf>| {
         path.as_ref().map_or_else(|| "not written".to_owned(), |path| path.display().to_string())
     };
@@ -252,10 +252,13 @@ pub(crate) fn slot(app: &AppView, slot: &SlotView, now: u64) -> Vec<(&'static st
         ("restarts", slot.restarts.to_string()),
         ("cpu", cpu(slot.cpu)),
         ("memory", memory(slot.memory)),
+    ];
+    rows.extend(growth.map(|growth| ("memory", growth)));
+    rows.extend([
         ("output log", file(&slot.out_file)),
         ("error log", file(&slot.error_file)),
         ("created", age(slot.created)),
-    ];
+    ]);
     if slot.generation > 0 {
         rows.push(("generation", slot.generation.to_string()));
     }

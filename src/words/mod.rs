@@ -6,6 +6,7 @@
 pub(crate) mod clock;
 pub(crate) mod event;
 pub(crate) mod facts;
+pub(crate) mod forecast;
 #[cfg(test)]
 pub(crate) mod sample;
 pub(crate) mod story;

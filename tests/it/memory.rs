@@ -1,6 +1,8 @@
 //! A limit of memory: who takes more is replaced.
 
-use crate::harness::{Event, Events, Load, Rsx, free_port, requires};
+use std::time::Instant;
+
+use crate::harness::{Event, Events, Load, Rsx, alone, free_port, requires};
 
 /// Serves, and takes 25 MB more each second.
 const LEAK: &str = "
@@ -78,4 +80,40 @@ fn an_app_that_shares_nothing_is_restarted_and_a_warning_comes_first() {
     let app = rsx.json("describe big");
     assert!(app[0]["slots"][0]["history"][0]["reason"].as_str().unwrap().ends_with("stopped for its memory"), "{app}");
     assert!(rsx.ok("describe big").out.contains("memory limit"), "the limit is shown");
+}
+
+/// Takes so much of the wall clock's time, whatever else the machine does: 12 MB a second.
+const STEADY_LEAK: &str = "
+import time
+held, began = [], time.monotonic()
+while True:
+    while len(held) < (time.monotonic() - began) * 12:
+        held.append(bytearray(b'x' * (1 << 20)))
+    time.sleep(0.02)
+";
+
+#[test]
+fn a_leak_is_foretold() {
+    if !requires("python3") {
+        return;
+    }
+    let _alone = alone();
+    let rsx = Rsx::new();
+    rsx.write("leak.py", STEADY_LEAK);
+    rsx.ecosystem(
+        "[[apps]]\nname = \"leak\"\nscript = \"leak.py\"\nmax_memory_restart = \"160M\"\nmemory_warn = \"70M\"\n\
+         [[apps]]\nname = \"calm\"\nscript = \"sleep 1000\"\nmax_memory_restart = \"160M\"\n",
+    );
+    rsx.ok("start ecosystem.toml");
+    let mut events = rsx.events();
+    heavy(&mut events, "leak", "warned");
+    let (asked, told) = (Instant::now(), rsx.ok("describe leak").out);
+    heavy(&mut events, "leak", "restarted");
+    let truth = asked.elapsed().as_secs_f64();
+    let told = told.lines().find(|line| line.contains("at this rate the limit of 160")).expect(&told);
+    let seconds = told.rsplit_once(" in ").and_then(|(_, left)| left.split_once('s')).unwrap().0;
+    // Said in whole seconds, and measured once a second.
+    let foretold: f64 = seconds.parse().unwrap();
+    assert!(foretold <= truth * 1.2 && foretold + 2.0 >= truth * 0.8, "{told}, and it took {truth}");
+    assert!(!rsx.ok("describe calm").out.contains("at this rate"));
 }

@@ -1,5 +1,7 @@
 //! Everything about one app, for people.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{ContentArrangement, Table, presets};
 
 use crate::cli::render::clock::moment;
@@ -9,10 +11,13 @@ use crate::cli::style::{Style, Tint};
 use crate::cli::targets::Picked;
 use crate::proto::ExitView;
 use crate::spec::Env;
-use crate::words::facts;
+use crate::words::{facts, forecast};
+
+/// What was measured of the memory of instances, by their ids: milliseconds of the epoch and bytes, oldest first.
+pub(in crate::cli) type Measured = BTreeMap<u32, Vec<(u64, f64)>>;
 
 /// Details of the app, of each instance, and how its last runs ended.
-pub(in crate::cli) fn describe(picked: &Picked<'_>, sheet: Sheet) -> String {
+pub(in crate::cli) fn describe(picked: &Picked<'_>, measured: &Measured, sheet: Sheet) -> String {
     let app = picked.app;
     let mut text = heading(&format!("App `{}`", printable(&app.name)), sheet.style);
     text.push_str(&two_columns(&facts::app(app, &picked.slots, sheet.now), sheet));
@@ -22,7 +27,8 @@ pub(in crate::cli) fn describe(picked: &Picked<'_>, sheet: Sheet) -> String {
     }
     for slot in &picked.slots {
         text.push_str(&heading(&format!("Instance {} (id {})", slot.instance, slot.id), sheet.style));
-        text.push_str(&two_columns(&facts::slot(app, slot, sheet.now), sheet));
+        let growth = measured.get(&slot.id).and_then(|measured| forecast::in_words(app, slot, measured));
+        text.push_str(&two_columns(&facts::slot(app, slot, growth, sheet.now), sheet));
         if !slot.history.is_empty() {
             text.push_str(&heading("Exits, newest first", sheet.style));
             text.push_str(&history(&slot.history, sheet));
@@ -101,7 +107,7 @@ mod tests {
         let view = sample::full_view();
         let picked = Picked { app: &view.apps[0], slots: view.apps[0].slots.iter().collect() };
         let sheet = Sheet { width: Some(100), style: Style::Plain, extent: Extent::Full, now: sample::NOW };
-        let text = describe(&picked, sheet);
+        let text = describe(&picked, &Measured::new(), sheet);
         // Local times differ from machine to machine.
         let text =
             regex_lite::Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d").unwrap().replace_all(&text, "[local time    ]");

@@ -135,6 +135,11 @@ impl Series {
         columns
     }
 
+    /// What was measured, oldest first: milliseconds of the epoch, and the value.
+    pub(crate) fn measured(&self, kind: Kind) -> Vec<(u64, f64)> {
+        self.points.iter().filter_map(|point| Some((point.time, f64::from(point.get(kind)?)))).collect()
+    }
+
     /// Puts older points together, the coarser the older they are.
     fn thin(&mut self) {
         self.fresh = 0;

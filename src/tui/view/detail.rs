@@ -13,7 +13,7 @@ use crate::tui::view::theme::Role;
 use crate::tui::view::{graph, put, window};
 use crate::words::clock::moment;
 use crate::words::units::{cpu, fine_span, memory, printable, span};
-use crate::words::{Tone, event, facts, story, trouble};
+use crate::words::{Tone, event, facts, forecast, story, trouble};
 
 /// How old a value may be until a gap is shown, in milliseconds: twice the time between two samples, and some.
 const GAP: u64 = 5_000;
@@ -259,7 +259,10 @@ fn details(model: &Model, width: usize) -> Vec<Line> {
     }
     add(&printable(&app.name), facts::app(app, &slots, model.moment()));
     for slot in &slots {
-        add(&format!("instance {} (id {})", slot.instance, slot.id), facts::slot(app, slot, model.moment()));
+        let measured =
+            model.shown().series.get(&slot.id).map(|series| series.measured(Kind::Memory)).unwrap_or_default();
+        let growth = forecast::in_words(app, slot, &measured);
+        add(&format!("instance {} (id {})", slot.instance, slot.id), facts::slot(app, slot, growth, model.moment()));
         let exits = slot.history.iter().map(|exit| ("exit", exit_line(exit)));
         let exits: Vec<_> = exits.collect();
         if !exits.is_empty() {
