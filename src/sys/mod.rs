@@ -14,6 +14,7 @@
 //! | [`lock`] | the lock of a daemon's life |
 //! | [`fds`] | pipes, files in memory, descriptors on their way |
 //! | [`pipes`] | what is in a pipe, without reading it |
+//! | [`collapse`] | taking the head out of a file that others append to |
 //! | [`shared`] | memory that outlives a process |
 //! | [`poller`], [`signals`] | waiting for descriptors, signals |
 //! | [`moment`] | clocks that outlive a daemon |
@@ -29,6 +30,7 @@
 #![allow(unsafe_code, reason = "the one layer that may; each block is one call with its contract")]
 #![allow(clippy::disallowed_methods, reason = "this layer is where the world is touched")]
 
+pub mod collapse;
 pub mod fds;
 pub mod features;
 pub mod handed;
