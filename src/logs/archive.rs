@@ -6,6 +6,9 @@
 //! api-out.log.20260528T140307.123Z.gz           the same, compressed
 //! .api-out.log.times                            the index of the live file
 //! .api-out.log.20260528T140307.123Z.times       the index of the archive, compressed or not
+//! .api-out.log.next                             the next archive, where the program itself writes the live file
+//! .api-out.log.after                            the one after it, while the next one becomes an archive
+//! .api-out.log.cut                              the record of what is being cut off
 //! ```
 //!
 //! Names sort by time. An index keeps its name when its archive is compressed: its offsets are those of the lines.
@@ -61,6 +64,9 @@ impl Archive {
         Archive { moment: now.max(after), packing: Packing::Plain }
     }
 
+    /// Stands for the next archive of a live file that is rotated in place, which has no moment yet.
+    pub const NEXT: Archive = Archive { moment: u64::MAX, packing: Packing::Plain };
+
     /// Its name. `live` is the name of the live file, with or without folders.
     pub fn name(self, live: &str) -> String {
         let moment = i64::try_from(self.moment).ok().and_then(DateTime::from_timestamp_millis);
@@ -104,6 +110,21 @@ pub fn times_name(name: &str) -> String {
         Some((live, archive)) => format!(".{}.times", Archive { packing: Packing::Plain, ..archive }.name(live)),
         None => format!(".{name}.times"),
     }
+}
+
+/// The name of the next archive of a live file that is rotated in place (see `cut.rs`).
+pub fn next_name(live: &str) -> String {
+    format!(".{live}.next")
+}
+
+/// The name of the archive after the next one.
+pub fn after_name(live: &str) -> String {
+    format!(".{live}.after")
+}
+
+/// The name of the record of what is being cut off.
+pub fn cut_name(live: &str) -> String {
+    format!(".{live}.cut")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! but for showing.
 
 mod archive;
+mod cut;
 mod last_words;
 mod lines;
 mod names;
@@ -15,7 +16,8 @@ mod stamp;
 mod tail;
 pub mod times;
 
-pub use archive::{Archive, Packing, times_name};
+pub use archive::{Archive, Packing, after_name, cut_name, next_name, times_name};
+pub use cut::{CUT_RECORD, Cut, Found, LARGEST_CUT, LOOKED_BACK, Marks, STAYS, STEPS, Step};
 pub use last_words::LastWords;
 pub use lines::{Lines, MAX_LINE};
 pub use names::{LogName, log_name};

@@ -219,12 +219,12 @@ pub fn partition<E>(
     Ok(low)
 }
 
-fn word(bytes: &[u8]) -> u64 {
+pub(super) fn word(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 /// A sum that a torn or foreign header does not fit. It guards against accidents, not against forgers.
-fn check(words: &[u64]) -> u64 {
+pub(super) fn check(words: &[u64]) -> u64 {
     let mix = |sum: u64, word: &u64| (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
     words.iter().fold(words.len() as u64, mix)
 }

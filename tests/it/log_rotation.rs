@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rsx::logs::times::{Header, Note, Times};
 use rsx::logs::{Archive, Packing, times_name};
@@ -161,6 +161,8 @@ fn logs_of_several_apps_are_merged_by_the_times_of_the_index() {
         writer.index.write_all(&bytes).unwrap();
         let text = format!("line {n}\n");
         writer.file.write_all(text.as_bytes()).unwrap();
+        // What comes later than the index says has no entry yet.
+        writer.file.set_modified(UNIX_EPOCH + Duration::from_millis(moment)).unwrap();
         writer.length += text.len() as u64;
         expected.push(text);
         if n % 5 == 4 {

@@ -6,8 +6,9 @@
 //! inode, or, when it has been compressed since, by the inode in the index that goes with it.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::cli::logs::index::Index;
@@ -31,7 +32,12 @@ pub(super) struct Chain {
     is_within_line: bool,
     /// Nothing comes behind what is there now.
     is_bounded: bool,
+    /// What was cut off from here on was looked for last, and how often in a row.
+    missed: (u64, u32),
 }
+
+/// How often something that was cut off is looked for: names may change meanwhile.
+const TRIES: u32 = 10;
 
 enum Part {
     /// From so many bytes behind its beginning on.
@@ -56,7 +62,7 @@ impl Chain {
     pub(super) fn new(path: &Path) -> Chain {
         let (path, ahead) = (path.to_owned(), VecDeque::new());
         let (current, newest) = (None, None);
-        Chain { path, current, ahead, is_left: false, newest, is_within_line: false, is_bounded: false }
+        Chain { path, current, ahead, is_left: false, newest, is_within_line: false, is_bounded: false, missed: (0, 0) }
     }
 
     /// The live file, if one is open.
@@ -74,10 +80,22 @@ impl Chain {
         let (live, mut all) = self.look()?;
         let mut missing = lines;
         if let Some(mut live) = live {
+            let (mut is_from_start, mut is_torn) = (false, false);
             if let Some(file) = live.file() {
                 let (start, still) = search(file, missing, pattern)?;
                 missing = still;
+                (is_from_start, is_torn) = (start == 0, still < lines);
                 live.go_to(live.base() + start);
+            }
+            let next = self.next(&live)?.filter(|_| is_from_start && lines > 0);
+            if let Some(next) = next {
+                // Both have a part of one line.
+                let is_torn = is_torn && pattern.is_none() && !ends_a_line(&next)?;
+                let wanted = missing + u64::from(is_torn);
+                let begin = next.file().map(|file| search(file, wanted.max(1), pattern.filter(|_| missing > 0)));
+                let (from, still) = begin.transpose()?.unwrap_or((0, wanted));
+                missing = still.min(missing);
+                self.ahead.push_front(Part::Archive(Archive::NEXT, from));
             }
             self.ahead.push_back(Part::Live(Box::new(live)));
         }
@@ -114,6 +132,10 @@ impl Chain {
         let is_first = self.ahead.is_empty() && wanted.is_empty();
         self.ahead.extend(wanted.into_iter().map(|archive| Part::Archive(archive, 0)));
         if let Some(mut live) = live {
+            let begin = moment.and_then(|moment| live.begin_of(moment));
+            if begin.is_none_or(|at| at <= live.base()) && self.next(&live)?.is_some() {
+                self.ahead.push_back(Part::Archive(Archive::NEXT, 0));
+            }
             if let Some(at) = moment.filter(|_| is_first).and_then(|moment| live.begin_of(moment))
                 && at > live.base()
             {
@@ -179,6 +201,12 @@ impl Chain {
         }
         self.newest = all.last().copied();
         Ok((live, all))
+    }
+
+    /// The next archive of a live file that is rotated in place: what was cut off and is not in an archive yet.
+    fn next(&self, live: &Segment) -> io::Result<Option<Segment>> {
+        let next = Segment::archive(&self.path, Archive::NEXT)?;
+        Ok(next.filter(|next| next.written_to() == live.identity.1 && next.file().is_some_and(|file| !is_empty(file))))
     }
 
     /// Reads what comes next.
@@ -259,6 +287,16 @@ impl Chain {
         self.current = match part {
             Part::Archive(archive, from) => {
                 let mut segment = Segment::archive(&self.path, archive)?;
+                let is_behind = |next: &Segment| {
+                    before
+                        .as_ref()
+                        .is_some_and(|it| it.written_to() == next.written_to() && it.position() < next.base())
+                };
+                if archive == Archive::NEXT && segment.as_ref().is_none_or(is_behind) {
+                    // It has become an archive meanwhile: the live file says what is missing.
+                    self.current = before;
+                    return Ok(true);
+                }
                 if let Some(segment) = &mut segment {
                     forward(segment, from)?;
                 }
@@ -321,20 +359,26 @@ impl Chain {
         let Some(mut live) = self.current.take() else { return Ok(false) };
         let wanted = live.position();
         let mut parts: Vec<Part> = Vec::new();
-        for archive in archives(&self.path)?.into_iter().rev() {
+        let known = archives(&self.path)?;
+        for archive in std::iter::once(Archive::NEXT).chain(known.into_iter().rev()) {
             let index = archive_path(&self.path, archive).and_then(|path| Index::open(&path));
-            let Some(header) = index.and_then(|index| index.header()) else { break };
-            if header.inode != live.identity.1 {
+            let header = index.and_then(|index| index.header()).filter(|header| header.inode == live.identity.1);
+            let Some(header) = header else {
+                // There need not be a next one.
+                if archive == Archive::NEXT {
+                    continue;
+                }
                 break;
-            }
+            };
             let from = wanted.saturating_sub(header.base);
             parts.push(Part::Archive(archive, from));
             if header.base <= wanted {
                 break;
             }
         }
-        let is_found = !parts.is_empty();
-        if !is_found {
+        // The archives that there are were read, and this is not in them: it was emptied.
+        self.missed = (wanted, if self.missed.0 == wanted { self.missed.1 + 1 } else { 0 });
+        if parts.is_empty() || self.missed.1 > TRIES {
             live.go_to(live.base());
             self.current = Some(live);
             return Ok(false);
@@ -344,6 +388,19 @@ impl Chain {
         parts.into_iter().for_each(|part| self.ahead.push_front(part));
         Ok(true)
     }
+}
+
+fn is_empty(file: &File) -> bool {
+    file.metadata().is_ok_and(|meta| meta.len() == 0)
+}
+
+/// Whether the last byte of a plain file ends a line.
+fn ends_a_line(segment: &Segment) -> io::Result<bool> {
+    let Some(file) = segment.file() else { return Ok(true) };
+    let Some(last) = file.metadata()?.len().checked_sub(1) else { return Ok(true) };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, last)?;
+    Ok(byte[0] == b'\n')
 }
 
 /// What follows the end of a file.

@@ -55,8 +55,8 @@ impl Index {
         self.has_more = true;
     }
 
-    /// When the bytes at this logical offset came. Offsets ascend from call to call.
-    pub(super) fn moment(&mut self, offset: u64) -> Option<u64> {
+    /// When the bytes at this logical offset came, and whether no later entry is known. Offsets ascend from call to call.
+    pub(super) fn moment(&mut self, offset: u64) -> Option<(u64, bool)> {
         if self.current.is_none() && self.next == 0 {
             self.seek(offset);
         }
@@ -68,7 +68,7 @@ impl Index {
                 None => break,
             }
         }
-        self.current.map(|entry| entry.moment)
+        self.current.map(|entry| (entry.moment, self.ahead.is_empty()))
     }
 
     /// The logical offset before which all bytes came before this moment; none if nothing is known.

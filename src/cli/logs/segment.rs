@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::cli::logs::index::{self, Index};
 use crate::cli::logs::watcher;
 use crate::logs::times::Header;
-use crate::logs::{Archive, Packing};
+use crate::logs::{Archive, Cut, Packing, cut_name, next_name};
+use crate::sys::collapse;
 
 /// Which file it is, whatever its name (device and inode).
 pub(super) type Identity = (u64, u64);
@@ -17,6 +18,9 @@ pub(super) type Identity = (u64, u64);
 /// How often the end of a cut of the head of a file is waited for. It takes milliseconds, unless the daemon dies in it:
 /// then its successor ends it.
 const PATIENCE: u32 = 50;
+
+/// How much later than its entry says bytes may have come, in milliseconds: more means that they have none yet.
+const UNMARKED: u64 = 1_100;
 
 pub(super) struct Segment {
     body: Body,
@@ -33,6 +37,8 @@ pub(super) struct Segment {
     position: u64,
     /// Where reading ends, for the history.
     limit: Option<u64>,
+    /// What the index said when the end of a cut was waited for in vain.
+    given_up: Option<Header>,
 }
 
 enum Body {
@@ -97,7 +103,8 @@ impl Segment {
 
     fn new(path: &Path, body: Body, identity: Identity, archive: Option<Archive>) -> Segment {
         let path = path.to_owned();
-        Segment { body, identity, archive, newest: None, path, index: None, base: 0, position: 0, limit: None }
+        let (newest, index, limit, given_up) = (None, None, None, None);
+        Segment { body, identity, archive, newest, path, index, base: 0, position: 0, limit, given_up }
     }
 
     /// The logical offset of the next byte.
@@ -147,17 +154,23 @@ impl Segment {
 
     /// When the byte at this logical offset came.
     pub(super) fn moment(&mut self, offset: u64) -> Option<u64> {
-        self.index.as_mut()?.moment(offset)
+        let (known, is_last) = self.index.as_mut()?.moment(offset)?;
+        // A file that its program writes gets its next entry within a second: what stands behind the last one came when
+        // the file was written last.
+        match &self.body {
+            Body::Plain(file) if is_last && self.archive.is_none() => {
+                let modified = modified(file).unwrap_or(known);
+                Some(if modified > known + UNMARKED { modified } else { known })
+            }
+            Body::Plain(_) | Body::Packed(_) => Some(known),
+        }
     }
 
     /// When its last lines came at the latest: for lines that nothing else is known of.
     pub(super) fn latest(&self) -> u64 {
-        let modified = || {
-            let file = self.file()?;
-            let since = file.metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-            u64::try_from(since.as_millis()).ok()
-        };
-        self.archive.map(|archive| archive.moment).or_else(modified).unwrap_or_default()
+        let modified = || modified(self.file()?);
+        let known = self.archive.filter(|archive| *archive != Archive::NEXT).map(|archive| archive.moment);
+        known.or_else(modified).unwrap_or_default()
     }
 
     /// Reads on.
@@ -191,7 +204,7 @@ impl Segment {
             let count = file.read_at(&mut into[..room], at)?;
             let is_shorter = count == 0 && room > 0 && file.metadata()?.len() < at;
             // The head may have been cut off under the reading: these are other bytes then.
-            if self.archive.is_none() && self.header() != before {
+            if self.archive.is_none() && (self.header() != before || self.adopt_index()) {
                 continue;
             }
             if count > 0 {
@@ -224,39 +237,65 @@ impl Segment {
                 // It is the index of a successor by now.
                 return Some(header);
             }
-            if header.cutting != 0 && tries < PATIENCE {
+            if header.cutting != 0 && tries < PATIENCE && self.given_up != Some(header) {
                 tries += 1;
                 index::path_of(&self.path).iter().for_each(|path| watcher::await_change(path));
                 continue;
             }
-            if header.base < self.base {
+            let base = self.decided(header);
+            if base < self.base {
                 // Another index, which counts from the beginning.
-                self.position = self.position - self.base + header.base;
+                self.position = self.position - self.base + base;
             }
-            self.base = header.base;
+            self.base = base;
             return Some(header);
         }
     }
 
-    /// Opens the index that the live file has got meanwhile, or the one in the place of the one that is open.
-    fn adopt_index(&mut self) {
+    /// Where the file begins. Where nobody ends a cut, the file itself tells whether its head is gone, beside the record of
+    /// what was to be done.
+    fn decided(&mut self, header: Header) -> u64 {
+        self.given_up = Some(header).filter(|header| header.cutting != 0);
+        let Some(file) = self.file().filter(|_| header.cutting != 0) else { return header.base };
+        let record = || std::fs::read(self.path.with_file_name(cut_name(self.path.file_name()?.to_str()?))).ok();
+        let cut = record()
+            .and_then(|bytes| Cut::decode(&bytes))
+            .filter(|cut| (cut.inode, cut.base) == (header.inode, header.base));
+        let is_gone = match (cut, collapse::physical(file)) {
+            (Some(cut), Ok(found)) => found != Some(cut.physical),
+            (None, _) | (_, Err(_)) => file.metadata().is_ok_and(|meta| meta.len() < header.cutting),
+        };
+        if is_gone { header.base + header.cutting } else { header.base }
+    }
+
+    /// Opens the index that the live file has got meanwhile, or the one in the place of the one that is open; whether
+    /// there is such a one.
+    fn adopt_index(&mut self) -> bool {
         if self.index.as_ref().is_some_and(|index| !index.is_replaced()) {
-            return;
+            return false;
         }
         let fresh = Index::open(&self.path).filter(|index| index.header().is_some_and(|h| h.inode == self.identity.1));
-        let Some(index) = fresh else { return };
+        let Some(index) = fresh else { return false };
         if let Some(header) = index.header().filter(|_| self.index.is_none()) {
             self.position = self.position - self.base + header.base;
             self.limit = self.limit.map(|limit| limit - self.base + header.base);
             self.base = header.base;
         }
         self.index = Some(index);
+        true
     }
+}
+
+/// When a file was written last, in milliseconds of the epoch.
+fn modified(file: &File) -> Option<u64> {
+    let since = file.metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
 }
 
 /// Where an archive of a live file is.
 pub(super) fn archive_path(live: &Path, archive: Archive) -> Option<PathBuf> {
-    Some(live.with_file_name(archive.name(live.file_name()?.to_str()?)))
+    let name = live.file_name()?.to_str()?;
+    Some(live.with_file_name(if archive == Archive::NEXT { next_name(name) } else { archive.name(name) }))
 }
 
 /// The archives of a live file, the oldest first.
