@@ -152,7 +152,12 @@ fn every_line_of_the_examples_tour_works_when_it_is_used() {
             "cwd" => "script = \"../app.js\"\n",
             _ => "script = \"./app.js\"\n",
         };
-        let fork = if name == "instances" { "exec_mode = \"fork\"\n" } else { "" };
+        let fork = match name {
+            "instances" => "exec_mode = \"fork\"\n",
+            // As long as there is no rotation with it.
+            "log_driver" => "rotate = false\n",
+            _ => "",
+        };
         let path = folder.path().join("ecosystem.toml");
         fs::write(&path, format!("[[apps]]\n{script}{fork}{}\n", &line[2..])).unwrap();
         match load(&path, &options()) {

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use crate::config::check::{self, Count};
 use crate::config::health;
+use crate::config::keys::{self, Availability};
 use crate::config::listen;
 use crate::config::node::Span;
-use crate::config::problem::{Problem, shown};
+use crate::config::problem::{NOT_YET, Problem, shown};
 use crate::config::program::{Found, Places, absolute, program, warn_unused};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
 use crate::spec::{
-    Agent, AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogForm, LogSpec,
-    LogStyle, LogTarget, MemorySpec, Origin, RestartDelay, RestartPolicy, RestartSpec, Signal, StopSpec, Strategy,
-    Surge, Warn,
+    Agent, AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogDriver, LogForm,
+    LogSpec, LogStyle, LogTarget, MemorySpec, Origin, RestartDelay, RestartPolicy, RestartSpec, Rotation, Signal,
+    StopSpec, Strategy, Surge, Warn,
 };
 
 /// What the apps of one source have in common.
@@ -71,7 +72,7 @@ pub(crate) fn app(
     if settings.bool("disable_logs") == Some(true) {
         warn_unused(
             settings,
-            &["out_file", "error_file", "log_file", "merge_logs", "time", "log_date_format", "log_type"],
+            &["out_file", "error_file", "log_file", "merge_logs", "time", "log_date_format", "log_type", "log_driver"],
             "`disable_logs` keeps no output",
             problems,
         );
@@ -124,7 +125,11 @@ pub(crate) fn app(
             error: log("error_file"),
             merge: settings.bool("merge_logs").unwrap_or(false),
             combined: combined_log(settings, source.base, home),
-            style: LogStyle { form: log_form(settings), ..LogStyle::default() },
+            style: LogStyle {
+                form: log_form(settings),
+                driver: log_driver(settings, problems),
+                rotate: Some(Rotation::default()).filter(|_| settings.bool("rotate") != Some(false)),
+            },
         },
         pid_file: settings.text("pid_file").map(|text| absolute(text, source.base, home)),
         health: health::read(settings, problems),
@@ -368,6 +373,33 @@ fn combined_log(settings: &Settings, base: &Path, home: Option<&Path>) -> LogTar
         None if settings.text("log_file").is_some() => log_target(settings, "log_file", base, home),
         Some(_) | None => LogTarget::Null,
     }
+}
+
+/// Who writes the files. What needs somebody between program and file cannot be done where nobody is.
+fn log_driver(settings: &Settings, problems: &mut Vec<Problem>) -> LogDriver {
+    if settings.text("log_driver") != Some("file") {
+        return LogDriver::Pipe;
+    }
+    let is_wanted = |key: &str| match key {
+        "log_type" => settings.text(key) == Some("json"),
+        // A slow disk blocks the program anyway.
+        "log_full" => settings.text(key) == Some("drop"),
+        _ => settings.bool(key) != Some(false),
+    };
+    for key in ["log_file", "time", "log_date_format", "log_type", "log_full"] {
+        let Some(setting) = settings.get(key).filter(|_| is_wanted(key)) else { continue };
+        let message = format!("`{}` cannot be done with `log_driver = \"file\"`", setting.written);
+        let problem = Problem::error(setting.span, message).label("nothing passes through rsx there");
+        problems.push(problem.help("remove it, or let rsx write the files: `log_driver = \"pipe\"`"));
+    }
+    let has_rotation = keys::find("rotate").is_some_and(|key| key.availability == Availability::Now);
+    if let Some(setting) =
+        settings.get("log_driver").filter(|_| !has_rotation && settings.bool("rotate") != Some(false))
+    {
+        let problem = Problem::error(setting.span, format!("`log_driver = \"file\"` with rotation {NOT_YET}"));
+        problems.push(problem.label("its files would be rotated").help("add `rotate = false`"));
+    }
+    LogDriver::File
 }
 
 fn log_form(settings: &Settings) -> LogForm {

@@ -1,6 +1,7 @@
 //! Answers to calls that no goal changes for: environments, input, log files, past events. Each is found in the published
 //! view and handed to whoever holds it; the core is not asked.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::daemon::publish::PublishedApp;
 use crate::daemon::report::Report;
 use crate::daemon::server::Shared;
 use crate::daemon::{convert, launch, redact};
@@ -15,6 +17,7 @@ use crate::proto::{
     Answer, EnvCall, Environments, FlushCall, InstanceEnv, Key, LogFiles, MAX_INPUT, Outcome, Past, PastCall, Refusal,
     SendCall, SlotResult, SlotView,
 };
+use crate::spec::LogDriver;
 use crate::supervisor::{Definition, RunId, SlotId};
 
 /// How long the log thread may take to empty or open all files.
@@ -84,10 +87,10 @@ impl Shared {
     pub(super) async fn flush(&self, call: FlushCall) -> Result<LogFiles, Refusal> {
         let published = self.published.borrow().clone();
         let found = published.find(&convert::targets(call.targets)).map_err(convert::refusal)?;
-        let mut paths: Vec<PathBuf> = found.into_iter().flat_map(|(_, slot)| files(slot)).collect();
-        paths.sort();
-        paths.dedup();
-        let files = self.pump.flush(paths, LOGS_LIMIT).await.ok_or_else(too_slow)?;
+        let (piped, direct) = by_driver(&found);
+        let mut files = self.pump.flush(piped, LOGS_LIMIT).await.ok_or_else(too_slow)?;
+        files.extend(self.pump.direct().flush(direct, LOGS_LIMIT).await.ok_or_else(too_slow)?);
+        files.sort();
         Ok(LogFiles { files })
     }
 
@@ -111,6 +114,16 @@ fn one_env(definition: &Definition, id: u32, instance: u16, show: bool) -> Resul
     let env = variables.into_iter().map(|(name, value)| (text(name), text(value))).collect();
     let env = if show { env } else { redact::env(&env) };
     Ok(InstanceEnv { id, name: definition.spec.name.clone(), instance, env })
+}
+
+/// The log files of instances: those that rsx writes, and those that programs write themselves.
+fn by_driver(found: &[(&PublishedApp, &SlotView)]) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let of = |driver: LogDriver| {
+        let apps = found.iter().filter(|(app, _)| app.definition.spec.logs.style.driver == driver);
+        let paths: BTreeSet<PathBuf> = apps.flat_map(|(_, slot)| files(slot)).collect();
+        paths.into_iter().collect()
+    };
+    (of(LogDriver::Pipe), of(LogDriver::File))
 }
 
 fn files(slot: &SlotView) -> impl Iterator<Item = PathBuf> {

@@ -23,6 +23,19 @@ pub const PLACES: &[&str] = &[
 #[cfg(feature = "failpoints")]
 pub const LOG_PLACES: &[&str] = &["log-taken", "log-appended"];
 
+/// Those that a log comes by which is rotated in place.
+#[cfg(feature = "failpoints")]
+pub const CUT_PLACES: &[&str] = &[
+    "cut-recorded",
+    "cut-copying",
+    "cut-copied",
+    "cut-armed",
+    "cut-dropped",
+    "cut-named",
+    "cut-opened",
+    "cut-settled",
+];
+
 /// Those that runs come by which say something of themselves.
 #[cfg(feature = "failpoints")]
 pub const SAYING_PLACES: &[&str] = &["before-noted", "after-noted"];
@@ -60,8 +73,17 @@ pub const HANDED_PLACES: &[&str] = &["handed-kept", "before-closing", "after-clo
 /// Dies here if a test wants it.
 #[cfg(feature = "failpoints")]
 pub(crate) fn here(name: &str) {
-    let listed =
-        [PLACES, CHECK_PLACES, CLUSTER_PLACES, OWN_PLACES, QUEUE_PLACES, SAYING_PLACES, LOG_PLACES, HANDED_PLACES];
+    let listed = [
+        PLACES,
+        CHECK_PLACES,
+        CLUSTER_PLACES,
+        OWN_PLACES,
+        QUEUE_PLACES,
+        SAYING_PLACES,
+        LOG_PLACES,
+        CUT_PLACES,
+        HANDED_PLACES,
+    ];
     debug_assert!(listed.iter().any(|places| places.contains(&name)), "a place that is not on the list: {name}");
     let Some(path) = std::env::var_os("RSX_FAILPOINT") else { return };
     if std::fs::read_to_string(&path).is_ok_and(|wanted| wanted.trim() == name) && std::fs::remove_file(&path).is_ok() {

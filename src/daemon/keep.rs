@@ -8,7 +8,7 @@ use crate::daemon::launch::Resolved;
 use crate::daemon::pump::Style;
 use crate::daemon::shell::Place;
 use crate::proto::{KEPT_VERSION, Kept, KeptApp, KeptSlot, LaunchRecord, LogRecord};
-use crate::spec::{Env, LogForm, Stream};
+use crate::spec::{Env, LogDriver, LogForm, Stream};
 use crate::supervisor::{Definition, RunId, SlotId, Wanted};
 use crate::sys::fds;
 
@@ -44,7 +44,7 @@ pub(super) fn launch(place: &Place) -> LaunchRecord {
     let Place { run, slot, resolved, out_file, error_file, pid_file, error_began, treekill, captured, agent, .. } =
         place;
     let Place { combined_file, style, handed, .. } = place;
-    let Style { app, instance, form, is_shared } = &**style;
+    let Style { app, instance, form, driver, rotate, is_shared } = &**style;
     let Resolved { program, argv, cwd, wraps, version } = &**resolved;
     LaunchRecord {
         run: run.0,
@@ -60,7 +60,14 @@ pub(super) fn launch(place: &Place) -> LaunchRecord {
         pid_file: pid_file.clone(),
         error_began: *error_began,
         combined_file: combined_file.clone(),
-        log: Some(LogRecord { app: app.clone(), instance: *instance, form: form.clone(), shared: *is_shared }),
+        log: Some(LogRecord {
+            app: app.clone(),
+            instance: *instance,
+            form: form.clone(),
+            driver: *driver,
+            rotate: rotate.clone(),
+            shared: *is_shared,
+        }),
         captured: *captured,
         agent: *agent,
         listen: handed.clone(),
@@ -72,14 +79,16 @@ pub(super) fn recalled_launch(record: LaunchRecord) -> Place {
     let LaunchRecord { run, slot, program, argv, cwd, wraps, version, treekill, .. } = record;
     let LaunchRecord { out_file, error_file, pid_file, error_began, captured, combined_file, log, agent, .. } = record;
     let handed = record.listen;
-    let LogRecord { app, instance, form, shared: is_shared } = log.unwrap_or_else(|| LogRecord {
+    let LogRecord { app, instance, form, driver, rotate, shared: is_shared } = log.unwrap_or_else(|| LogRecord {
         // As everything was written before there were other ways.
         app: String::new(),
         instance: 0,
         form: LogForm::Raw,
+        driver: LogDriver::Pipe,
+        rotate: None,
         shared: false,
     });
-    let style = Arc::new(Style { app, instance, form, is_shared });
+    let style = Arc::new(Style { app, instance, form, driver, rotate, is_shared });
     let resolved = Arc::new(Resolved { program: program.into(), argv, cwd: cwd.into(), wraps, version });
     let (run, slot) = (RunId(run), SlotId(slot));
     Place {

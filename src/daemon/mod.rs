@@ -18,6 +18,7 @@ mod checks;
 mod clock;
 mod cluster;
 mod convert;
+mod direct;
 mod engine;
 pub mod failpoint;
 mod handed;
@@ -263,6 +264,7 @@ impl Daemon {
             link: link.clone(),
             journal: journal.clone(),
             sockets: sockets.clone(),
+            units: pump.direct().units().clone(),
             bay: RefCell::new(bay),
         };
         let handed = Handed::restore(listening, core.all_slots(), &shell.holders(), (link.clone(), umask));

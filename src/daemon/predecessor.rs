@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use crate::daemon::keep;
 use crate::daemon::link::Link;
 use crate::daemon::pump::{Pump, Source, Style};
-use crate::spec::{LogForm, Signal, Stream};
+use crate::spec::{LogDriver, LogForm, Signal, Stream};
 use crate::supervisor::{RunId, Wanted};
 use crate::sys::process::{Parent, PidFd};
 use crate::sys::tree;
@@ -54,7 +54,14 @@ pub(super) async fn clear(link: &Link, kept: Vec<(String, OwnedFd)>, pump: &Pump
 /// Reads a pipe that nobody else reads any more, so that its writer can end.
 fn empty(pump: &Pump, run: &str, pipe: OwnedFd) {
     let run = RunId(u64::MAX - run.parse::<u64>().unwrap_or(0));
-    let style = Style { app: String::new(), instance: 0, form: LogForm::Raw, is_shared: false };
+    let style = Style {
+        app: String::new(),
+        instance: 0,
+        form: LogForm::Raw,
+        driver: LogDriver::Pipe,
+        rotate: None,
+        is_shared: false,
+    };
     let (pipe, files, style) = (File::from(pipe), Vec::new(), Arc::new(style));
     pump.add(Source { run, stream: Stream::Out, pipe, files, style });
 }

@@ -17,6 +17,7 @@ use tracing::warn;
 
 use crate::config::keys::{self, Availability};
 use crate::daemon::cluster::{Newcomer, Sockets};
+use crate::daemon::direct::{self, NoUnit, Units};
 use crate::daemon::failpoint;
 use crate::daemon::handed::{Handed, NoSocket, Whose};
 use crate::daemon::inspectors;
@@ -32,7 +33,7 @@ use crate::daemon::report::Report;
 use crate::daemon::shell::Place;
 use crate::daemon::talk::Ends;
 use crate::proto::Record;
-use crate::spec::{AppSpec, DEFAULT_NAMESPACE, ListenSpec, LogTarget, Stream};
+use crate::spec::{AppSpec, DEFAULT_NAMESPACE, ListenSpec, LogDriver, LogStyle, LogTarget, Stream};
 use crate::supervisor::{Definition, Lasting, RunId, SlotId};
 use crate::sys::fds;
 use crate::sys::limits::{self, RLimit};
@@ -109,6 +110,7 @@ pub(super) struct Ground {
     pub(super) link: Option<Link>,
     pub(super) journal: Journal,
     pub(super) sockets: Sockets,
+    pub(super) units: Units,
     /// None where the system has no such thing: then starting takes longer the more runs there are.
     pub(super) bay: RefCell<Option<Bay>>,
 }
@@ -118,6 +120,9 @@ pub(super) struct Ground {
 enum Failed {
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    #[error("log file {path}: {why}, which `log_driver = \"file\"` needs for rotation; `rotate = false` or \
+             `log_driver = \"pipe\"` goes without", path = path.display())]
+    CannotRotate { path: PathBuf, why: NoUnit },
     #[error("log file {path}: {why}", path = path.display(), why = launch::reason(source))]
     Log { path: PathBuf, source: io::Error },
     #[error("pid file {path}: {why}", path = path.display(), why = launch::reason(source))]
@@ -136,7 +141,7 @@ enum Failed {
 impl Failed {
     fn lasting(&self) -> Lasting {
         let transient = match self {
-            Failed::Launch(_) => false,
+            Failed::Launch(_) | Failed::CannotRotate { .. } => false,
             Failed::Socket(error) => error.is_transient(),
             Failed::Log { source, .. } | Failed::PidFile { source, .. } | Failed::Pipe(source) => {
                 matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
@@ -243,7 +248,12 @@ fn make(ground: &Ground, job: Job, listen: Vec<OwnedFd>) -> Result<Spawned, Fail
     let combined_file = definition.spec.combined_log_path(&ground.logs, instance);
     let output = |stream| {
         let own = definition.spec.log_path(&ground.logs, stream, instance);
-        output(&definition.spec.name, (run, stream), (own, combined_file.clone()), &style, by_request)
+        match definition.spec.logs.style.driver {
+            LogDriver::Pipe => {
+                output(&definition.spec.name, (run, stream), (own, combined_file.clone()), &style, by_request)
+            }
+            LogDriver::File => direct_output(&definition, own, &ground.units, by_request),
+        }
     };
     let (stdout, out, out_file) = output(Stream::Out)?;
     let (stderr, error, error_file) = output(Stream::Error)?;
@@ -275,10 +285,14 @@ fn make(ground: &Ground, job: Job, listen: Vec<OwnedFd>) -> Result<Spawned, Fail
     });
     let agent = agent.map(|(_, socket, path)| (socket, path));
     let treekill = definition.spec.stop.treekill;
-    let error_began = error
-        .as_ref()
-        .and_then(|source| source.files.first()?.file.as_ref()?.metadata().ok())
-        .map_or(0, |file| file.len());
+    let error_began = match (definition.spec.logs.style.driver, &error, &error_file) {
+        (LogDriver::Pipe, Some(source), _) => {
+            let file = source.files.first().and_then(|file| file.file.as_ref()?.metadata().ok());
+            file.map_or(0, |file| file.len())
+        }
+        (LogDriver::File, _, Some(path)) => direct::logical_end(path),
+        (LogDriver::Pipe, None, _) | (LogDriver::File, _, None) => 0,
+    };
     let sources: Vec<Source> = [out, error].into_iter().flatten().collect();
     let pid_file = draft.as_ref().map(|(_, path)| path.clone());
     let place = Arc::new(Place {
@@ -451,7 +465,8 @@ fn style(ground: &Ground, definition: &Definition, instance: u16) -> Style {
     let app = full_name(spec);
     let is_shared =
         spec.logs.merge || spec.logs.combined != LogTarget::Null || files[0].is_some() && files[0] == files[1];
-    Style { app, instance, form: spec.logs.style.form.clone(), is_shared }
+    let LogStyle { form, driver, rotate } = spec.logs.style.clone();
+    Style { app, instance, form, driver, rotate, is_shared }
 }
 
 /// The child's end of one output stream, ours with the files behind it, and the name of its own file.
@@ -482,6 +497,41 @@ fn output(
     let (ours, theirs) = fds::output_pipe().map_err(Failed::Pipe)?;
     let source = Source { run, stream, pipe: File::from(ours), files, style: Arc::clone(style) };
     Ok((theirs, Some(source), own))
+}
+
+/// The child's end of one output stream, which is the file itself, and its name.
+fn direct_output(
+    definition: &Definition,
+    own: Option<PathBuf>,
+    units: &Units,
+    by_request: bool,
+) -> Result<Output, Failed> {
+    let null = || fds::null().map_err(Failed::Pipe);
+    let Some(path) = own else { return Ok((null()?, None, None)) };
+    let name = &definition.spec.name;
+    let file = match open_log(&path).and_then(|file| fds::set_blocking(&file, fds::Blocking::Yes).map(|()| file)) {
+        Ok(file) => file,
+        Err(source) if by_request => return Err(Failed::Log { path, source }),
+        Err(error) => {
+            // A crash restart goes on without its log: being up matters more.
+            warn!("{name}: cannot open {}: {error}", path.display());
+            return Ok((null()?, None, Some(path)));
+        }
+    };
+    // A terminal, or /dev/full, has nothing that could be rotated.
+    if definition.spec.logs.style.rotate.is_some()
+        && file.metadata().is_ok_and(|meta| meta.is_file())
+        && let Err(why) = units.of(&path, &file)
+    {
+        match why {
+            NoUnit::Never(_) | NoUnit::NoFolder(_) if by_request => return Err(Failed::CannotRotate { path, why }),
+            // Being up matters more; that the file cannot be rotated is told when it is due, and tried again.
+            NoUnit::Never(_) | NoUnit::NoFolder(_) | NoUnit::NotNow(_) => {
+                warn!("{name}: {} grows without rotation: {why}", path.display());
+            }
+        }
+    }
+    Ok((file.into(), None, Some(path)))
 }
 
 /// Opens a log file for appending; made with its folder if it is not there.

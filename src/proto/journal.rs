@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::asked::{AnswerRecord, AskedRecord, BatchRecord, ResultRecord, WaitRecord, WantRecord, WishRecord};
 
 use crate::proto::{Event, MannerRecord, RolloutRecord};
-use crate::spec::{AppSpec, Env, ExecMode, ExitStatus, ListenAddress, LogForm, Stamp};
+use crate::spec::{AppSpec, Env, ExecMode, ExitStatus, ListenAddress, LogDriver, LogForm, Rotation, Stamp};
 
 /// The version of [`Record`]. A daemon reads journals of its own version and of the one before it.
 pub const JOURNAL_VERSION: u32 = 1;
@@ -424,6 +424,12 @@ pub struct LogRecord {
     pub instance: u16,
     /// What a line looks like.
     pub form: LogForm,
+    /// When files are put away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate: Option<Rotation>,
+    /// Who writes the files.
+    #[serde(default, skip_serializing_if = "is_piped")]
+    pub driver: LogDriver,
     /// Others write into the same files.
     #[serde(default, skip_serializing_if = "is_false")]
     pub shared: bool,
@@ -440,6 +446,10 @@ pub struct BornRecord {
     pub at: u64,
     /// When, by CLOCK_BOOTTIME.
     pub boot: u64,
+}
+
+fn is_piped(value: &LogDriver) -> bool {
+    *value == LogDriver::Pipe
 }
 
 fn is_zero(count: &u32) -> bool {

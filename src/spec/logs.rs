@@ -46,11 +46,25 @@ pub struct LogStyle {
     /// What becomes of a file that has grown; none: nothing.
     #[serde(default = "usual_rotation")]
     pub rotate: Option<Rotation>,
+    /// Who writes the files.
+    #[serde(default)]
+    pub driver: LogDriver,
+}
+
+/// Who writes the log files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogDriver {
+    /// The daemon, from pipes.
+    #[default]
+    Pipe,
+    /// The program itself: its output is the file.
+    File,
 }
 
 impl Default for LogStyle {
     fn default() -> LogStyle {
-        LogStyle { form: LogForm::default(), rotate: usual_rotation() }
+        LogStyle { form: LogForm::default(), rotate: usual_rotation(), driver: LogDriver::Pipe }
     }
 }
 
@@ -110,6 +124,20 @@ pub enum Compression {
 impl Default for Rotation {
     fn default() -> Rotation {
         Rotation { size: Some(10 << 20), every: None, keep: 10, total: Some(1 << 30), compress: Compression::Gzip }
+    }
+}
+
+impl LogSpec {
+    /// Which keys ask for something that cannot be done where the program writes its files itself: nothing passes through
+    /// rsx then.
+    pub fn impossible(&self) -> Option<&'static str> {
+        match (self.style.driver, &self.style.form, &self.combined) {
+            (LogDriver::Pipe, _, _) | (LogDriver::File, LogForm::Raw, LogTarget::Null) => None,
+            (LogDriver::File, LogForm::Stamped { date: None }, _) => Some("time"),
+            (LogDriver::File, LogForm::Stamped { date: Some(_) }, _) => Some("log_date_format"),
+            (LogDriver::File, LogForm::Json { .. }, _) => Some("log_type"),
+            (LogDriver::File, LogForm::Raw, LogTarget::Default | LogTarget::Path(_)) => Some("log_file"),
+        }
     }
 }
 

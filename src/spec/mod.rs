@@ -28,7 +28,7 @@ pub use listen::{
     FIRST_HANDED, ListenAddress, ListenSpec, MAX_HANDED, MAX_SOCKET_PATH, NoSuchFd, USUAL_BACKLOG, divide,
     fd_name_problem, path_problem as socket_path_problem, with_fds,
 };
-pub use logs::{Compression, LogForm, LogSpec, LogStyle, LogTarget, Rotation, Stream};
+pub use logs::{Compression, LogDriver, LogForm, LogSpec, LogStyle, LogTarget, Rotation, Stream};
 pub use memory::{MemorySpec, Warn};
 use millis::optional as optional_millis;
 
@@ -317,6 +317,8 @@ impl AppSpec {
         let nul = |text: &str| text.contains('\0');
         if names.is_some() {
             names
+        } else if let Some(key) = self.logs.impossible() {
+            Some(format!("`{key}` cannot be done with `log_driver = \"file\"`: the program writes its files itself"))
         } else if self.instances == 0 || self.instances > MAX_INSTANCES {
             Some(format!("it has {} instances; 1 to {MAX_INSTANCES} are possible", self.instances))
         } else if !self.cwd.is_absolute() {

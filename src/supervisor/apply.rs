@@ -139,6 +139,7 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
         ("out_file", old.logs.out != new.logs.out),
         ("error_file", old.logs.error != new.logs.error),
         ("log_file", old.logs.combined != new.logs.combined),
+        ("log_driver", old.logs.style.driver != new.logs.style.driver),
         ("log_type", old.logs.style.form != new.logs.style.form),
         ("merge_logs", old.logs.merge != new.logs.merge),
         ("pid_file", old.pid_file != new.pid_file),

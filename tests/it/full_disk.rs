@@ -16,6 +16,17 @@ const APPS: &str = "[[apps]]\nname = \"a\"\nscript = \"sleep 1000\"\n\
 /// A home whose two folders are small disks of their own, seen by this thread and its children only. None, with the reason
 /// printed, where one may not mount.
 fn small(kib: u32) -> Option<Rsx> {
+    let rsx = alone()?;
+    for disk in disks(&rsx) {
+        fs::create_dir(&disk).unwrap();
+        mount(&["-t", "tmpfs", "-o", &format!("size={kib}k,mode=0700"), "small", disk.to_str().unwrap()]);
+    }
+    Some(rsx)
+}
+
+/// A home of a thread that sees mounts of its own, and its children with it. None, with the reason printed, where one may
+/// not mount.
+pub(crate) fn alone() -> Option<Rsx> {
     if !requires("mount") {
         return None;
     }
@@ -24,13 +35,26 @@ fn small(kib: u32) -> Option<Rsx> {
         return None;
     }
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
-    let rsx = Rsx::new();
     mount(&["--make-rprivate", "/"]);
-    for disk in disks(&rsx) {
-        fs::create_dir(&disk).unwrap();
-        mount(&["-t", "tmpfs", "-o", &format!("size={kib}k,mode=0700"), "small", disk.to_str().unwrap()]);
+    Some(Rsx::new())
+}
+
+/// A disk of this size at this folder, as a file in the scratch folder. False, with the reason printed, where it cannot be.
+pub(crate) fn mount_ext4(rsx: &Rsx, folder: &Path, mib: u64) -> bool {
+    if !requires("mkfs.ext4") {
+        return false;
     }
-    Some(rsx)
+    if !Path::new("/dev/loop-control").exists() {
+        skip("there are no loop devices");
+        return false;
+    }
+    let image = rsx.scratch().join("disk");
+    File::create(&image).unwrap().set_len(mib << 20).unwrap();
+    let made = Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    fs::create_dir_all(folder).unwrap();
+    mount(&["-o", "loop", image.to_str().unwrap(), folder.to_str().unwrap()]);
+    true
 }
 
 fn mount(words: &[&str]) {
@@ -45,7 +69,7 @@ fn disks(rsx: &Rsx) -> [PathBuf; 2] {
 }
 
 /// Writes until nothing more fits.
-fn fill(disk: &Path) -> PathBuf {
+pub(crate) fn fill(disk: &Path) -> PathBuf {
     let path = disk.join("ballast");
     let mut file = File::create(&path).unwrap();
     for piece in [4096, 1] {

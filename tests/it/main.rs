@@ -20,6 +20,7 @@ mod health;
 mod kept;
 mod lifecycle;
 mod listen;
+mod log_direct;
 mod log_files;
 mod log_flags;
 mod log_forms;

@@ -242,8 +242,8 @@ pub const GROUPS: &[Group] = &[
             rotate: Kind::OneOf(&[SWITCH, Kind::Table(ROTATE)]), "none in this version", r#"{ size = "10M", keep = 10 }"#, later_unless("rotation", OFF);
             /// One more file for both streams; `true`: `logs/NAME.log` in the home.
             log_file | log: Kind::OneOf(&[SWITCH, Kind::Path]), "none", r#""logs/all.log""#, NOW;
-            /// Who writes the log files.
-            log_driver: Kind::Words(&["pipe", "file"]), "pipe", r#""file""#, later_unless("the log driver `file`", &["pipe"]);
+            /// Who writes the log files: rsx, from pipes; or `file`: the program itself, see docs/LOG_DRIVERS.md.
+            log_driver: Kind::Words(&["pipe", "file"]), "pipe", r#""file""#, NOW;
             /// Each line begins with the time, in ISO 8601 unless `log_date_format` is given.
             time: SWITCH, "false", "true", NOW;
             /// Each line begins with the time, in this form.

@@ -303,7 +303,8 @@ fn what_rsx_init_writes_loads_without_a_problem() {
     let mut keys = String::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# ")) {
         let is_key = line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
-        let contradicts = ["restart_delay", "weights", "cwd", "listen = "].iter().any(|key| line.starts_with(key));
+        let contradicts =
+            ["restart_delay", "weights", "cwd", "listen = ", "log_driver"].iter().any(|key| line.starts_with(key));
         if is_key && !contradicts {
             keys.push_str(line);
             keys.push('\n');

@@ -32,11 +32,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::warn;
 
+use crate::daemon::direct::Direct;
 use crate::daemon::pump::thread::Thread;
 use crate::daemon::pump::window::Window;
 use crate::daemon::report::Report;
 use crate::proto::LogFile;
-use crate::spec::{LogForm, Stream};
+use crate::spec::{LogDriver, LogForm, Rotation, Stream};
 use crate::supervisor::RunId;
 use crate::sys::poller::{Poller, Waker};
 
@@ -66,6 +67,9 @@ pub(super) struct Style {
     pub(super) app: String,
     pub(super) instance: u16,
     pub(super) form: LogForm,
+    pub(super) driver: LogDriver,
+    /// When files are put away.
+    pub(super) rotate: Option<Rotation>,
     /// Others write into the same files.
     pub(super) is_shared: bool,
 }
@@ -76,6 +80,7 @@ pub(super) struct Pump {
     requests: mpsc::Sender<Request>,
     waker: Waker,
     window: Arc<OwnedFd>,
+    direct: Direct,
 }
 
 #[derive(Debug)]
@@ -113,13 +118,19 @@ impl Pump {
             None => Window::new()?,
         };
         let kept = Arc::new(window.as_fd().try_clone_to_owned()?);
+        let direct = Direct::new(reports.clone(), Box::new(|_| ()));
         let poller = Poller::new()?;
         let waker = poller.waker();
         // Bounded by the number of runs: two `Add` each, and one `LastWords` an exit.
         let (requests, inbox) = mpsc::channel();
         let thread = Thread::new(poller, inbox, reports, window);
         std::thread::Builder::new().name("rsx-logs".into()).spawn(move || thread.run())?;
-        Ok(Pump { requests, waker, window: kept })
+        Ok(Pump { requests, waker, window: kept, direct })
+    }
+
+    /// The logs that programs write themselves.
+    pub(super) fn direct(&self) -> &Direct {
+        &self.direct
     }
 
     /// The window, for the pump after this one. It stays the same as long as this pump lives.
@@ -143,7 +154,9 @@ impl Pump {
         let (answer, tail) = oneshot::channel();
         self.ask(Request::Tail(run, answer));
         match tokio::time::timeout(limit, tail).await {
-            Ok(Ok(lines)) => lines,
+            Ok(Ok(lines)) if !lines.is_empty() => lines,
+            // Or it writes its files itself.
+            Ok(Ok(_)) => self.direct.tail(run, limit).await,
             Ok(Err(_)) | Err(_) => Vec::new(),
         }
     }
@@ -159,7 +172,11 @@ impl Pump {
     pub(super) async fn reopen(&self, limit: Duration) -> Option<Vec<LogFile>> {
         let (done, reopened) = oneshot::channel();
         self.ask(Request::Reopen(done));
-        tokio::time::timeout(limit, reopened).await.ok()?.ok()
+        let mut files = tokio::time::timeout(limit, reopened).await.ok()?.ok()?;
+        // What programs have open nobody opens anew for them.
+        files.extend(self.direct.look(limit).await?);
+        files.sort();
+        Some(files)
     }
 
     /// Copies of all pipes, for who goes on after this daemon. `None`: not done in time.
@@ -185,6 +202,7 @@ impl Pump {
         if tokio::time::timeout(limit, finished).await.is_err() {
             warn!("the log pump did not finish in time");
         }
+        self.direct.finish(limit).await;
     }
 
     fn ask(&self, request: Request) {

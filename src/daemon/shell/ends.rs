@@ -147,6 +147,7 @@ impl Shell {
         self.tools.sayings.forget(run);
         self.tools.checks.forget(run);
         self.asking.remove(&run);
+        self.tools.pump.direct().leave(&live.place);
         if !live.place.handed.is_empty() {
             // The thread ends only with the daemon.
             let _ = self.tools.spawner.send(Task::Over(run));

@@ -17,6 +17,7 @@ use crate::daemon::sight::Kind;
 use crate::daemon::spawner::Spawned;
 use crate::daemon::talk::{Ends, Talk};
 use crate::daemon::watch;
+use crate::spec::LogDriver;
 use crate::supervisor::{Event, RunId};
 use crate::sys::moment::Moment;
 use crate::sys::process::Process;
@@ -78,6 +79,8 @@ impl Shell {
                 self.places.insert(place.slot, Arc::clone(&place));
             }
         }
+        // Of those that live more is said later.
+        self.places.values().for_each(|place| self.tools.pump.direct().mend(place));
         self.past.extend(ended.map(|(run, pid, stderr)| (run, Past { pid, stderr, remarks: Vec::new() })));
     }
 
@@ -115,6 +118,11 @@ impl Shell {
         self.past.entry(run).or_default().pid = process.display_pid();
         self.places.insert(slot, Arc::clone(&place));
         self.open.insert(run, Arc::clone(&place));
+        if place.style.driver == LogDriver::File {
+            // No pipe of it will tell of its end.
+            self.closed.insert(run);
+            self.tools.pump.direct().add(&place);
+        }
         let (mark, killing) = (marker(slot), tokio_watch::Sender::new(false));
         let (end, sent) = (End::NotYet, (false, false));
         let pid_file = place.pid_file.clone();

@@ -145,7 +145,11 @@ impl Shell {
         text: String,
         is_new: bool,
     ) -> Option<Arc<proto::Event>> {
-        self.past.entry(run).or_default().remarks.push(text.clone());
+        let remarks = &mut self.past.entry(run).or_default().remarks;
+        // What happens again and again is kept once.
+        if !remarks.contains(&text) {
+            remarks.push(text.clone());
+        }
         let time = self.tools.clock.epoch_millis(self.tools.clock.now());
         let event = EventKind::Remark { run: run.0, text };
         is_new.then(|| self.tools.events.hold_remark(of, event, time))

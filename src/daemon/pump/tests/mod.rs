@@ -72,7 +72,7 @@ impl Scene {
 }
 
 fn style(form: LogForm) -> Arc<Style> {
-    Arc::new(Style { app: "app".into(), instance: 0, form, is_shared: false })
+    Arc::new(Style { app: "app".into(), instance: 0, form, driver: LogDriver::Pipe, rotate: None, is_shared: false })
 }
 
 fn successor(window: &Window) -> Window {
