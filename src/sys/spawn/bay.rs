@@ -11,10 +11,15 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::dup3;
 
-/// Three streams, the end of a gate, the file of births; and eight sockets, which have to lie above where they are to be.
-const PLACES: usize = 5 + 2 * 8;
+/// Three streams, the end of a gate, the file of births.
+const PLACES: usize = 5;
+/// Eight sockets, which have to lie above where they are to be.
+const FOR_SOCKETS: usize = 2 * 8;
+/// Where a process may have fewer descriptors than this, however it is asked for, it has none to spare.
+const FEW: u64 = 1024;
 
 /// A few descriptors of this process, as low as they were to be had, that are nothing until a child needs them.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ impl Bay {
     ///
     /// # Errors
     ///
-    /// EMFILE, or /dev/null cannot be opened.
+    /// EMFILE, or /dev/null cannot be opened. A getrlimit(2) that is refused.
     pub fn new() -> io::Result<Option<Bay>> {
         // Nothing is open up there, so this only shows whether the call is there (Linux 5.11).
         let (first, last) = (libc::c_uint::MAX - 1, libc::c_uint::MAX);
@@ -40,7 +45,9 @@ impl Bay {
             return Ok(None);
         }
         let nothing = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-        let places = (0..PLACES).map(|_| Ok(nothing.try_clone()?.into())).collect::<io::Result<_>>()?;
+        let (_, allowed) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let count = if allowed < FEW { PLACES } else { PLACES + FOR_SOCKETS };
+        let places = (0..count).map(|_| Ok(nothing.try_clone()?.into())).collect::<io::Result<_>>()?;
         Ok(Some(Bay { nothing, places }))
     }
 
@@ -55,7 +62,7 @@ impl Bay {
         first: RawFd,
         fds: impl Iterator<Item = BorrowedFd<'a>>,
     ) -> io::Result<Vec<RawFd>> {
-        let mut numbers = Vec::with_capacity(PLACES);
+        let mut numbers = Vec::with_capacity(self.places.len());
         let mut places = self.places.iter_mut().filter(|place| place.as_raw_fd() >= first);
         for fd in fds {
             let Some(place) = places.next() else { return Err(io::ErrorKind::InvalidInput.into()) };
