@@ -85,8 +85,9 @@ impl Site {
     }
 }
 
+/// Whoever answers is in time, whatever else the machine does.
 fn checks(fail: u16) -> String {
-    format!("http = \"/health\", interval = \"{}ms\", timeout = \"300ms\", fail = {fail}", INTERVAL.as_millis())
+    format!("http = \"/health\", interval = \"{}ms\", timeout = \"5s\", fail = {fail}", INTERVAL.as_millis())
 }
 
 #[test]
@@ -156,7 +157,8 @@ fn when_all_fail_connections_go_on() {
 
 #[test]
 fn a_hung_one_is_taken_out_restarted_and_nobody_else_is_meanwhile() {
-    let Some(site) = Site::new(3, &checks(2), "") else { return };
+    let _alone = alone();
+    let Some(site) = Site::new(3, &checks(2).replace("5s", "300ms"), "") else { return };
     let Site { rsx, port } = &site;
     let hung = site.pid(0);
     let mut events = rsx.events();

@@ -193,7 +193,9 @@ impl Checks {
             if let Some(entry) = self.lock().get_mut(&run) {
                 entry.places.clone_from(&found);
             }
-            places.extend(found.into_iter().map(|to| Place { to, from: None }));
+            // At a shared port another run might answer for this one.
+            let is_its_own = |to: &SocketAddr| !examination.captured || !self.0.sockets.is_others(run, to.port());
+            places.extend(found.into_iter().filter(is_its_own).map(|to| Place { to, from: None }));
         }
         let mut error = nowhere(port);
         for place in places {

@@ -223,6 +223,13 @@ impl Sockets {
         all.iter().filter(|(to, _)| Some(to.port()) == wanted).copied().collect()
     }
 
+    /// Whether others share a port that this run has not joined yet: any of them may answer there.
+    pub(super) fn is_others(&self, run: RunId, port: u16) -> bool {
+        let shown = lock(&self.shown);
+        let has_joined = shown.ports.get(&run).is_some_and(|ports| !ports.is_empty());
+        !has_joined && shown.places.values().flatten().any(|(to, _)| to.port() == port)
+    }
+
     /// Reported by [`Report::Drained`], also when the time is over.
     pub(super) fn drain(&self, run: RunId, until: Time, ending: Ending) {
         self.tell(Command::Drain(run, until, ending));

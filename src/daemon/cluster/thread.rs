@@ -317,6 +317,8 @@ impl Thread {
         let Some(captured) = self.ports.runs.get_mut(&run) else { return };
         if captured.is_ready() && !captured.told {
             captured.told = true;
+            // Whoever asks the run how it is has to know first where that one is reached, and no other.
+            self.show();
             self.report(Report::Ready { run, by: ReadyBy::Listening });
         }
     }
