@@ -11,7 +11,7 @@
 //!
 //! Whether a process has ended meanwhile is not asked here: its descriptor is readable then, and the guardian tells how.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -261,8 +261,8 @@ fn source(place: &Place, stream: Stream, pipe: OwnedFd) -> Source {
 }
 
 /// By run. What has no meaning for this version is let go.
-fn sorted(kept: Vec<(String, OwnedFd)>, link: Option<&Link>) -> HashMap<RunId, Kept> {
-    let mut runs: HashMap<RunId, Kept> = HashMap::new();
+fn sorted(kept: Vec<(String, OwnedFd)>, link: Option<&Link>) -> BTreeMap<RunId, Kept> {
+    let mut runs: BTreeMap<RunId, Kept> = BTreeMap::new();
     for (name, fd) in kept {
         let parts: Vec<&str> = name.split('/').collect();
         let (run, part) = match parts.as_slice() {

@@ -262,6 +262,7 @@ impl Follower {
             | EventKind::Deleted
             | EventKind::LogFailing { .. }
             | EventKind::LogWritten { .. }
+            | EventKind::LogsRemoved { .. }
             | EventKind::DaemonReady { .. }
             | EventKind::DaemonLeaving
             | EventKind::Missed { .. } => false,

@@ -140,6 +140,7 @@ impl Stages {
             | EventKind::HealthTrusted { .. }
             | EventKind::LogFailing { .. }
             | EventKind::LogWritten { .. }
+            | EventKind::LogsRemoved { .. }
             | EventKind::Signalled { .. }
             | EventKind::Reset
             | EventKind::Killed { .. }
