@@ -38,6 +38,7 @@ mod pid_files;
 mod policy;
 mod programs;
 mod ready;
+mod rotation;
 mod sayings;
 mod shapes;
 mod socket;
