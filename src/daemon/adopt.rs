@@ -12,7 +12,7 @@
 //!
 //! Whether a process has ended meanwhile is not asked here: its descriptor is readable then, and the guardian tells how.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -147,7 +147,7 @@ pub(super) fn adopt(
 }
 
 /// Births that the journal does not tell of, for the disk was full: of processes that the guardian holds.
-fn births(past: &Past, slots: &[Slot], kept: &HashMap<RunId, Kept>) -> HashMap<RunId, BornRecord> {
+fn births(past: &Past, slots: &[Slot], kept: &BTreeMap<RunId, Kept>) -> HashMap<RunId, BornRecord> {
     let runs = slots.iter().flat_map(Slot::runs).map(|(run, _)| run.id).filter(|run| !past.born.contains_key(run));
     let found = runs.filter_map(|run| {
         let (pid, pidfd) = kept.get(&run)?.pidfd.as_ref()?;
