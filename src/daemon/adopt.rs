@@ -5,9 +5,10 @@
 //! | the journal says | there is | so |
 //! |---|---|---|
 //! | it is being made | no birth | it is made now, under the same number |
-//! | it is being made | a birth | it was made |
+//! | it is being made | a birth, or its descriptor alone | it was made |
 //! | it runs, or was asked to end | the process, alive or not | it is watched; what it was to be sent and was not is sent |
 //! | it has ended, others of its tree not | its number | what is left is looked for |
+//! | nothing | the process, alive | it is ended: a [`Stray`] |
 //!
 //! Whether a process has ended meanwhile is not asked here: its descriptor is readable then, and the guardian tells how.
 
@@ -29,6 +30,7 @@ use crate::daemon::pid_file::Draft;
 use crate::daemon::pump::{LogOut, Source};
 use crate::daemon::shell::{End, Place, Shell};
 use crate::daemon::spawner::open_log;
+use crate::daemon::strays::{self, Stray};
 use crate::daemon::talk::Ends;
 use crate::proto::BornRecord;
 use crate::spec::{ExecMode, Signal, Stream};
@@ -74,7 +76,8 @@ pub(super) struct Dirs<'a> {
 /// What the guardian has of one run.
 #[derive(Default)]
 struct Kept {
-    pidfd: Option<OwnedFd>,
+    /// With the number that is in its name.
+    pidfd: Option<(u32, OwnedFd)>,
     stdin: Option<OwnedFd>,
     notify: Option<OwnedFd>,
     channel: Option<OwnedFd>,
@@ -82,15 +85,17 @@ struct Kept {
     pipes: Vec<(Stream, OwnedFd)>,
 }
 
-/// Puts into the shell what runs, and says what is to be done.
+/// Puts into the shell what runs, and says what is to be done; and which processes nobody knows.
 pub(super) fn adopt(
     past: &Past,
     slots: &[Slot],
     kept: Vec<(String, OwnedFd)>,
     shell: &mut Shell,
     (link, dirs): (Option<&Link>, Dirs<'_>),
-) -> Vec<Adopted> {
+) -> (Vec<Adopted>, Vec<Stray>) {
     let mut kept = sorted(kept, link);
+    let births = births(past, slots, &kept);
+    let born_of = |run: &RunId| past.born.get(run).or_else(|| births.get(run)).copied();
     let places: BTreeMap<RunId, Arc<Place>> =
         past.launches.iter().map(|(run, record)| (*run, Arc::new(keep::recalled_launch(record.clone())))).collect();
     let ended = past.pids.iter().map(|(run, pid)| (*run, *pid, past.words.get(run).cloned().unwrap_or_default()));
@@ -98,7 +103,7 @@ pub(super) fn adopt(
     shell.recall(places.values().filter(|place| ids.contains(&place.slot)).cloned().collect(), ended);
     for (run, kept) in &mut kept {
         for (stream, pipe) in kept.pipes.drain(..) {
-            match places.get(run).filter(|_| past.born.contains_key(run)) {
+            match places.get(run).filter(|_| born_of(run).is_some()) {
                 Some(place) => shell.read_on(source(place, stream, pipe), place),
                 // Nobody knows where it goes, or nobody has ever written: then the run is made now, and leaves a pipe of
                 // its own under this name, which the end of the old one must not take away.
@@ -111,7 +116,7 @@ pub(super) fn adopt(
         for (run, doing) in slot.runs() {
             let place = places.get(&run.id);
             let kept = kept.remove(&run.id).unwrap_or_default();
-            let born = past.born.get(&run.id).copied();
+            let born = born_of(&run.id);
             let sent = (past.sent.contains(&(run.id, false)), past.sent.contains(&(run.id, true)));
             let taken = place.zip(born).map(|(place, born)| (place, born, kept, sent));
             adopted.extend(one(slot, (run, doing), taken, shell, (link, dirs)));
@@ -121,23 +126,34 @@ pub(super) fn adopt(
             adopted.push(Adopted::Effect(Effect::GiveUp { slot: slot.id }));
         }
     }
+    let mut strays = Vec::new();
     for (run, kept) in kept {
         let Kept { pidfd, stdin, notify, channel, agent, pipes: _ } = kept;
-        let pid = past.born.get(&run).map_or(0, |born| born.pid);
-        for (name, fd) in [
-            (keep::process_name(run, pid), pidfd),
-            (keep::name(run, "in"), stdin),
-            (keep::name(run, "notify"), notify),
-            (keep::name(run, "channel"), channel),
-            (keep::name(run, "agent"), agent),
-        ] {
+        for (name, fd) in [("in", stdin), ("notify", notify), ("channel", channel), ("agent", agent)] {
             if fd.is_some() {
-                forget(link, &name);
+                forget(link, &keep::name(run, name));
+            }
+        }
+        if let Some((pid, pidfd)) = pidfd {
+            match Stray::of(run, (pid, pidfd)) {
+                // Not forgotten before it has ended: this daemon may die, too.
+                Some(stray) => strays.push(stray),
+                None => forget(link, &keep::process_name(run, pid)),
             }
         }
     }
     shell.know_adopted();
-    adopted
+    (adopted, strays)
+}
+
+/// Births that the journal does not tell of, for the disk was full: of processes that the guardian holds.
+fn births(past: &Past, slots: &[Slot], kept: &HashMap<RunId, Kept>) -> HashMap<RunId, BornRecord> {
+    let runs = slots.iter().flat_map(Slot::runs).map(|(run, _)| run.id).filter(|run| !past.born.contains_key(run));
+    let found = runs.filter_map(|run| {
+        let (pid, pidfd) = kept.get(&run)?.pidfd.as_ref()?;
+        strays::birth(run, *pid, pidfd).map(|born| (run, born))
+    });
+    found.collect()
 }
 
 type Taken<'a> = Option<(&'a Arc<Place>, BornRecord, Kept, (bool, bool))>;
@@ -223,7 +239,7 @@ fn find(
 ) -> io::Result<Found> {
     let BornRecord { run, pid, at, boot } = born;
     let moment = Moment { monotonic: at, boot };
-    let process = match Process::adopt(pid, moment, kept.pidfd)? {
+    let process = match Process::adopt(pid, moment, kept.pidfd.map(|(_, fd)| fd))? {
         Some(process) => process,
         None => Process::gone(pid, moment)?,
     };
@@ -265,8 +281,10 @@ fn sorted(kept: Vec<(String, OwnedFd)>, link: Option<&Link>) -> HashMap<RunId, K
     let mut runs: HashMap<RunId, Kept> = HashMap::new();
     for (name, fd) in kept {
         let parts: Vec<&str> = name.split('/').collect();
-        let (run, part) = match parts.as_slice() {
-            ["run", run, part, ..] => (run.parse().map(RunId), *part),
+        let (run, part, pid) = match parts.as_slice() {
+            ["run", run, part, rest @ ..] => {
+                (run.parse().map(RunId), *part, rest.first().and_then(|pid| pid.parse().ok()))
+            }
             [keep::WANTED] | ["log", ..] => continue,
             _ => {
                 forget(link, &name);
@@ -279,7 +297,10 @@ fn sorted(kept: Vec<(String, OwnedFd)>, link: Option<&Link>) -> HashMap<RunId, K
         };
         let kept = runs.entry(run).or_default();
         match part {
-            "pid" => kept.pidfd = Some(fd),
+            "pid" => match pid {
+                Some(pid) => kept.pidfd = Some((pid, fd)),
+                None => forget(link, &name),
+            },
             "in" => kept.stdin = Some(fd),
             "notify" => kept.notify = Some(fd),
             "channel" => kept.channel = Some(fd),

@@ -32,6 +32,8 @@ pub(super) enum BirthError {
     Runtime(#[source] io::Error),
     #[error("find the rsx binary: {0}")]
     OwnBinary(#[source] io::Error),
+    #[error("the guardian does not hand out what it keeps: {0}; another daemon asks again")]
+    HandOut(#[source] io::Error),
 }
 
 /// Makes the folders: the home 0700, logs 0750, the runtime folder with its `n` and `a` 0711.

@@ -51,12 +51,13 @@ mod shell;
 mod sight;
 mod spawner;
 mod store;
+mod strays;
 mod talk;
 mod watch;
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -203,15 +204,23 @@ impl Daemon {
         // Every sender is a task or thread of this process; `server` and `watch` say what bounds each.
         let (reports, inbox) = mpsc::unbounded_channel();
         let link = Link::from_env();
-        let mut kept = Vec::new();
+        let (mut kept, mut missed) = (Vec::new(), None);
         if let Some(link) = &link {
             let ended = reports.clone();
             // The engine may have ended.
             link.start(move |end| drop(ended.send(Report::Told(end)))).map_err(BirthError::Runtime)?;
-            kept = link.take_all(HAND_OUT).unwrap_or_else(|error| {
-                warn!("the guardian does not hand out what it keeps: {error}");
-                Vec::new()
-            });
+            kept = match link.take_all(HAND_OUT) {
+                Ok(kept) => kept,
+                // It stands still, and nothing that it holds is lost: the next daemon has all of it.
+                Err(error) if error.kind() == ErrorKind::TimedOut && restarts > 0 => {
+                    return Err(BirthError::HandOut(error));
+                }
+                // Another daemon would fare no better: it is gone, or keeps more than a process may have.
+                Err(error) => {
+                    missed = Some(error);
+                    Vec::new()
+                }
+            };
         }
         let own_binary = own_binary().map_err(BirthError::OwnBinary)?;
         let thread = |source| BirthError::Thread { source };
@@ -253,6 +262,7 @@ impl Daemon {
         });
         let Past { core, keys, first, writer, mut notices } =
             past::recall(home, (link.as_ref(), kept), restarts, &mut shell, (&pump, &events, clock)).await?;
+        notices.extend(missed.and_then(|error| without_hand_out(&error, shell.unheld().1)));
         notices.extend(failed_update());
         notices.iter().for_each(|said| warn!("{said}"));
         let journal = writer.journal().clone();
@@ -367,6 +377,12 @@ impl Daemon {
         info!("the daemon leaves");
         Ok(End::Code(0))
     }
+}
+
+/// What to say of processes whose descriptors the guardian did not hand out.
+fn without_hand_out(error: &std::io::Error, live: usize) -> Option<String> {
+    let lost = "were taken over without their outputs: what they write is lost until `rsx restart`";
+    (live > 0).then(|| format!("the guardian does not hand out what it keeps ({error}): {live} processes {lost}"))
 }
 
 /// What is said by a daemon that its guardian has gone back to.

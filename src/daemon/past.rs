@@ -16,6 +16,7 @@ use crate::daemon::publish::Events;
 use crate::daemon::pump::Pump;
 use crate::daemon::shell::Shell;
 use crate::daemon::store::{self, Found};
+use crate::daemon::strays;
 use crate::paths::Home;
 use crate::supervisor::{Ask, Supervisor};
 use crate::sys::system;
@@ -57,7 +58,11 @@ pub(super) async fn recall(
             let (slots, asked) = (std::mem::take(&mut past.slots), std::mem::take(&mut past.asked));
             let (notify, agent) = (home.notify_dir(), home.agent_dir());
             let dirs = Dirs { notify: &notify, agent: &agent };
-            let mut adopted = adopt::adopt(&past, &slots, kept, shell, (link, dirs));
+            let (mut adopted, strays) = adopt::adopt(&past, &slots, kept, shell, (link, dirs));
+            // No number is given twice, not even one that the journal has lost.
+            let last = strays.iter().map(|stray| stray.run().0).max();
+            past.counters.run = past.counters.run.max(last.unwrap_or(0));
+            notices.extend(strays::end(strays, link).await);
             info!(slots = slots.len(), "goes on where another daemon was");
             if restarts == 0 {
                 // A new guardian, too: nobody has seen the ends, and nobody has held the pipes.

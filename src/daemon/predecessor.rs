@@ -4,6 +4,7 @@
 //! successors started: no app ever runs twice.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -68,13 +69,19 @@ fn empty(pump: &Pump, run: &str, pipe: OwnedFd) {
 
 /// Ends everything that the previous daemon left: orphans, which are the guardian's children now.
 fn end_all(guardian: &Parent) {
+    match end_rounds(|| tree::left_with(guardian)) {
+        Ok(0) => {}
+        Ok(left) => warn!(processes = left, "some of what the previous daemon left could not be ended"),
+        Err(error) => warn!("cannot see what the previous daemon left: {error}"),
+    }
+}
+
+/// Asks to end whoever is seen, then kills who is left; how many there are after that.
+pub(super) fn end_rounds(look: impl Fn() -> io::Result<Vec<PidFd>>) -> io::Result<usize> {
     for (signal, grace) in [(Signal::TERM, GRACE), (Signal::KILL, AFTER_KILL)] {
-        let left = match tree::left_with(guardian) {
-            Ok(left) => left,
-            Err(error) => return warn!("cannot see what the previous daemon left: {error}"),
-        };
+        let left = look()?;
         if left.is_empty() {
-            return;
+            return Ok(0);
         }
         info!(processes = left.len(), "ending what the previous daemon left with {signal}");
         send(&left, signal);
@@ -84,11 +91,7 @@ fn end_all(guardian: &Parent) {
             let _ = process.has_ended_within(until.saturating_duration_since(Instant::now()));
         }
     }
-    match tree::left_with(guardian) {
-        Ok(left) if left.is_empty() => {}
-        Ok(left) => warn!(processes = left.len(), "some of what the previous daemon left could not be ended"),
-        Err(error) => warn!("cannot see what the previous daemon left: {error}"),
-    }
+    look().map(|left| left.len())
 }
 
 fn send(processes: &[PidFd], signal: Signal) {

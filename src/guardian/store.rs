@@ -84,6 +84,13 @@ impl Store {
         self.0.iter().map(|(name, fd)| (name.as_str(), fd))
     }
 
+    /// Gives back the room of what has been removed, when that is most of it.
+    pub(super) fn shrink(&mut self) {
+        if self.0.capacity() > 2 * self.0.len() {
+            self.0.shrink_to_fit();
+        }
+    }
+
     fn remove(&mut self, name: &str) {
         if let Ok(at) = self.find(&Name::new(name)) {
             self.0.remove(at);

@@ -27,6 +27,9 @@ pub(super) const REHEARSAL_ERROR: u64 = 4;
 /// How long the next daemon waits for the end of the last one's connection.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long after a daemon has said something the memory that this took is given back.
+const TIDY: Duration = Duration::from_secs(1);
+
 /// The guardian at work.
 pub(super) struct Watch {
     pub(super) seat: Seat,
@@ -39,6 +42,8 @@ pub(super) struct Watch {
     pub(super) update: Update,
     /// Why an update has failed, until a daemon that was told is ready.
     pub(super) update_failed: Option<String>,
+    /// When memory is given back, if there was talk since it was last time.
+    tidy: Option<Moment>,
 }
 
 /// What another guardian leaves to this one.
@@ -81,6 +86,7 @@ impl Watch {
             phase: Phase::Between { until: Moment::now(), last: None },
             update: Update::None,
             update_failed: None,
+            tidy: None,
         }
     }
 
@@ -117,8 +123,7 @@ impl Watch {
             if let Some(connection) = &running.connection {
                 poller.add(connection, CONNECTION, Interest::Read)?;
             }
-            memory::give_back_heap();
-            let _ = memory::let_go_of_code();
+            tidy();
         }
         let mut events: Vec<ReadyFd> = Vec::new();
         loop {
@@ -158,6 +163,10 @@ impl Watch {
             }
         }
         self.on_update_time(now);
+        if self.tidy.take_if(|at| *at <= now).is_some() {
+            self.kept.store.shrink();
+            tidy();
+        }
         Ok(None)
     }
 
@@ -167,7 +176,7 @@ impl Watch {
             Phase::Running(_) => None,
             Phase::Between { until, last } => Some(last.as_ref().map_or(*until, |last| last.until)),
         };
-        [start, self.update_deadline()].into_iter().flatten().min()
+        [start, self.update_deadline(), self.tidy].into_iter().flatten().min()
     }
 
     /// Starts a daemon; the exit code if there is to be none any more.
@@ -252,6 +261,7 @@ impl Watch {
     }
 
     fn on_connection(&mut self, poller: &Poller) -> io::Result<()> {
+        self.tidy.get_or_insert_with(|| Moment::now().after(TIDY));
         match &mut self.phase {
             Phase::Running(Running { connection: open, .. }) => {
                 let Some(connection) = open else { return Ok(()) };
@@ -279,9 +289,8 @@ impl Watch {
             && progress.is_ready
         {
             running.is_ready = true;
-            // The guardian's own start is over, too. A machine that cannot do this loses nothing but memory.
-            memory::give_back_heap();
-            let _ = memory::let_go_of_code();
+            // The guardian's own start is over, too.
+            tidy();
             self.policy.on_ready();
             self.ready.0 = None;
             self.kept.ends.on_ready();
@@ -377,4 +386,10 @@ impl Watch {
     pub(super) fn complain(&mut self, what: &str) {
         drop(writeln!(self.seat.stderr, "rsx guardian: {what}"));
     }
+}
+
+/// Gives back memory that only what is over has needed. A machine that cannot do this loses nothing but memory.
+fn tidy() {
+    memory::give_back_heap();
+    let _ = memory::let_go_of_code();
 }

@@ -26,8 +26,8 @@ pub fn let_go_of_code() -> io::Result<()> {
     for (start, length) in code(&std::fs::read_to_string("/proc/self/maps")?) {
         let start = ptr::with_exposed_provenance_mut::<libc::c_void>(start);
         // SAFETY: madvise(2) with MADV_DONTNEED on a private mapping of a file that nobody ever wrote to: such a mapping
-        // reads as before, from the file. Code is never written to (its permissions say so, and there are no text
-        // relocations in a position-independent program).
+        // reads as before, from the file. Code is never written to: its permissions say so, and our linkers refuse
+        // relocations of it.
         Errno::result(unsafe { libc::madvise(start, length, libc::MADV_DONTNEED) })?;
     }
     Ok(())

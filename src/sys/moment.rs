@@ -21,6 +21,12 @@ impl Moment {
         Moment { monotonic: millis(ClockId::CLOCK_MONOTONIC), boot: millis(ClockId::CLOCK_BOOTTIME) }
     }
 
+    /// A start that the kernel tells of, by what both clocks show now.
+    pub(super) fn of_ticks(ticks: u64, now: Moment) -> Moment {
+        let boot = ticks.saturating_mul(1000).div_ceil(clock_ticks());
+        Moment { monotonic: now.monotonic.saturating_sub(now.boot.saturating_sub(boot)), boot }
+    }
+
     /// As the kernel tells of starts (proc_pid_stat(5): `starttime`).
     pub(super) fn to_ticks(self) -> u64 {
         let seconds = self.boot / 1000 * clock_ticks();

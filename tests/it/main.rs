@@ -43,6 +43,7 @@ mod sayings;
 mod shapes;
 mod socket;
 mod stopping;
+mod strays;
 mod supervision;
 mod targets;
 mod traffic;

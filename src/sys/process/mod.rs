@@ -5,6 +5,7 @@
 //! is one that an earlier daemon started ([`Process::adopt`]): then somebody else reaps it and tells how it ended.
 
 mod exit_info;
+mod kept;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -18,6 +19,8 @@ use crate::sys::moment::Moment;
 use crate::sys::poller::readable_within;
 use crate::sys::proc_table::StatReader;
 use crate::sys::process::exit_info::exit_info;
+
+pub use self::kept::born;
 
 /// The words that this layer speaks of processes in.
 pub use crate::spec::{ExitStatus, Signal};

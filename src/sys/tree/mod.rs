@@ -165,6 +165,22 @@ pub fn members(main: &Process, table: &ProcTable) -> io::Result<Vec<PidFd>> {
     Ok(hold(table.members(main).into_iter().filter(|row| row.pid != pid))?.held)
 }
 
+/// Everybody alive of a run by session or descent, its main process included. For a run whose mark nobody knows: who has
+/// left its session and lost his parent is not found.
+///
+/// # Errors
+///
+/// A machine without /proc, or no descriptor left.
+pub fn everybody_of(main: Trace) -> io::Result<Vec<PidFd>> {
+    let table = ProcTable::read()?;
+    let is_other = |row: &Row| row.pid == main.pid && main.start.is_some_and(|start| row.start > start);
+    // A session has its number for itself as long as anybody is in it.
+    if table.session(main.pid).any(|row| is_other(&row)) {
+        return Ok(Vec::new());
+    }
+    Ok(hold(table.with_descendants(table.session(main.pid).collect()).into_iter())?.held)
+}
+
 /// Everything alive below our parent but this process: for a daemon that has started nothing yet, what the daemon before
 /// it has left with their guardian.
 ///
