@@ -92,6 +92,11 @@ impl Home {
         self.root.join("daemon.log")
     }
 
+    /// What the daemon is told about itself, written by its user.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
     /// What is wanted, kept on every change. Mode 0600.
     pub fn wanted(&self) -> PathBuf {
         self.root.join("wanted.json")

@@ -31,6 +31,7 @@ const MAP: &[(&str, &[&str])] = &[
             "error",
             "guardian",
             "logs",
+            "metrics",
             "paths",
             "proto",
             "series",

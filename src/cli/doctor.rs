@@ -6,10 +6,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::cli::outside;
 use crate::cli::render::units::printable;
-use crate::cli::session::Session;
+use crate::cli::session::{Session, view};
 use crate::cli::style::{Style, Tint};
 use crate::error::{ExitCode, Failure};
+use crate::proto::ViewDetail;
 use crate::sys::{features, limits, peer, rights};
 
 /// The oldest kernel that rsx is made for.
@@ -47,6 +49,7 @@ pub(super) fn run(session: &mut Session) -> Result<ExitCode, Failure> {
     let mut checks = kernel();
     checks.extend(folders(session));
     checks.extend(machine(session));
+    checks.extend(endpoint(session));
     let is_broken = checks.iter().any(|check| check.verdict == Verdict::Broken);
     if session.json {
         session.out.json(&checks)?;
@@ -250,6 +253,26 @@ fn machine(session: &Session) -> Vec<Check> {
         }
     };
     vec![files, shell, program("node", "apps in JavaScript, and ecosystem.config.js, need it"), daemon]
+}
+
+/// Whether metrics are served where `config.toml` says; nothing where it says nothing.
+fn endpoint(session: &Session) -> Option<Check> {
+    const NAME: &str = "metrics";
+    let wanted = match outside::own_config(session) {
+        Ok(own) => own.metrics?.socket.address,
+        Err(failure) => {
+            return Some(missing(NAME, failure.message().to_owned(), "`rsx check` of this file shows what is wrong"));
+        }
+    };
+    let mut client = match session.daemon() {
+        Ok(Some(client)) => client,
+        Ok(None) | Err(_) => return Some(ok(NAME, format!("{wanted}, when a daemon runs"))),
+    };
+    let daemon = view(&mut client, ViewDetail::Brief).ok()?.daemon;
+    Some(match daemon.metrics {
+        Some(address) => ok(NAME, address),
+        None => missing(NAME, format!("{wanted} is not served"), "`rsx ls` says why"),
+    })
 }
 
 fn is_executable(path: &Path) -> bool {

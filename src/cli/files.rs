@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -30,6 +31,9 @@ pub(super) fn check(session: &mut Session, args: &CheckArgs) -> Result<ExitCode,
                 .hint("name the file, or write one with `rsx init`")
         })?,
     };
+    if is_own(session, &path) {
+        return check_own(session);
+    }
     let loaded = outside::load(session, &path, args.file.env.as_deref(), &args.file.only)?;
     if session.json {
         session.out.json(&Checked { ok: true, apps: &loaded.apps, warnings: &loaded.warnings })?;
@@ -41,6 +45,25 @@ pub(super) fn check(session: &mut Session, args: &CheckArgs) -> Result<ExitCode,
     for app in &loaded.apps {
         let times = if app.instances == 1 { String::new() } else { format!(" ×{}", app.instances) };
         session.out.line(format!("  {}{times}: {}", app.name, command(&app.program)))?;
+    }
+    Ok(ExitCode::Done)
+}
+
+/// Whether this is the file in which the daemon is told about itself.
+fn is_own(session: &Session, path: &Path) -> bool {
+    let Ok(own) = session.home().map(|home| home.config()) else { return false };
+    let real = |path: &Path| path.canonicalize().ok();
+    own.exists() && real(&own) == real(path)
+}
+
+fn check_own(session: &mut Session) -> Result<ExitCode, Failure> {
+    let own = outside::own_config(session)?;
+    let metrics = own.metrics.map(|it| it.socket.address.to_string());
+    if session.json {
+        session.out.json(&serde_json::json!({ "ok": true, "metrics": metrics }))?;
+    } else {
+        let metrics = metrics.unwrap_or_else(|| "nowhere".to_owned());
+        session.out.line(format!("ok: the daemon's own\n  metrics are served: {metrics}"))?;
     }
     Ok(ExitCode::Done)
 }

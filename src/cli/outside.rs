@@ -8,7 +8,7 @@ use crate::cli::session::{Session, view};
 use crate::cli::style::Style;
 use crate::config::pm2::{self, DumpError, Imported, Surroundings};
 use crate::config::{
-    self, Colour, CommandLine, ConfigError, Document, Format, Options, Owner, Report, SystemProbe, Template,
+    self, Colour, CommandLine, ConfigError, Document, Format, Options, OwnConfig, Owner, Report, SystemProbe, Template,
 };
 use crate::error::{ExitCode, Failure};
 use crate::proto::ViewDetail;
@@ -148,6 +148,19 @@ fn shown(session: &Session, loaded: Result<config::Loaded, ConfigError>) -> Resu
             Err(error.to_failure().reported(report))
         }
     }
+}
+
+/// What the daemon of this home is told in `config.toml`; nothing where there is none.
+pub(super) fn own_config(session: &Session) -> Result<OwnConfig, Failure> {
+    let path = session.home()?.config();
+    let text = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(OwnConfig::default()),
+        text => text.map_err(|error| Failure::failed(format!("cannot read `{}`", path.display())).caused_by(&error))?,
+    };
+    config::own_config(&text, &path, session.user_home().as_deref()).map_err(|report| {
+        let text = rendered(session, &report);
+        ConfigError::Invalid(report).to_failure().reported(text)
+    })
 }
 
 fn rendered(session: &Session, report: &Report) -> String {

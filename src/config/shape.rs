@@ -170,6 +170,7 @@ fn unknown(key: &Key, author: Author) -> Problem {
         (Author::Shared, Some(_)) | (Author::Toml | Author::Flags, _) => Severity::Error,
     };
     let help = match meant {
+        _ if key.name == "daemon" => "what a daemon is told stands in `config.toml` in its RSX_HOME".to_owned(),
         Some(meant) => format!("did you mean `{meant}`?"),
         None => "a file holds `apps` and `defaults`".to_owned(),
     };

@@ -19,6 +19,7 @@ mod clock;
 mod cluster;
 mod convert;
 mod direct;
+mod endpoint;
 mod engine;
 pub mod failpoint;
 mod files;
@@ -70,6 +71,7 @@ use tracing::{error, info, warn};
 use crate::daemon::checks::Checks;
 use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
+use crate::daemon::endpoint::{Endpoint, Surroundings};
 use crate::daemon::engine::{Beginning, Engine, First, Leaving};
 use crate::daemon::files::Files;
 use crate::daemon::handed::Handed;
@@ -168,6 +170,7 @@ struct Daemon {
     first: First,
     link: Option<Link>,
     pump: Pump,
+    endpoint: Endpoint,
     taken: Taken,
     before: guardian::Before,
 }
@@ -234,6 +237,7 @@ impl Daemon {
         let sockets = Sockets::start(left, link.clone(), reports.clone()).map_err(thread)?;
         let (listening, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| handed::is_ours(name));
         let (left, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| history::is_ours(name));
+        let (scraped, kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(|(name, _)| endpoint::is_ours(name));
         let history = History::begin(left, link.as_ref(), clock).map_err(BirthError::Runtime)?;
         let (publisher, published) = watch_channel::channel(Arc::new(Published::default()));
         let sayings = Sayings::default();
@@ -295,8 +299,10 @@ impl Daemon {
             started: clock.epoch_millis(clock.now()),
             parked: 0,
             notices,
+            metrics: None,
         };
         let rest = Rest::default();
+        let endpoint = Endpoint::default();
         let shared = Shared {
             reports: reports.clone(),
             published,
@@ -312,19 +318,36 @@ impl Daemon {
             link: link.clone(),
             store,
             journal,
+            endpoint: endpoint.clone(),
             saved: home.saved(),
             user: system::user_name(uid),
             uid,
         };
         // Nobody is served before the engine runs and has published what there is.
+        let around = Surroundings::of(home, link.clone(), shared.clone());
         tokio::spawn(server::serve(listener, shared));
+        tokio::spawn(endpoint.clone().keep(scraped, around));
         tokio::spawn(rest.keep());
         let engine = Engine::new(Beginning { core, shell, writer, keys }, clock, inbox, publisher);
-        Ok(Daemon { engine, reports, events, clock, home: home.clone(), restarts, first, link, pump, taken, before })
+        Ok(Daemon {
+            engine,
+            reports,
+            events,
+            clock,
+            home: home.clone(),
+            restarts,
+            first,
+            link,
+            pump,
+            endpoint,
+            taken,
+            before,
+        })
     }
 
     async fn live(self) -> Result<End, BirthError> {
-        let Daemon { engine, reports, events, clock, home, restarts, first, link, pump, taken, before } = self;
+        let Daemon { engine, reports, events, clock, home, restarts, first, link, pump, endpoint, taken, before } =
+            self;
         if let Some(link) = link {
             link.ready();
         }
@@ -340,7 +363,8 @@ impl Daemon {
             }
             Leaving::HandOver(Some(exe)) => {
                 info!("another binary takes over, and is the guardian that was lost");
-                let store = mend::descriptors(&shell, &pump).await;
+                let mut store = mend::descriptors(&shell, &pump).await;
+                store.extend(endpoint.leave());
                 return Ok(End::Guardian(exe, before, store));
             }
             Leaving::Not | Leaving::Stopped => {}
@@ -349,6 +373,7 @@ impl Daemon {
         if let Err(error) = std::fs::remove_file(home.socket()) {
             error!("cannot remove {}: {error}", home.socket().display());
         }
+        endpoint.close();
         let tools = shell.into_tools();
         tools.pump.finish(LAST_LOGS).await;
         tools.store.finish(LAST_LOGS).await;

@@ -62,10 +62,10 @@ impl Published {
     }
 
     /// The view of the wire: with samples, in the wanted detail, secrets redacted.
-    pub(super) fn view(&self, detail: ViewDetail, daemon: DaemonView, user: &str, outside: Outside<'_>) -> View {
+    pub(super) fn view(&self, extent: Extent, daemon: DaemonView, user: &str, outside: Outside<'_>) -> View {
         let app = |app: &PublishedApp| {
             let spec = &app.definition.spec;
-            let full = detail == ViewDetail::Full;
+            let full = extent == Extent::Full;
             AppView {
                 name: spec.name.clone(),
                 namespace: spec.namespace.clone(),
@@ -79,7 +79,7 @@ impl Published {
                     spec
                 }),
                 inherited: full.then(|| redact::env(&app.definition.inherited)),
-                slots: app.slots.iter().map(|slot| sampled(slot, full, outside)).collect(),
+                slots: app.slots.iter().map(|slot| sampled(slot, extent, outside)).collect(),
             }
         };
         View { generation: self.generation, daemon, apps: self.apps.iter().map(app).collect() }
@@ -97,10 +97,31 @@ fn candidate<'a>(app: &'a PublishedApp, slot: &SlotView) -> Candidate<'a> {
     }
 }
 
+/// How much of everything a view has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// What a list shows.
+    Brief,
+    /// That, and what programs measure of themselves.
+    Measured,
+    /// All there is.
+    Full,
+}
+
+impl From<ViewDetail> for Extent {
+    fn from(detail: ViewDetail) -> Extent {
+        match detail {
+            ViewDetail::Brief => Extent::Brief,
+            ViewDetail::Full => Extent::Full,
+        }
+    }
+}
+
 /// What others than the engine see of runs: samples, sockets, and what programs say.
 type Outside<'a> = (&'a Samples, &'a Seen, &'a HashMap<RunId, Said>, &'a HashMap<RunId, Found>);
 
-fn sampled(slot: &SlotView, full: bool, (samples, seen, sayings, found): Outside<'_>) -> SlotView {
+fn sampled(slot: &SlotView, extent: Extent, (samples, seen, sayings, found): Outside<'_>) -> SlotView {
+    let full = extent == Extent::Full;
     let said = sayings.get(&RunId(slot.run)).filter(|_| slot.pid.is_some());
     let health = slot.health.clone().map(|mut health| {
         found.get(&RunId(slot.run)).into_iter().for_each(|found| found.add_to(&mut health));
@@ -113,7 +134,7 @@ fn sampled(slot: &SlotView, full: bool, (samples, seen, sayings, found): Outside
         memory: sample.memory,
         ports: seen.ports.get(&RunId(slot.run)).filter(|_| slot.pid.is_some()).cloned().unwrap_or_default(),
         health,
-        said: said.map(|said| if full { said.whole() } else { said.brief() }).unwrap_or_default(),
+        said: said.map(|said| if extent == Extent::Brief { said.brief() } else { said.whole() }).unwrap_or_default(),
         draining: slot.draining.map(|drain| DrainView {
             remaining: seen.drains.get(&RunId(drain.run)).copied().map(convert::remaining).unwrap_or_default(),
             ..drain

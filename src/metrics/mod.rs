@@ -12,6 +12,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, prometheus_text, text};
@@ -31,6 +32,16 @@ pub enum Format {
     OpenMetrics,
     /// Prometheus' text format 0.0.4, which the textfile collector of its node exporter reads.
     Prometheus,
+}
+
+impl Format {
+    /// What it is called in HTTP.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Format::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
 }
 
 /// One kind of samples.
@@ -74,15 +85,46 @@ pub fn families() -> &'static [Family] {
 
 /// The text of a view.
 pub fn text(view: View, format: Format) -> String {
-    let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Exposition(view)));
-    let mut text = String::new();
-    let written = match format {
-        Format::OpenMetrics => text::encode(&mut text, &registry),
-        Format::Prometheus => prometheus_text::encode(&mut text, &registry),
-    };
-    written.expect("a text in memory takes whatever is written");
-    text
+    pages(view, format).collect()
+}
+
+/// The text of a view in pieces, a family each: what nobody has asked for yet takes no memory.
+pub fn pages(view: View, format: Format) -> Pages {
+    Pages { view: Arc::new(view), format, next: 0 }
+}
+
+/// See [`pages`].
+#[derive(Debug)]
+pub struct Pages {
+    view: Arc<View>,
+    format: Format,
+    next: usize,
+}
+
+impl Iterator for Pages {
+    type Item = String;
+
+    fn next(&mut self) -> Option<String> {
+        let mut text = String::new();
+        while text.is_empty() {
+            let at = self.next;
+            self.next += 1;
+            let written = match (FAMILIES.get(at), self.format) {
+                (Some(family), format) => {
+                    let mut registry = Registry::with_prefix(PREFIX);
+                    registry.register_collector(Box::new(Exposition(Arc::clone(&self.view), family)));
+                    match format {
+                        Format::OpenMetrics => text::encode_registry(&mut text, &registry),
+                        Format::Prometheus => prometheus_text::encode(&mut text, &registry),
+                    }
+                }
+                (None, Format::OpenMetrics) if at == FAMILIES.len() => text::encode_eof(&mut text),
+                (None, Format::OpenMetrics | Format::Prometheus) => return None,
+            };
+            written.expect("a text in memory takes whatever is written");
+        }
+        Some(text)
+    }
 }
 
 impl Kind {
@@ -203,12 +245,12 @@ impl Encoded<'_> {
     }
 }
 
-/// A view, as the library asks for it.
+/// A family of a view, as the library asks for it.
 #[derive(Debug)]
-struct Exposition(View);
+struct Exposition(Arc<View>, &'static Family);
 
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        FAMILIES.iter().try_for_each(|family| family.encode(&mut encoder, &self.0))
+        self.1.encode(&mut encoder, &self.0)
     }
 }

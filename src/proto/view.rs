@@ -40,6 +40,9 @@ pub struct DaemonView {
     /// What its user should know: a state file that could not be read or written.
     #[serde(default)]
     pub notices: Vec<String>,
+    /// Where it serves metrics, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
 }
 
 /// One app.

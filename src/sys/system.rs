@@ -91,6 +91,11 @@ pub fn user_name(uid: u32) -> String {
     }
 }
 
+/// What this machine calls itself; none where that is no text.
+pub fn host_name() -> Option<String> {
+    nix::unistd::gethostname().ok()?.into_string().ok()
+}
+
 /// The width of a terminal in columns; none for what is no terminal or does not know.
 pub fn terminal_width(terminal: &impl AsFd) -> Option<u16> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };

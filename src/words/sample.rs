@@ -79,6 +79,7 @@ pub(crate) fn view() -> View {
             started: NOW - 86_400_000,
             parked: 0,
             notices: Vec::new(),
+            metrics: None,
         },
         apps: vec![api, app("web", vec![waiting]), zero],
     }

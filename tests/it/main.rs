@@ -11,6 +11,7 @@ mod bad_input;
 mod capture;
 mod cluster;
 mod daemon;
+mod endpoint;
 mod forms;
 mod full_disk;
 mod gap;

@@ -334,15 +334,25 @@ impl Held {
 
 /// The number of a socket is its own as long as anybody has it.
 fn name(fd: &OwnedFd, file: Option<FileId>) -> io::Result<String> {
-    let number = tcp::inode(fd)?;
-    Ok(match file {
-        Some(FileId { device, inode }) => format!("{PREFIX}{number}/{device}/{inode}"),
-        None => format!("{PREFIX}{number}"),
-    })
+    name_of(PREFIX, fd, file)
 }
 
 fn recalled_file(name: &str) -> Option<FileId> {
-    let mut parts = name.strip_prefix(PREFIX)?.split('/').skip(1);
+    file_of(PREFIX, name)
+}
+
+/// What the guardian keeps a socket under: no two are called the same, and a file's own number tells it from its successor.
+pub(super) fn name_of(prefix: &str, fd: &OwnedFd, file: Option<FileId>) -> io::Result<String> {
+    let number = tcp::inode(fd)?;
+    Ok(match file {
+        Some(FileId { device, inode }) => format!("{prefix}{number}/{device}/{inode}"),
+        None => format!("{prefix}{number}"),
+    })
+}
+
+/// The file of a socket that is kept under this name.
+pub(super) fn file_of(prefix: &str, name: &str) -> Option<FileId> {
+    let mut parts = name.strip_prefix(prefix)?.split('/').skip(1);
     let mut next = || parts.next()?.parse().ok();
     Some(FileId { device: next()?, inode: next()? })
 }

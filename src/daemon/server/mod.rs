@@ -37,9 +37,6 @@ const HELLO_LIMIT: Duration = Duration::from_secs(5);
 /// How long one write to a client may take; a client that does not read loses its connection.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long a view waits for a sample of what has just been started.
-const SAMPLE_LIMIT: Duration = Duration::from_millis(100);
-
 /// How long an answer waits for the last words of a run that failed.
 const TAIL_LIMIT: Duration = Duration::from_millis(500);
 
@@ -282,14 +279,7 @@ impl Connection {
             // Without them in time the rest is shown.
             drop(tokio::time::timeout(TAIL_LIMIT, worded).await);
         }
-        let published = Arc::clone(&self.shared.published.borrow());
-        let samples = self.shared.looker.samples(&published.runs(), SAMPLE_LIMIT).await;
-        let ports = match call.detail {
-            ViewDetail::Full => self.shared.sockets.look(SAMPLE_LIMIT).await,
-            ViewDetail::Brief => self.shared.sockets.shown(),
-        };
-        let seen = (&samples, &ports, &self.shared.sayings.all(), &self.shared.checks.all());
-        let view = published.view(call.detail, self.shared.daemon(), &self.shared.user, seen);
+        let view = self.shared.view(call.detail.into()).await;
         self.write(&write_result(id, &view)).await
     }
 

@@ -9,22 +9,26 @@ use tokio::sync::{mpsc, watch};
 
 use crate::daemon::checks::Checks;
 use crate::daemon::cluster::Sockets;
+use crate::daemon::endpoint::Endpoint;
 use crate::daemon::history::History;
 use crate::daemon::journal::Journal;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
 use crate::daemon::mend;
-use crate::daemon::publish::{Events, Published};
+use crate::daemon::publish::{Events, Extent, Published};
 use crate::daemon::pump::Pump;
 use crate::daemon::report::Report;
 use crate::daemon::rest::Rest;
 use crate::daemon::said::Sayings;
 use crate::daemon::store::Store;
 use crate::guardian::Verdict;
-use crate::proto::DaemonView;
+use crate::proto::{DaemonView, View};
 
 /// How long the guardian may take to try another binary.
 const VERDICT: Duration = Duration::from_secs(10);
+
+/// How long a view waits for a sample of what has just been started.
+const SAMPLE_LIMIT: Duration = Duration::from_millis(100);
 
 /// The longest path of a binary, in bytes (PATH_MAX with its NUL).
 const MAX_PATH: usize = 4095;
@@ -46,6 +50,7 @@ pub(in crate::daemon) struct Shared {
     pub(in crate::daemon) link: Option<Link>,
     pub(in crate::daemon) store: Store,
     pub(in crate::daemon) journal: Journal,
+    pub(in crate::daemon) endpoint: Endpoint,
     /// The file of `save`.
     pub(in crate::daemon) saved: PathBuf,
     pub(in crate::daemon) user: String,
@@ -61,12 +66,26 @@ impl Shared {
         daemon.parked = self.published.borrow().parked;
         daemon.notices.extend(self.store.trouble());
         daemon.notices.extend(self.journal.trouble());
+        daemon.notices.extend(self.endpoint.trouble());
+        daemon.metrics = self.endpoint.address();
         daemon
+    }
+
+    /// All apps as they are now.
+    pub(in crate::daemon) async fn view(&self, extent: Extent) -> View {
+        let published = Arc::clone(&self.published.borrow());
+        let samples = self.looker.samples(&published.runs(), SAMPLE_LIMIT).await;
+        let ports = match extent {
+            Extent::Full | Extent::Measured => self.sockets.look(SAMPLE_LIMIT).await,
+            Extent::Brief => self.sockets.shown(),
+        };
+        let seen = (&samples, &ports, &self.sayings.all(), &self.checks.all());
+        published.view(extent, self.daemon(), &self.user, seen)
     }
 
     /// Waits until the engine has published its first view: until then nothing is known of what an earlier daemon left,
     /// and an answer would say that there is nothing. False when that does not come.
-    pub(super) async fn is_born(&self, limit: Duration) -> bool {
+    pub(in crate::daemon) async fn is_born(&self, limit: Duration) -> bool {
         let mut published = self.published.clone();
         let first = published.wait_for(|published| published.generation > 0);
         matches!(tokio::time::timeout(limit, first).await, Ok(Ok(_)))

@@ -205,6 +205,7 @@ pub(crate) fn view() -> View {
             started: NOW - 3 * 86_400_000,
             parked: 0,
             notices: Vec::new(),
+            metrics: None,
         },
         apps: vec![
             api,
