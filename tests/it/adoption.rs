@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{BINARY, Rsx, Watched, requires};
+use crate::rotation::archived;
 
 /// Writes numbered lines until it is asked to end; then one last line.
 const LINES: &str = "
@@ -328,15 +329,6 @@ fn a_death_at_any_place_of_log_bytes_loses_no_line() {
             check_lines(&rsx, "lines-out.log");
         }
     }
-}
-
-/// What was put away, then what there is.
-fn archived(rsx: &Rsx, log: &str) -> String {
-    let folder = rsx.log(log).parent().unwrap().to_path_buf();
-    let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.filter(|name| name.starts_with(&format!("{log}."))).collect();
-    names.sort();
-    names.iter().map(|name| std::fs::read_to_string(folder.join(name)).unwrap()).collect()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Rotation by the daemon: what is put away, what goes, and that nobody misses a line, whoever is killed meanwhile.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -33,21 +33,36 @@ fn files(rsx: &Rsx, name: &str) -> Vec<String> {
 }
 
 fn text_of(path: &Path) -> String {
-    let (mut text, file) = (String::new(), File::open(path).unwrap());
-    match path.extension().and_then(|it| it.to_str()) {
-        Some("gz") => flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap(),
-        Some("zst") => zstd::Decoder::new(file).unwrap().read_to_string(&mut text).unwrap(),
-        _ => File::open(path).unwrap().read_to_string(&mut text).unwrap(),
-    };
-    text
+    text_if_there(path).unwrap()
 }
 
-/// What was put away, then what there is, when nothing is being done any more.
+fn text_if_there(path: &Path) -> io::Result<String> {
+    let (mut text, mut file) = (String::new(), File::open(path)?);
+    match path.extension().and_then(|it| it.to_str()) {
+        Some("gz") => flate2::read::GzDecoder::new(file).read_to_string(&mut text)?,
+        Some("zst") => zstd::Decoder::new(file)?.read_to_string(&mut text)?,
+        _ => file.read_to_string(&mut text)?,
+    };
+    Ok(text)
+}
+
+/// What was put away, compressed meanwhile or not.
+pub(crate) fn archived(rsx: &Rsx, log: &str) -> String {
+    loop {
+        let archives = Archive::of(log, files(rsx, log).iter().map(String::as_str));
+        let texts: io::Result<String> = archives.iter().map(|it| text_if_there(&rsx.log(&it.name(log)))).collect();
+        match texts {
+            Ok(text) => return text,
+            // It has another name by now.
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}"),
+        }
+    }
+}
+
+/// What was put away, then what there is, when nothing is being put away any more.
 fn whole(rsx: &Rsx, log: &str) -> String {
-    let archives = Archive::of(log, files(rsx, log).iter().map(String::as_str));
-    archives.iter().map(|it| text_of(&rsx.log(&it.name(log)))).collect::<String>()
-        // For a moment it may not be there.
-        + &fs::read_to_string(rsx.log(log)).unwrap_or_default()
+    // For a moment it may not be there.
+    archived(rsx, log) + &fs::read_to_string(rsx.log(log)).unwrap_or_default()
 }
 
 fn has_only(rsx: &Rsx, log: &str, ending: &str) -> bool {
