@@ -80,6 +80,7 @@ pub(crate) fn here(name: &str) {
     let listed = [
         PLACES,
         CHECK_PLACES,
+        HANG_PLACES,
         CLUSTER_PLACES,
         OWN_PLACES,
         QUEUE_PLACES,
