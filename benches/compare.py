@@ -22,7 +22,7 @@ import time
 from datetime import date
 from pathlib import Path
 
-from managers import Failed, Manager, Pm2, Rsx, Supervisord, build_probe, run
+from managers import Failed, Manager, Pm2, Rsx, Supervisord, build_probe, run, status_field
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/BENCHMARKS.md"
@@ -44,6 +44,12 @@ FIGURES = [
     ("pss-1000", "the same, 1,000 processes", "MB", 16),
     ("cpu-100", "CPU of the manager, 100 idle processes", "%", 0.2),
     ("cpu-1000", "the same, 1,000 idle processes", "%", 1.0),
+    ("gap-1", "`kill -9` of the daemon → `ls` answered, 1 process, median", "ms", 50),
+    ("gap-100", "the same, 100 processes", "ms", 50),
+    ("gap-1000", "the same, 1,000 processes", "ms", None),
+    ("guardian-1", "guardian's memory of its own (RssAnon), 1 process", "kB", 500),
+    ("guardian-100", "the same, 100 processes", "kB", 500),
+    ("guardian-1000", "the same, 1,000 processes", "kB", 500),
 ]
 
 
@@ -126,6 +132,10 @@ class Run:
         self.at_rest(0)
         for count in self.manager.counts:
             self.copies(count)
+        if self.manager.outlives_its_daemon:
+            self.manager.timed(self.manager.declare("copies", "mark", self.marks.path, 1))
+            self.deaths(1)
+            self.manager.delete("copies")
         self.crash()
         self.restart()
 
@@ -154,8 +164,27 @@ class Run:
                 # What comes with the start, readiness for example, is over before it is called idle.
                 time.sleep(3)
                 self.at_rest(count)
+                if self.manager.outlives_its_daemon:
+                    self.deaths(count)
             self.manager.delete("copies")
         self.note(f"copies-{count}", median(spans))
+
+    def deaths(self, count):
+        """The daemon dies, and the next one answers; no process of this count ends."""
+        before, spans = self.marks.lines(), []
+        for _ in range(5 if self.quick else 50):
+            daemon = self.manager.pids()[0]
+            # One restart a second is without delay.
+            time.sleep(1.05)
+            killed = time.monotonic_ns()
+            os.kill(daemon, signal.SIGKILL)
+            _, end = self.manager.timed(self.manager.ls_command)
+            spans.append((end - killed) / 1e6)
+        if self.marks.lines() != before:
+            raise Failed(f"processes were started again after a death of the daemon: {count} ran")
+        self.note(f"gap-{count}", median(spans))
+        time.sleep(3)
+        self.note(f"guardian-{count}", int(status_field(self.manager.pids()[1], "RssAnon")))
 
     def crash(self):
         self.marks.clear()
@@ -310,14 +339,15 @@ def main():
         print(text)
         if options.write:
             write(text)
-    complete = all(key in results[name] for name in wanted for key in expected(makers[name].counts))
+    complete = all(key in results[name] for name in wanted for key in expected(makers[name]))
     return 0 if complete else 1
 
 
-def expected(counts):
-    """The figures that a manager asked for so many copies must have."""
-    left_out = {1000} - set(counts)
-    return [key for key, *_ in FIGURES if not any(key.endswith(f"-{count}") for count in left_out)]
+def expected(manager):
+    """The figures that a manager must have."""
+    left_out = {1000} - set(manager.counts)
+    asked = [key for key, *_ in FIGURES if not any(key.endswith(f"-{count}") for count in left_out)]
+    return [key for key in asked if manager.outlives_its_daemon or key.split("-")[0] not in ("gap", "guardian")]
 
 
 if __name__ == "__main__":

@@ -72,6 +72,8 @@ class Manager:
     name = ""
     # How many copies it is asked for.
     counts = (100,)
+    # Whether what it runs goes on when its daemon is killed, and the next daemon goes on with it.
+    outlives_its_daemon = False
 
     def __init__(self, home, probe):
         self.home = home
@@ -96,6 +98,7 @@ class Manager:
 class Rsx(Manager):
     name = "rsx"
     counts = (100, 1000)
+    outlives_its_daemon = True
 
     def __init__(self, home, probe, binary):
         super().__init__(home, probe)

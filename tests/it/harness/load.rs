@@ -107,9 +107,10 @@ impl Seen {
 }
 
 impl Load {
-    /// Unhurried clients with a connection for each request.
+    /// Unhurried clients with a connection for each request: a few hundred a second from each, with room for others on the
+    /// machine.
     pub(crate) fn start(port: u16, clients: usize) -> Load {
-        Load::of(port, Clients::new(clients))
+        Load::of(port, Clients { think: Duration::from_millis(2), ..Clients::new(clients) })
     }
 
     pub(crate) fn of(port: u16, clients: Clients) -> Load {

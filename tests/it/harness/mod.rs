@@ -26,7 +26,7 @@ pub(crate) use self::load::{Clients, Connections, Load, ask, ask_from};
 pub(crate) use self::net::{free_port, get, holds};
 pub(crate) use self::process::{Found, Watched, command_of, environment_of, zombies_of};
 pub(crate) use self::screen::Screen;
-pub(crate) use self::turn::alone;
+pub(crate) use self::turn::{alone, most};
 pub(crate) use self::verb::{Done, Lines, spawn};
 
 /// How long anything may take unless a test says otherwise.
@@ -195,9 +195,12 @@ impl Rsx {
         self.wrapper.extend(["python3".into(), script, calls.into(), binary]);
     }
 
-    /// Writes `ecosystem.toml`, with a `kill_timeout` and a `min_uptime` that no test has to wait long for.
+    /// Writes `ecosystem.toml`, with a `kill_timeout`, a `min_uptime` and a `bake` that no test has to wait long for.
     pub(crate) fn ecosystem(&self, apps: &str) -> PathBuf {
-        self.write("ecosystem.toml", format!("[defaults]\nkill_timeout = \"2s\"\nmin_uptime = \"100ms\"\n{apps}"))
+        self.write(
+            "ecosystem.toml",
+            format!("[defaults]\nkill_timeout = \"2s\"\nmin_uptime = \"100ms\"\nbake = \"100ms\"\n{apps}"),
+        )
     }
 
     /// The binary with this home's environment and nothing else, in the scratch folder.

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use super::{Server, Site};
-use crate::harness::{Clients, Load, Rsx, Watched, alone, requires};
+use crate::harness::{Clients, Load, Rsx, Watched, alone, most, requires};
 
 /// What the steady state is told from.
 const STEADY: usize = 400;
@@ -38,6 +38,7 @@ with_each_server! {
 }
 
 fn reloads_lose_no_new_connection(server: Server) {
+    let _most = most();
     let Some(site) = Site::new(server, 4, "") else { return };
     let load = Load::of(site.port, Clients::steady());
     load.is_steady(STEADY);
@@ -94,7 +95,7 @@ fn a_server_that_somebody_else_tells_to_end_goes_unnoticed(server: Server) {
 #[test]
 fn connections_are_spread_evenly() {
     let Some(site) = Site::new(Server::Go, 4, "") else { return };
-    let load = Load::start(site.port, 4);
+    let load = Load::of(site.port, Clients::new(4));
     load.goes_on(4000);
     let seen = load.has_lost_nothing();
     let (count, expected) = (seen.count() as f64, seen.count() as f64 / 4.0);
@@ -160,6 +161,7 @@ fn more_instances_than_there_are_marks_are_drained_all_the_same() {
 
 #[test]
 fn scaling_goes_unnoticed() {
+    let _most = most();
     let Some(site) = Site::new(Server::Go, 2, "") else { return };
     let load = Load::of(site.port, Clients::steady());
     load.is_steady(STEADY);
@@ -184,6 +186,7 @@ fn an_ordinary_user_reloads_unnoticed() {
     if !requires("setpriv") || !nix::unistd::geteuid().is_root() {
         return;
     }
+    let _most = most();
     for server in [Server::Node, Server::Go] {
         let Some(site) = Site::within(Rsx::of_user(NOBODY), server, 4, "") else { continue };
         let uid = std::fs::metadata(format!("/proc/{}", site.pids()[0])).unwrap().uid();
