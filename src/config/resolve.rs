@@ -14,7 +14,7 @@ use crate::config::{Options, Probe};
 use crate::spec::{
     Agent, AppSpec, Balance, Capture, ClusterSpec, Compression, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogDriver,
     LogForm, LogSpec, LogStyle, LogTarget, MemorySpec, Origin, RestartDelay, RestartPolicy, RestartSpec, Rotation,
-    Signal, StopSpec, Strategy, Surge, Warn,
+    SHORTEST_WATCHDOG, Signal, StopSpec, Strategy, Surge, Warn,
 };
 
 /// The least size at which a log file is put away.
@@ -114,6 +114,7 @@ pub(crate) fn app(
             treekill: settings.bool("treekill").unwrap_or(true),
         },
         memory: memory(settings, problems),
+        watchdog: watchdog(settings, problems),
         listen_timeout: settings.time("listen_timeout").unwrap_or(Duration::from_secs(60)),
         wait_ready: settings.bool("wait_ready").unwrap_or(false),
         listen: listen::read(settings, source.base, home, problems),
@@ -338,6 +339,23 @@ fn restart(settings: &Settings, problems: &mut Vec<Problem>) -> RestartSpec {
         delay,
         retry_after,
     }
+}
+
+/// How long a program may say nothing that promises to speak.
+fn watchdog(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Duration> {
+    let setting = settings.get("watchdog")?;
+    let limit = settings.time("watchdog").filter(|limit| !limit.is_zero());
+    let (message, label) = match (settings.bool("watchdog"), limit) {
+        (Some(true), _) => (format!("`{}` is true", setting.written), "after how much silence?"),
+        (_, Some(limit)) if limit < SHORTEST_WATCHDOG => {
+            let shortest = SHORTEST_WATCHDOG.as_millis();
+            (format!("`{}` is shorter than {shortest} ms", setting.written), "too short")
+        }
+        (_, limit) => return limit,
+    };
+    let help = "`30s` ends a program that has not said `WATCHDOG=1` for so long";
+    problems.push(Problem::error(setting.span, message).label(label).help(help));
+    None
 }
 
 fn memory(settings: &Settings, problems: &mut Vec<Problem>) -> MemorySpec {

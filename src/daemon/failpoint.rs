@@ -40,6 +40,10 @@ pub const CUT_PLACES: &[&str] = &[
 #[cfg(feature = "failpoints")]
 pub const SAYING_PLACES: &[&str] = &["before-noted", "after-noted"];
 
+/// Those that runs come by which hang.
+#[cfg(feature = "failpoints")]
+pub const HANG_PLACES: &[&str] = &["before-hung", "after-hung"];
+
 /// Those that health checks come by.
 #[cfg(feature = "failpoints")]
 pub const CHECK_PLACES: &[&str] = &["before-check", "before-checked", "after-checked"];
@@ -76,6 +80,7 @@ pub(crate) fn here(name: &str) {
     let listed = [
         PLACES,
         CHECK_PLACES,
+        HANG_PLACES,
         CLUSTER_PLACES,
         OWN_PLACES,
         QUEUE_PLACES,

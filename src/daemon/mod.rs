@@ -36,6 +36,7 @@ mod looker;
 mod mend;
 mod node;
 mod notify;
+mod ooms;
 mod past;
 mod pid_file;
 mod predecessor;
@@ -55,6 +56,7 @@ mod store;
 mod strays;
 mod talk;
 mod watch;
+mod watchdogs;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -80,6 +82,7 @@ use crate::daemon::home::BirthError;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
 use crate::daemon::node::Preload;
+use crate::daemon::ooms::Ooms;
 use crate::daemon::past::Past;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
@@ -90,6 +93,7 @@ use crate::daemon::server::Shared;
 use crate::daemon::shell::{Shell, Tools};
 use crate::daemon::spawner::Ground;
 use crate::daemon::store::Store;
+use crate::daemon::watchdogs::Watchdogs;
 use crate::guardian;
 use crate::paths::Home;
 use crate::proto::{DaemonView, EventKind, Key, UPDATE_FAILED};
@@ -243,7 +247,9 @@ impl Daemon {
         let sayings = Sayings::default();
         let (looked_at, said) = (sockets.clone(), sayings.clone());
         let others = Box::new(move || [looked_at.measured(), said.measured()].concat());
-        let looker = Looker::start(reports.clone(), history.clone(), (others, published.clone())).map_err(thread)?;
+        let ooms = Ooms::default();
+        let looker = Looker::start(reports.clone(), (history.clone(), ooms.clone()), (others, published.clone()))
+            .map_err(thread)?;
         let store = Store::start(home).map_err(thread)?;
         let events = Arc::new(Events::new());
         let (spawner, jobs) = spawner::channel();
@@ -261,6 +267,8 @@ impl Daemon {
             sockets: sockets.clone(),
             sayings: sayings.clone(),
             checks: checks.clone(),
+            watchdogs: Watchdogs::default(),
+            ooms: ooms.clone(),
             logs: home.logs(),
         });
         let Past { core, keys, first, writer, mut notices } =

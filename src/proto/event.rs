@@ -139,6 +139,20 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// It hangs, and is ended.
+    Hung {
+        /// Its run.
+        run: u64,
+        /// How that was noticed.
+        reason: String,
+    },
+    /// The kernel has killed it, or another process of its tree, for want of memory.
+    OutOfMemory {
+        /// Its run.
+        run: u64,
+        /// Whether its own control group counts it; else the kernel has killed something in just that moment.
+        sure: bool,
+    },
     /// Fewer than half of the instances are healthy: connections go to all of them.
     HealthIgnored {
         /// How many are.

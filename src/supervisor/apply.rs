@@ -146,6 +146,7 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
         ("pid_file", old.pid_file != new.pid_file),
         ("agent", old.agent != new.agent),
         ("health", old.health != new.health),
+        ("watchdog", old.watchdog != new.watchdog),
     ];
     let live = [
         ("instances", old.instances != new.instances),

@@ -27,6 +27,11 @@ pub(crate) fn what(event: &EventKind) -> String {
         EventKind::GivenUpOn { reason, .. } => {
             format!("health check goes on failing, is restarted: {}", printable(reason))
         }
+        EventKind::Hung { reason, .. } => format!("is ended: {}", printable(reason)),
+        EventKind::OutOfMemory { sure: true, .. } => "out of memory: the kernel kills it".to_owned(),
+        EventKind::OutOfMemory { sure: false, .. } => {
+            "probably out of memory: the kernel has killed for it in this moment".to_owned()
+        }
         EventKind::HealthIgnored { healthy: 0, .. } => {
             "no instance is healthy: health is ignored, connections go to all".to_owned()
         }

@@ -245,6 +245,8 @@ impl Follower {
             | EventKind::Recovering { .. }
             | EventKind::Healthy { .. }
             | EventKind::GivenUpOn { .. }
+            | EventKind::Hung { .. }
+            | EventKind::OutOfMemory { .. }
             | EventKind::HealthIgnored { .. }
             | EventKind::HealthTrusted { .. }
             | EventKind::Signalled { .. }

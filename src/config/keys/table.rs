@@ -180,7 +180,7 @@ pub const GROUPS: &[Group] = &[
             /// A command after each stop.
             post_stop: Kind::Text, "none", r#""./clean.sh""#, later("a hook");
             /// The longest silence of a program that speaks sd_notify.
-            watchdog: Kind::OneOf(&[SWITCH, Kind::Time]), "none", r#""30s""#, later_unless("the watchdog", OFF);
+            watchdog: Kind::OneOf(&[SWITCH, Kind::Time]), "none", r#""30s""#, NOW;
             /// Is it well? By HTTP, TCP or a command; who fails gets no connections, then is restarted.
             health: Kind::OneOf(&[SWITCH, Kind::Table(HEALTH)]), "none", r#"{ http = "/health", interval = "10s" }"#, NOW;
         },

@@ -136,6 +136,8 @@ impl Stages {
             | EventKind::Recovering { .. }
             | EventKind::Healthy { .. }
             | EventKind::GivenUpOn { .. }
+            | EventKind::Hung { .. }
+            | EventKind::OutOfMemory { .. }
             | EventKind::HealthIgnored { .. }
             | EventKind::HealthTrusted { .. }
             | EventKind::LogFailing { .. }
