@@ -146,7 +146,8 @@ fn every_line_is_seen_once_and_in_order_whatever_is_rotated_compressed_stopped_o
     }
     let end = format!("line {}\n", LINES - 1);
     let seen = rsx.wait_for_text(&whole.into, |text| text.ends_with(&end));
-    assert!(seen == numbered(0, LINES), "{} lines of {LINES}", seen.lines().count());
+    let differs = seen.lines().zip(0..).find(|(line, n)| *line != format!("line {n}"));
+    assert!(seen == numbered(0, LINES), "{} lines of {LINES}: {differs:?}", seen.lines().count());
     let seen = fs::read_to_string(rsx.scratch().join("second")).unwrap();
     assert!(numbered(0, LINES).starts_with(&seen), "the one that was killed saw {} lines", seen.lines().count());
     for (flags, from) in [("--lines 1000000", 0), ("--lines 7777", LINES - 7_777), ("--since 1h", 0)] {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::logs::index::Index;
 use crate::cli::logs::search::{search, search_packed};
-use crate::cli::logs::segment::{Got, Identity, Segment, archive_path, archives};
+use crate::cli::logs::segment::{Got, Identity, Segment, archive_path, archives, leads_to};
 use crate::logs::{Archive, Lines, Packing, Pattern};
 
 /// How much is read at once at most.
@@ -36,11 +36,11 @@ pub(super) struct Chain {
     missed: (u64, u32),
 }
 
-/// How often something that was cut off is looked for: names may change meanwhile.
+/// How often something is looked for whose name may change meanwhile.
 const TRIES: u32 = 10;
 
 enum Part {
-    /// From so many bytes behind its beginning on.
+    /// From this logical offset on; 0: from its beginning on.
     Archive(Archive, u64),
     Live(Box<Segment>),
 }
@@ -95,7 +95,7 @@ impl Chain {
                 let begin = next.file().map(|file| search(file, wanted.max(1), pattern.filter(|_| missing > 0)));
                 let (from, still) = begin.transpose()?.unwrap_or((0, wanted));
                 missing = still.min(missing);
-                self.ahead.push_front(Part::Archive(Archive::NEXT, from));
+                self.ahead.push_front(Part::Archive(Archive::NEXT, next.base() + from));
             }
             self.ahead.push_back(Part::Live(Box::new(live)));
         }
@@ -110,7 +110,7 @@ impl Chain {
             // A damaged archive is told of when it is read.
             let (from, still) = found.unwrap_or((0, missing));
             missing = still;
-            self.ahead.push_front(Part::Archive(archive, from));
+            self.ahead.push_front(Part::Archive(archive, segment.base() + from));
         }
         Ok(())
     }
@@ -126,7 +126,7 @@ impl Chain {
                 wanted.pop_front();
                 let behind = at.saturating_sub(segment.base());
                 self.is_within_line = behind > 0;
-                self.ahead.push_back(Part::Archive(first, behind.saturating_sub(1)));
+                self.ahead.push_back(Part::Archive(first, segment.base() + behind.saturating_sub(1)));
             }
         }
         let is_first = self.ahead.is_empty() && wanted.is_empty();
@@ -157,7 +157,10 @@ impl Chain {
             }
             live => {
                 let mut rest = all.into_iter().skip_while(|archive| !is_file(&self.path, *archive, identity));
-                self.ahead.extend(rest.next().map(|archive| Part::Archive(archive, length)));
+                if let Some(archive) = rest.next() {
+                    let base = Segment::archive(&self.path, archive)?.map_or(0, |segment| segment.base());
+                    self.ahead.push_back(Part::Archive(archive, base + length));
+                }
                 self.ahead.extend(rest.map(|archive| Part::Archive(archive, 0)));
                 self.ahead.extend(live.map(|live| Part::Live(Box::new(live))));
             }
@@ -190,17 +193,23 @@ impl Chain {
 
     /// The live file, and the archives before it.
     fn look(&mut self) -> io::Result<(Option<Segment>, Vec<Archive>)> {
-        let mut live = Segment::live(&self.path)?;
-        let mut all = archives(&self.path)?;
-        if let Some(live) = &mut live {
-            // It was renamed between the opening and the list.
-            if let Some(at) = all.iter().rposition(|archive| is_plain_file(&self.path, *archive, live.identity)) {
-                all.truncate(at);
-            }
-            live.newest = all.last().copied();
-        }
+        let (mut live, all) = self.open_live()?;
         self.newest = all.last().copied();
+        live.iter_mut().for_each(|live| live.newest = self.newest);
         Ok((live, all))
+    }
+
+    /// The live file, and archives that are all older. Where it was renamed before they were listed it is one of them:
+    /// then there is no live file yet.
+    fn open_live(&self) -> io::Result<(Option<Segment>, Vec<Archive>)> {
+        for _ in 0..TRIES {
+            let live = Segment::live(&self.path)?;
+            let all = archives(&self.path)?;
+            if live.as_ref().is_none_or(|live| leads_to(&self.path, live.identity)) {
+                return Ok((live, all));
+            }
+        }
+        Ok((None, archives(&self.path)?))
     }
 
     /// The next archive of a live file that is rotated in place: what was cut off and is not in an archive yet.
@@ -285,20 +294,26 @@ impl Chain {
         let before = self.current.take();
         self.is_left = false;
         self.current = match part {
-            Part::Archive(archive, from) => {
+            Part::Archive(archive, at) => {
                 let mut segment = Segment::archive(&self.path, archive)?;
                 let is_behind = |next: &Segment| {
-                    before
-                        .as_ref()
-                        .is_some_and(|it| it.written_to() == next.written_to() && it.position() < next.base())
+                    let is_later = |it: &Segment| it.written_to() == next.written_to() && it.position() < next.base();
+                    before.as_ref().is_some_and(is_later) || at > 0 && at < next.base()
                 };
                 if archive == Archive::NEXT && segment.as_ref().is_none_or(is_behind) {
                     // It has become an archive meanwhile: the live file says what is missing.
+                    if let (Some(Part::Live(live)), None) = (self.ahead.front_mut(), &before)
+                        && at > 0
+                    {
+                        let at = at.min(live.position());
+                        live.go_to(at);
+                    }
                     self.current = before;
                     return Ok(true);
                 }
                 if let Some(segment) = &mut segment {
-                    forward(segment, from)?;
+                    let behind = at.saturating_sub(segment.base());
+                    forward(segment, behind)?;
                 }
                 segment
             }
@@ -328,8 +343,8 @@ impl Chain {
             // What was written before the name went to another file is there by now.
             return Ok(if is_other { Left::Again } else { Left::Stays });
         }
-        let live = Segment::live(&self.path)?;
-        let all = archives(&self.path)?;
+        let (live, all) = self.open_live()?;
+        let newest = all.last().copied();
         let known = current.archive.or(current.newest);
         let mut newer: Vec<Archive> =
             all.into_iter().filter(|it| known.is_none_or(|known| it.moment > known.moment)).collect();
@@ -341,8 +356,7 @@ impl Chain {
             is_joined = true;
         }
         let live = live.filter(|live| live.identity != current.identity);
-        let live = live.filter(|live| !newer.iter().any(|it| is_plain_file(&self.path, *it, live.identity)));
-        let newest = newer.last().copied().or(known);
+        let newest = newest.or(known);
         self.ahead.extend(newer.into_iter().map(|archive| Part::Archive(archive, 0)));
         self.newest = newest;
         if let Some(mut live) = live {
@@ -370,8 +384,7 @@ impl Chain {
                 }
                 break;
             };
-            let from = wanted.saturating_sub(header.base);
-            parts.push(Part::Archive(archive, from));
+            parts.push(Part::Archive(archive, wanted.max(header.base)));
             if header.base <= wanted {
                 break;
             }

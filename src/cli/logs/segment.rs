@@ -78,6 +78,18 @@ impl Segment {
 
     /// Opens an archive, in whichever form it is by now; none: it is gone.
     pub(super) fn archive(live: &Path, archive: Archive) -> io::Result<Option<Segment>> {
+        for _ in 0..PATIENCE {
+            let found = Segment::open_archive(live, archive)?;
+            // The next archive becomes one before another index is in the place of its own.
+            let is_swapped = |it: &Segment| archive == Archive::NEXT && !leads_to(&it.path, it.identity);
+            if !found.as_ref().is_some_and(is_swapped) {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn open_archive(live: &Path, archive: Archive) -> io::Result<Option<Segment>> {
         for packing in [archive.packing, Packing::Plain, Packing::Gzip, Packing::Zstd] {
             let archive = Archive { packing, ..archive };
             let Some(path) = archive_path(live, archive) else { return Ok(None) };
@@ -314,6 +326,11 @@ pub(super) fn archives(live: &Path) -> io::Result<Vec<Archive>> {
         .filter(|entry| entry.len() > name.len() && entry.starts_with(name))
         .collect();
     Ok(Archive::of(name, names.iter().map(String::as_str)))
+}
+
+/// Whether a name leads to this file.
+pub(super) fn leads_to(path: &Path, identity: Identity) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| (meta.dev(), meta.ino()) == identity)
 }
 
 fn is_absent(error: &io::Error) -> bool {
