@@ -154,8 +154,6 @@ fn every_line_of_the_examples_tour_works_when_it_is_used() {
         };
         let fork = match name {
             "instances" => "exec_mode = \"fork\"\n",
-            // As long as there is no rotation with it.
-            "log_driver" => "rotate = false\n",
             _ => "",
         };
         let path = folder.path().join("ecosystem.toml");

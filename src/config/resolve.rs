@@ -7,7 +7,7 @@ use crate::config::check::{self, Checked, Count};
 use crate::config::health;
 use crate::config::listen;
 use crate::config::node::Span;
-use crate::config::problem::{NOT_YET, Problem, shown};
+use crate::config::problem::{Problem, shown};
 use crate::config::program::{Found, Places, absolute, program, warn_unused};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
@@ -411,10 +411,6 @@ fn log_driver(settings: &Settings, problems: &mut Vec<Problem>) -> LogDriver {
         let message = format!("`{}` cannot be done with `log_driver = \"file\"`", setting.written);
         let problem = Problem::error(setting.span, message).label("nothing passes through rsx there");
         problems.push(problem.help("remove it, or let rsx write the files: `log_driver = \"pipe\"`"));
-    }
-    if let Some(setting) = settings.get("log_driver").filter(|_| settings.bool("rotate") != Some(false)) {
-        let problem = Problem::error(setting.span, format!("`log_driver = \"file\"` with rotation {NOT_YET}"));
-        problems.push(problem.label("its files would be rotated").help("add `rotate = false`"));
     }
     LogDriver::File
 }

@@ -89,22 +89,17 @@ impl Shared {
         let archives = if call.keep_archives { Archives::Stay } else { Archives::Go };
         let (piped, direct) = self.log_files(call.targets)?;
         let mut files = self.pump.flush(piped, archives, LOGS_LIMIT).await.ok_or_else(too_slow)?;
-        files.extend(self.pump.direct().flush(direct, LOGS_LIMIT).await.ok_or_else(too_slow)?);
+        files.extend(self.pump.direct().flush(direct, archives, LOGS_LIMIT).await.ok_or_else(too_slow)?);
         files.sort();
         Ok(LogFiles { files })
     }
 
     /// Puts the log files of instances away as archives.
     pub(super) async fn rotate(&self, call: RotateCall) -> Result<LogFiles, Refusal> {
-        let (paths, direct) = self.log_files(call.targets)?;
-        if let Some(path) = direct.first() {
-            let why = format!(
-                "{} is written by its program (`log_driver = \"file\"`): rotating it is not in this version yet",
-                path.display()
-            );
-            return Err(Refusal::State { why });
-        }
-        let files = self.pump.rotate(paths, LOGS_LIMIT).await.ok_or_else(too_slow)?;
+        let (piped, direct) = self.log_files(call.targets)?;
+        let mut files = self.pump.rotate(piped, LOGS_LIMIT).await.ok_or_else(too_slow)?;
+        files.extend(self.pump.direct().rotate(direct, LOGS_LIMIT).await.ok_or_else(too_slow)?);
+        files.sort();
         Ok(LogFiles { files })
     }
 

@@ -223,7 +223,6 @@ fn what_needs_rsx_between_program_and_file_is_refused() {
         ("rotate = false\nlog_file = true", "`log_file` cannot be done"),
         ("rotate = false\nlog_type = 'json'", "`log_type` cannot be done"),
         ("rotate = false\nlog_date_format = 'HH:mm'", "`log_date_format` cannot be done"),
-        ("", "with rotation is not in this version yet"),
     ] {
         let file = rsx.ecosystem(&format!("[[apps]]\nname = 'app'\nscript = 'app.sh'\nlog_driver = 'file'\n{keys}\n"));
         rsx.fails(6, &format!("check {}", file.display())).says(&[word]);

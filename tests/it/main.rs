@@ -21,6 +21,7 @@ mod health;
 mod kept;
 mod lifecycle;
 mod listen;
+mod log_cut;
 mod log_direct;
 mod log_files;
 mod log_flags;

@@ -13,7 +13,6 @@ fn every_example_of_the_table_means_what_its_availability_says() {
             "instances" => "exec_mode = 'fork'\n",
             // A part of it.
             "memory_warn" => "max_memory_restart = '300M'\n",
-            "log_driver" => "rotate = false\n",
             _ => "",
         };
         let text = format!("[[apps]]\n{script}{fork}{} = {}\n", key.name, key.example);

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
+use crate::daemon::direct::Units;
 use crate::daemon::direct::rotate::{self, Pending};
-use crate::daemon::direct::{Archived, Units};
+use crate::daemon::files::Files;
+use crate::daemon::launch::reason;
+use crate::daemon::pump::ends;
 use crate::logs::times::{self, ENTRY, Entry, HEADER, Header};
 use crate::logs::{Marks, STAYS, next_name, times_name};
 use crate::proto::LogFile;
@@ -37,6 +40,8 @@ pub(super) struct Log {
     /// In which unit its head can be cut off; none: it is not known, or it cannot.
     unit: Option<u64>,
     pub(super) users: Vec<RunId>,
+    /// Others write it when these have ended.
+    pub(super) ends: bool,
     /// When it has to be looked at again, if that is soon.
     pub(super) hurry: Option<Instant>,
     looked: Instant,
@@ -65,6 +70,7 @@ impl Log {
             units: units.clone(),
             unit: None,
             users: Vec::new(),
+            ends: false,
             hurry: None,
             looked: Instant::now(),
             identity: None,
@@ -123,9 +129,7 @@ impl Log {
             }
             None => {
                 // The rest of a line of the file before it ends with that file.
-                if let Err(error) = rotate::retire(&self.path) {
-                    warn!("cannot make an archive of the rest of {}: {error}", self.path.display());
-                }
+                self.retire();
                 (self.base, self.last_moment) = (0, 0);
                 let header = Header { inode: found.ino(), base: 0, cutting: 0 }.encode();
                 replace(&path, &header)?;
@@ -135,6 +139,13 @@ impl Log {
                 self.marks = Marks::new(found.len());
                 if found.len() > 0 { self.append(Entry { offset: 0, moment: modified }) } else { Ok(()) }
             }
+        }
+    }
+
+    /// Nobody writes it this way any more: what was cut off and is in no archive yet becomes one.
+    pub(super) fn retire(&self) {
+        if let Err(error) = rotate::retire(&self.path) {
+            warn!("cannot make an archive of the rest of {}: {error}", self.path.display());
         }
     }
 
@@ -150,7 +161,7 @@ impl Log {
     }
 
     /// Looks whether it has grown, and puts its head away when that is due.
-    pub(super) fn look(&mut self, archived: &Archived) -> Remarks {
+    pub(super) fn look(&mut self, files: &Files) -> Remarks {
         let mut remarks = Remarks::new();
         let since = std::mem::replace(&mut self.looked, Instant::now()).elapsed();
         self.hurry = None;
@@ -181,7 +192,7 @@ impl Log {
         }
         let mut size = found.len();
         if self.is_due(size) {
-            let moved = self.rotate(size - STAYS, archived);
+            let moved = self.rotate(size - STAYS, files);
             size -= moved.as_ref().map_or(0, |moved| *moved);
             remarks.extend(self.told(moved.map(drop)));
         }
@@ -241,12 +252,14 @@ impl Log {
         // What the next archive has already counts: a large rotation may have been interrupted.
         let next = beside(&self.path, next_name).and_then(|next| fs::metadata(next).ok()).map_or(0, |next| next.len());
         let is_large = rotation.size.is_some_and(|limit| size.saturating_add(next) >= limit);
-        let age = Duration::from_millis(now().saturating_sub(self.began));
-        is_large || rotation.every.is_some_and(|every| age >= every)
+        is_large
+            || rotation.every.is_some_and(|every| {
+                ends(every, SystemTime::UNIX_EPOCH + Duration::from_millis(self.began)) <= SystemTime::now()
+            })
     }
 
     /// Puts so many bytes of it away, as far as whole units go; how many those were.
-    pub(super) fn rotate(&mut self, wanted: u64, archived: &Archived) -> Result<u64, String> {
+    pub(super) fn rotate(&mut self, wanted: u64, files: &Files) -> Result<u64, String> {
         let (Some(identity), false) = (self.identity, self.is_moved) else {
             return Err("it was moved or removed".to_owned());
         };
@@ -260,13 +273,40 @@ impl Log {
         self.unit = Some(unit);
         let pending = Pending { path: &self.path, identity, unit };
         let before = self.base;
-        let result = rotate::rotate(&pending, &mut self.base, wanted);
+        let result = rotate::rotate(&pending, &mut self.base, wanted, |archive| files.rotated(&self.path, archive));
         self.marks = Marks::new(self.marks.seen().max(self.base));
         if self.base > before {
             self.began = now();
-            archived(&self.path);
         }
-        result.map_err(|error| error.to_string())
+        result.map_err(|error| {
+            if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+                files.crowded();
+            }
+            reason(&error)
+        })
+    }
+
+    /// The same, because somebody wants it now. None: there is nothing that could be put away.
+    pub(super) fn put_away(&mut self, files: &Files) -> Option<LogFile> {
+        let path = self.path.clone();
+        let of = |bytes, problem| Some(LogFile { path: path.clone(), bytes, problem, ..LogFile::default() });
+        match fs::metadata(&path) {
+            Ok(found) if found.is_file() && found.len() > 0 => {}
+            Ok(_) => return None,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) => return of(0, Some(error.to_string())),
+        }
+        match self.rotate(u64::MAX, files) {
+            Ok(0) => {
+                let unit = self.unit.unwrap_or_default();
+                of(
+                    0,
+                    Some(format!("it has no more than {unit} bytes, and only whole blocks of so many can be put away")),
+                )
+            }
+            Ok(bytes) => of(bytes, None),
+            Err(problem) => of(0, Some(problem)),
+        }
     }
 
     /// What is to be told of a rotation, once for each reason.

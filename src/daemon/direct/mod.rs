@@ -32,12 +32,14 @@ use tracing::error;
 
 use crate::daemon::direct::thread::Thread;
 use crate::daemon::direct::words::Words;
+use crate::daemon::files::Files;
+use crate::daemon::pump::Archives;
 use crate::daemon::report::Report;
 use crate::daemon::shell::Place;
 use crate::logs::times::{HEADER, Header};
-use crate::logs::times_name;
+use crate::logs::{next_name, times_name};
 use crate::proto::LogFile;
-use crate::spec::{LogDriver, Rotation};
+use crate::spec::LogDriver;
 use crate::supervisor::RunId;
 
 /// The handle of the thread.
@@ -57,15 +59,15 @@ pub(super) enum Request {
     Add(Arc<Place>),
     /// It has ended.
     Leave(RunId),
+    /// Others write these files from now on: what was cut off and is in no archive yet becomes one.
+    Retire(Vec<PathBuf>),
     /// What a predecessor has left undone about the files of a run that has ended is done.
     Mend(Arc<Place>),
-    Flush(Vec<PathBuf>, oneshot::Sender<Vec<LogFile>>),
+    Flush(Vec<PathBuf>, Archives, oneshot::Sender<Vec<LogFile>>),
+    Rotate(Vec<PathBuf>, oneshot::Sender<Vec<LogFile>>),
     Look(oneshot::Sender<Vec<LogFile>>),
     Finish(oneshot::Sender<()>),
 }
-
-/// Told of each archive that was made.
-pub(super) type Archived = Box<dyn Fn(&Path) + Send>;
 
 impl fmt::Debug for Direct {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,11 +77,11 @@ impl fmt::Debug for Direct {
 
 impl Direct {
     /// The thread starts with the first thing that it has to do.
-    pub(super) fn new(reports: tokio::sync::mpsc::UnboundedSender<Report>, archived: Archived) -> Direct {
+    pub(super) fn new(reports: tokio::sync::mpsc::UnboundedSender<Report>, files: Files) -> Direct {
         let (units, words) = (Units::default(), Words::default());
         // Bounded by the number of runs: two or three each, and what clients ask.
         let (requests, inbox) = mpsc::channel();
-        let thread = Thread::new(inbox, reports, (units.clone(), words.clone()), archived);
+        let thread = Thread::new(inbox, reports, (units.clone(), words.clone()), files);
         Direct { requests, units, words, asleep: Arc::new(Mutex::new(Some(thread))) }
     }
 
@@ -87,11 +89,20 @@ impl Direct {
         &self.units
     }
 
-    /// A run writes its files.
+    /// A run writes its files, or has them written.
     pub(super) fn add(&self, place: &Arc<Place>) {
-        if place.style.driver == LogDriver::File {
-            self.words.begin(place);
-            self.ask(Request::Add(Arc::clone(place)));
+        match place.style.driver {
+            LogDriver::File => {
+                self.words.begin(place);
+                self.ask(Request::Add(Arc::clone(place)));
+            }
+            LogDriver::Pipe => {
+                let is_left = |path: &&PathBuf| log::beside(path, next_name).is_some_and(|next| next.exists());
+                let left: Vec<PathBuf> = place.files().filter(is_left).cloned().collect();
+                if !left.is_empty() {
+                    self.ask(Request::Retire(left));
+                }
+            }
         }
     }
 
@@ -120,11 +131,19 @@ impl Direct {
     }
 
     /// Empties those of these files that are written by programs. `None`: not done in time.
-    pub(super) async fn flush(&self, paths: Vec<PathBuf>, limit: Duration) -> Option<Vec<LogFile>> {
+    pub(super) async fn flush(&self, paths: Vec<PathBuf>, archives: Archives, limit: Duration) -> Option<Vec<LogFile>> {
+        if paths.is_empty() {
+            return Some(Vec::new());
+        }
+        self.answer(limit, |answer| Request::Flush(paths, archives, answer)).await
+    }
+
+    /// Puts away what those of these files have that are written by programs. `None`: not done in time.
+    pub(super) async fn rotate(&self, paths: Vec<PathBuf>, limit: Duration) -> Option<Vec<LogFile>> {
         if paths.is_empty() {
             Some(Vec::new())
         } else {
-            self.answer(limit, |answer| Request::Flush(paths, answer)).await
+            self.answer(limit, |answer| Request::Rotate(paths, answer)).await
         }
     }
 
@@ -161,11 +180,6 @@ impl Direct {
         // The thread ends with the daemon.
         let _ = self.requests.send(request);
     }
-}
-
-/// When the files of a run are rotated.
-fn rotation(place: &Place) -> Option<Rotation> {
-    place.style.rotate.clone()
 }
 
 /// The end of a file, as the offset from the first byte that it ever had, for a run that begins to write to it.

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use crate::daemon::direct::log::{beside, now, read, remove, replace};
 use crate::daemon::failpoint;
+use crate::daemon::files::{archives, named};
 use crate::logs::times::{self, HEADER, Header};
 use crate::logs::{
     Archive, CUT_RECORD, Cut, Found, LOOKED_BACK, Packing, STEPS, Step, after_name, cut_name, next_name, times_name,
@@ -25,7 +26,12 @@ pub(super) struct Pending<'a> {
 
 /// Moves so many bytes of the head of a file into an archive, as far as whole units go; how many those were. `base` goes
 /// with each step.
-pub(super) fn rotate(pending: &Pending<'_>, base: &mut u64, wanted: u64) -> io::Result<u64> {
+pub(super) fn rotate(
+    pending: &Pending<'_>,
+    base: &mut u64,
+    wanted: u64,
+    is_made: impl FnOnce(Archive),
+) -> io::Result<u64> {
     let Pending { path, identity, unit } = *pending;
     mend(path)?;
     let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
@@ -59,11 +65,13 @@ pub(super) fn rotate(pending: &Pending<'_>, base: &mut u64, wanted: u64) -> io::
                         break;
                     }
                 }
-                return Err(io::Error::new(error.kind(), format!("{error} (at the step {step:?})")));
+                warn!("the rotation of {} has failed at the step {step:?}: {error}", path.display());
+                return Err(error);
             }
         }
         moved += length;
         if is_last {
+            is_made(Archive { moment, packing: Packing::Plain });
             if let Err(error) = files.shorten_index() {
                 warn!("cannot make the index of {} smaller: {error}", path.display());
             }
@@ -103,7 +111,7 @@ pub(super) fn retire(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     }
-    let archive = named(path, Archive::next(now(), archives(path)?.pop()))?;
+    let archive = named(path, Archive::next(now(), archives(path)?.pop()));
     let index = place(&next, times_name)?;
     if index.exists() {
         fs::rename(index, place(&archive, times_name)?)?;
@@ -127,7 +135,7 @@ struct Files<'a> {
 impl<'a> Files<'a> {
     fn new(path: &'a Path, file: &'a File, cut: Cut) -> io::Result<Files<'a>> {
         let archive = Archive { moment: cut.moment, packing: Packing::Plain };
-        let archive = (cut.moment > 0).then(|| named(path, archive)).transpose()?;
+        let archive = (cut.moment > 0).then(|| named(path, archive));
         let (record, next, after) = (place(path, cut_name)?, place(path, next_name)?, place(path, after_name)?);
         Ok(Files { path, file, cut, record, next, after, index: place(path, times_name)?, archive })
     }
@@ -250,18 +258,6 @@ fn line_end(file: &File, length: u64) -> io::Result<u64> {
     let mut bytes = vec![0; usize::try_from(length - start).map_err(|_| ErrorKind::InvalidData)?];
     file.read_exact_at(&mut bytes, start)?;
     Ok(memchr::memrchr(b'\n', &bytes).map_or(length, |at| start + at as u64 + 1))
-}
-
-/// The archives of a live file, the oldest first.
-fn archives(path: &Path) -> io::Result<Vec<Archive>> {
-    let live = path.file_name().and_then(|name| name.to_str()).ok_or(ErrorKind::InvalidFilename)?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let names: Vec<_> = fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    Ok(Archive::of(live, names.iter().map(String::as_str)))
-}
-
-fn named(path: &Path, archive: Archive) -> io::Result<PathBuf> {
-    place(path, |live| archive.name(live))
 }
 
 fn place(path: &Path, name: impl FnOnce(&str) -> String) -> io::Result<PathBuf> {

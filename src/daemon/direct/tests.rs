@@ -9,6 +9,7 @@ use super::log::{Log, now};
 use super::*;
 use crate::logs::times::{ENTRY, Entry};
 use crate::logs::{Archive, next_name};
+use crate::spec::Rotation;
 use crate::sys::shared::SharedMemory;
 use crate::sys::testing::{Forked, become_process, end_of, let_go_by, shell, with_output};
 
@@ -20,8 +21,8 @@ const KILLS: u64 = 300;
 /// Two programs write into one file.
 const WRITERS: usize = 2;
 
-fn nobody() -> Archived {
-    Box::new(|_| ())
+fn nobody() -> Files {
+    Files::start(tokio::sync::mpsc::unbounded_channel().0).unwrap()
 }
 
 /// A folder whose filesystem can, with its unit.
@@ -89,11 +90,12 @@ fn write(path: &Path, board: &SharedMemory, index: usize) -> u8 {
 
 /// Rotates as fast as it can, until it is killed or it is enough.
 fn keep(path: &Path, units: &Units, board: &SharedMemory) -> u8 {
+    let files = nobody();
     loop {
         let is_last = board.words()[0].load(SeqCst) != 0;
         let mut log = Log::open(path, None, units);
         for _ in 0..5 {
-            log.rotate(u64::MAX, &nobody()).unwrap();
+            log.rotate(u64::MAX, &files).unwrap();
             board.words()[1 + WRITERS].fetch_add(1, SeqCst);
         }
         if is_last {

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::daemon::direct::log::Log;
 use crate::daemon::direct::words::Words;
-use crate::daemon::direct::{Archived, Request, Units, rotation};
+use crate::daemon::direct::{Request, Units};
+use crate::daemon::files::{Files, Flushed, archives};
 use crate::daemon::launch::reason;
+use crate::daemon::pump::Archives;
 use crate::daemon::report::Report;
 use crate::daemon::shell::Place;
 use crate::spec::Rotation;
@@ -23,7 +25,7 @@ pub(super) struct Thread {
     reports: tokio::sync::mpsc::UnboundedSender<Report>,
     units: Units,
     words: Words,
-    archived: Archived,
+    files: Files,
     logs: BTreeMap<PathBuf, Log>,
 }
 
@@ -32,9 +34,9 @@ impl Thread {
         inbox: Receiver<Request>,
         reports: tokio::sync::mpsc::UnboundedSender<Report>,
         (units, words): (Units, Words),
-        archived: Archived,
+        files: Files,
     ) -> Thread {
-        Thread { inbox, reports, units, words, archived, logs: BTreeMap::new() }
+        Thread { inbox, reports, units, words, files, logs: BTreeMap::new() }
     }
 
     pub(super) fn run(mut self) {
@@ -69,13 +71,13 @@ impl Thread {
     }
 
     fn look(&mut self, is_wanted: impl Fn(&Log) -> bool) {
-        let archived = &self.archived;
+        let files = &self.files;
         let told: Vec<(RunId, String)> = self
             .logs
             .values_mut()
             .filter(|log| is_wanted(log))
             .flat_map(|log| {
-                let remarks = log.look(archived);
+                let remarks = log.look(files);
                 let run = log.users.last().copied();
                 remarks.into_iter().filter_map(move |remark| Some((run?, remark)))
             })
@@ -103,10 +105,36 @@ impl Thread {
                 }
                 self.forget_unused();
             }
-            Request::Flush(paths, done) => {
-                let files = paths.iter().filter_map(|path| self.log(path, None).flush()).collect();
+            Request::Retire(paths) => {
+                for path in paths {
+                    self.log(&path, None).ends = true;
+                }
                 self.forget_unused();
-                let _ = done.send(files);
+            }
+            Request::Flush(paths, kept, done) => {
+                let mut flushed = Vec::new();
+                for path in paths {
+                    let file = self.log(&path, None).flush();
+                    let newest = match kept {
+                        Archives::Go => archives(&path).unwrap_or_default().pop(),
+                        Archives::Stay => None,
+                    };
+                    flushed.push(Flushed { path, file, newest });
+                }
+                self.forget_unused();
+                match kept {
+                    Archives::Go => self.files.flush(flushed, done),
+                    Archives::Stay => drop(done.send(flushed.into_iter().filter_map(|one| one.file).collect())),
+                }
+            }
+            Request::Rotate(paths, done) => {
+                let mut rotated = Vec::new();
+                for path in &paths {
+                    let log = self.logs.entry(path.clone()).or_insert_with(|| Log::open(path, None, &self.units));
+                    rotated.extend(log.put_away(&self.files));
+                }
+                self.forget_unused();
+                let _ = done.send(rotated);
             }
             Request::Look(done) => drop(done.send(self.logs.values().map(Log::is_written).collect())),
             // The loop has ended with it.
@@ -115,33 +143,37 @@ impl Thread {
     }
 
     fn add(&mut self, place: &Place) {
-        let rotate = rotation(place);
+        let rotate = place.style.rotate.clone();
         for path in place.files() {
             let is_known = self.logs.contains_key(path);
             let log = self.log(path, rotate.clone());
             log.rotate.clone_from(&rotate);
+            log.ends = false;
             if is_known {
                 log.take();
             }
             if !log.users.contains(&place.run) {
                 log.users.push(place.run);
             }
-            if let Err(error) = log.can_be_written() {
+            let is_written = log.can_be_written();
+            if let Err(error) = is_written {
                 let path = path.display();
                 self.tell(
                     place.run,
                     format!("its output for {path} is lost until it is restarted: {}", reason(&error)),
                 );
             }
+            // Behind what a predecessor has left undone: what it would have made is no archive yet.
+            self.files.know((&place.style.app, place.style.instance), path, rotate.as_ref());
         }
     }
 
     /// The last look at what a run has written; files that nobody writes to any more are left alone.
     fn leave(&mut self, run: RunId) {
-        let archived = &self.archived;
+        let files = &self.files;
         for log in self.logs.values_mut().filter(|log| log.users.contains(&run)) {
             // What it would be told has no reader any more.
-            let _ = log.look(archived);
+            let _ = log.look(files);
             log.users.retain(|user| *user != run);
         }
         self.forget_unused();
@@ -149,7 +181,12 @@ impl Thread {
     }
 
     fn forget_unused(&mut self) {
-        self.logs.retain(|_, log| !log.users.is_empty());
+        self.logs.retain(|_, log| {
+            if log.users.is_empty() && log.ends {
+                log.retire();
+            }
+            !log.users.is_empty()
+        });
     }
 
     /// A file that is looked at, or is from now on.

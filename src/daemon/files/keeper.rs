@@ -18,7 +18,7 @@ use crate::daemon::files::folder::{Names, name, named, times_of};
 use crate::daemon::files::pack::pack;
 use crate::daemon::files::{Flushed, Task};
 use crate::daemon::report::Report;
-use crate::logs::{Archive, Kept, Packing, Room, crowded_out, doomed};
+use crate::logs::{Archive, Kept, Packing, Room, crowded_out, doomed, next_name};
 use crate::proto::LogFile;
 use crate::spec::{Compression, Rotation};
 
@@ -218,6 +218,8 @@ impl Keeper {
         let (mut kept, mut found, mut live) = (Vec::new(), Vec::new(), 0);
         for (file, (path, before)) in all.into_iter().enumerate() {
             live += size(&path) + size(&times_of(&path));
+            // What was cut off and is no archive yet, where the program itself writes the file.
+            live += size(&path.with_file_name(next_name(&name(&path))));
             for archive in self.names(&path).archives(&path) {
                 let size = size(&named(&path, archive)) + size(&times_of(&named(&path, archive)));
                 if archive.moment < before {

@@ -22,6 +22,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub(super) use self::rotate::ends;
 pub(super) use sink::Health;
 
 use std::fs::File;
@@ -130,7 +131,7 @@ impl Pump {
             None => Window::new()?,
         };
         let kept = Arc::new(window.as_fd().try_clone_to_owned()?);
-        let direct = Direct::new(reports.clone(), Box::new(|_| ()));
+        let direct = Direct::new(reports.clone(), files.clone());
         let poller = Poller::new()?;
         let waker = poller.waker();
         // Bounded by the number of runs: two `Add` each, and one `LastWords` an exit.

@@ -202,7 +202,7 @@ fn become_like(file: &File, before: &Metadata) -> io::Result<()> {
 }
 
 /// When a file that began then is put away.
-fn ends(every: Duration, began: SystemTime) -> SystemTime {
+pub(in crate::daemon) fn ends(every: Duration, began: SystemTime) -> SystemTime {
     let local = DateTime::<Local>::from(began);
     let end = period_end(every, local.naive_local());
     // A time that is not, as a clock is set forward: as long as it was to be.

@@ -122,8 +122,8 @@ impl Shell {
         if place.style.driver == LogDriver::File {
             // No pipe of it will tell of its end.
             self.closed.insert(run);
-            self.tools.pump.direct().add(&place);
         }
+        self.tools.pump.direct().add(&place);
         let (mark, killing) = (marker(slot), tokio_watch::Sender::new(false));
         let (end, sent) = (End::NotYet, (false, false));
         let pid_file = place.pid_file.clone();
