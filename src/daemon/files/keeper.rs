@@ -1,6 +1,6 @@
 //! What is known of files and their archives, and what is done about them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -29,8 +29,8 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Keeper {
     apps: BTreeMap<String, App>,
-    /// Those in whose files something has changed.
-    todo: BTreeSet<String>,
+    /// Those in whose files something has changed, each once; who was served goes to the end.
+    todo: VecDeque<String>,
     /// Disks are to be looked at.
     crowded: bool,
     /// The folders that were read for this piece of work.
@@ -40,6 +40,8 @@ pub(super) struct Keeper {
     told: Option<Instant>,
     reports: UnboundedSender<Report>,
     waiting: Arc<AtomicUsize>,
+    /// Archives that could not be compressed: not tried again for a while.
+    failed: BTreeSet<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -64,13 +66,28 @@ type Found = (PathBuf, Archive);
 
 impl Keeper {
     pub(super) fn new(reports: UnboundedSender<Report>, waiting: Arc<AtomicUsize>) -> Keeper {
-        let (apps, todo, folders) = (BTreeMap::new(), BTreeSet::new(), HashMap::new());
-        Keeper { apps, todo, crowded: false, folders, removed: BTreeMap::new(), told: None, reports, waiting }
+        let (apps, todo, folders) = (BTreeMap::new(), VecDeque::new(), HashMap::new());
+        Keeper {
+            apps,
+            todo,
+            crowded: false,
+            folders,
+            removed: BTreeMap::new(),
+            told: None,
+            reports,
+            waiting,
+            failed: BTreeSet::new(),
+        }
     }
 
     /// Whether there is anything that could be done as time goes by.
     pub(super) fn has_anything(&self) -> bool {
         !self.apps.is_empty()
+    }
+
+    /// Whether something is left to do.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.todo.is_empty()
     }
 
     /// Takes in what there is to do. What somebody waits for is done at once.
@@ -85,7 +102,7 @@ impl Keeper {
                 }
             }
             Task::Known { app, instance, path, rotation: Some(rotation), before } => {
-                self.todo.insert(app.clone());
+                self.is_to_do(&app);
                 let known =
                     self.apps.entry(app).or_insert_with(|| App { rotation: rotation.clone(), files: BTreeMap::new() });
                 known.rotation = rotation;
@@ -94,12 +111,14 @@ impl Keeper {
                 self.crowded = true;
             }
             Task::Rotated { path, before } => {
+                let mut writers = Vec::new();
                 for (app, known) in &mut self.apps {
                     if let Some(file) = known.files.get_mut(&path) {
                         file.before = file.before.max(before);
-                        self.todo.insert(app.clone());
+                        writers.push(app.clone());
                     }
                 }
+                writers.iter().for_each(|app| self.is_to_do(app));
                 self.crowded = true;
             }
             Task::Crowded => self.crowded = true,
@@ -115,13 +134,21 @@ impl Keeper {
     /// Disks become full by other files, too.
     pub(super) fn look(&mut self) {
         self.crowded = true;
+        self.failed.clear();
     }
 
-    /// Does what is to be done. What is broken off for somebody who waits is done the next time.
+    fn is_to_do(&mut self, app: &str) {
+        if !self.todo.iter().any(|it| it == app) {
+            self.todo.push_back(app.to_owned());
+        }
+    }
+
+    /// Does a part of what is to be done, one compression at most: meanwhile there may be more, and less of it worth the
+    /// work.
     pub(super) fn work(&mut self) {
-        while let Some(app) = self.todo.pop_first() {
+        while let Some(app) = self.todo.pop_front() {
             if self.waiting.load(SeqCst) > 0 || !self.tend(&app) {
-                self.todo.insert(app);
+                self.todo.push_back(app);
                 break;
             }
         }
@@ -150,21 +177,27 @@ impl Keeper {
         let Some(App { rotation, files }) = self.apps.get_mut(app) else { return true };
         let (rotation, all) = (rotation.clone(), files.clone());
         files.values_mut().for_each(|file| file.is_tidy = true);
+        for (path, _) in all.iter().filter(|(_, known)| !known.is_tidy) {
+            self.tidy(path, all[path].before);
+        }
+        self.thin_out(app, &rotation);
         for (path, known) in &all {
-            if !known.is_tidy {
-                self.tidy(path, known.before);
-            }
-            if !self.pack(path, rotation.compress, known.before) {
+            if self.pack(path, rotation.compress, known.before) {
+                // It takes less room now.
                 return false;
             }
         }
+        true
+    }
+
+    /// Removes archives that are too many. Nothing is compressed in order to be removed.
+    fn thin_out(&mut self, app: &str, rotation: &Rotation) {
         let (kept, found, live) = self.kept(app);
-        let gone = doomed(&kept, live, &rotation).into_iter().map(|index| &found[index]);
+        let gone = doomed(&kept, live, rotation).into_iter().map(|index| &found[index]);
         for (path, archive) in gone {
             info!("{} goes: its app may keep {} archives of a file", named(path, *archive).display(), rotation.keep);
             self.remove(path, *archive);
         }
-        true
     }
 
     /// Removes drafts, and indexes whose archive somebody has removed.
@@ -179,10 +212,10 @@ impl Keeper {
         }
     }
 
-    /// Compresses all plain archives of a file; whether nothing is left to do.
+    /// Compresses the oldest plain archive of a file; whether there was one, or more is to be done later.
     fn pack(&mut self, path: &Path, compression: Compression, before: u64) -> bool {
         let packing = match compression {
-            Compression::None => return true,
+            Compression::None => return false,
             Compression::Gzip => Packing::Gzip,
             Compression::Zstd => Packing::Zstd,
         };
@@ -190,18 +223,25 @@ impl Keeper {
         let is_to_do = |archive: &Archive| archive.packing == Packing::Plain && archive.moment < before;
         for archive in self.names(path).archives(path).into_iter().filter(is_to_do) {
             let (plain, packed) = (named(path, archive), named(path, Archive { packing, ..archive }));
+            if self.failed.contains(&plain) {
+                continue;
+            }
             match pack(&plain, &packed, packing, || waiting.load(SeqCst) > 0) {
                 Ok(()) => {
                     let names = self.names(path);
                     names.remove(&plain);
                     names.insert(&packed);
+                    return true;
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => return false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => return true,
                 // One that somebody has removed meanwhile, or that cannot be read, does not hold up the others.
-                Err(error) => warn!("cannot compress {}: {error}", plain.display()),
+                Err(error) => {
+                    warn!("cannot compress {}: {error}", plain.display());
+                    self.failed.insert(plain);
+                }
             }
         }
-        true
+        false
     }
 
     /// The archives of an app, those of instances that are no more included, and the size of everything else.
@@ -354,6 +394,13 @@ mod tests {
         fs::write(path.with_file_name(times_name(&archive.name(&name(path)))), "t").unwrap();
     }
 
+    fn finish(keeper: &mut Keeper) {
+        keeper.work();
+        while keeper.is_busy() {
+            keeper.work();
+        }
+    }
+
     fn left(path: &Path) -> Vec<(u64, Packing)> {
         super::super::archives(path).unwrap().iter().map(|it| (it.moment, it.packing)).collect()
     }
@@ -370,7 +417,10 @@ mod tests {
         let rotation = Rotation { keep: 2, ..Rotation::default() };
         let mut keeper = keeper();
         keeper.take(known(&path, &rotation, 4));
+        // One after the other, and none that goes.
         keeper.work();
+        assert_eq!(left(&path), [(2, Packing::Gzip), (3, Packing::Plain), (4, Packing::Plain)]);
+        finish(&mut keeper);
         // Of the last one it is not known yet that nothing more comes.
         assert_eq!(left(&path), [(2, Packing::Gzip), (3, Packing::Gzip), (4, Packing::Plain)]);
         let mut text = String::new();
@@ -379,7 +429,7 @@ mod tests {
         assert_eq!(text, "2\n");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1 + 3 + 3);
         keeper.take(Task::Rotated { path: path.clone(), before: 5 });
-        keeper.work();
+        finish(&mut keeper);
         assert_eq!(left(&path), [(3, Packing::Gzip), (4, Packing::Gzip)]);
         assert_eq!(fs::read_to_string(&path).unwrap(), "live\n");
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -110,7 +110,12 @@ impl Files {
 
 fn run(mut keeper: Keeper, inbox: &Receiver<Task>) {
     loop {
-        let first = if keeper.has_anything() {
+        let first = if keeper.is_busy() {
+            inbox.try_recv().map_err(|error| match error {
+                TryRecvError::Empty => RecvTimeoutError::Timeout,
+                TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+            })
+        } else if keeper.has_anything() {
             inbox.recv_timeout(LOOK_EVERY)
         } else {
             inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -120,7 +125,7 @@ fn run(mut keeper: Keeper, inbox: &Receiver<Task>) {
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        if next.is_none() {
+        if next.is_none() && !keeper.is_busy() {
             keeper.look();
         }
         let until = Instant::now() + GATHER_AT_MOST;
