@@ -145,7 +145,7 @@ pub(super) fn adopt(
 }
 
 /// Births that the journal does not tell of, for the disk was full: of processes that the guardian holds.
-fn births(past: &Past, slots: &[Slot], kept: &HashMap<RunId, Kept>) -> HashMap<RunId, BornRecord> {
+fn births(past: &Past, slots: &[Slot], kept: &BTreeMap<RunId, Kept>) -> HashMap<RunId, BornRecord> {
     let runs = slots.iter().flat_map(Slot::runs).map(|(run, _)| run.id).filter(|run| !past.born.contains_key(run));
     let found = runs.filter_map(|run| {
         let (pid, pidfd) = kept.get(&run)?.pidfd.as_ref()?;
@@ -280,8 +280,8 @@ fn source(place: &Place, stream: Stream, pipe: OwnedFd) -> Source {
 }
 
 /// By run. What has no meaning for this version is let go.
-fn sorted(kept: Vec<(String, OwnedFd)>, link: Option<&Link>) -> HashMap<RunId, Kept> {
-    let mut runs: HashMap<RunId, Kept> = HashMap::new();
+fn sorted(kept: Vec<(String, OwnedFd)>, link: Option<&Link>) -> BTreeMap<RunId, Kept> {
+    let mut runs: BTreeMap<RunId, Kept> = BTreeMap::new();
     for (name, fd) in kept {
         let parts: Vec<&str> = name.split('/').collect();
         let (run, part, pid) = match parts.as_slice() {

@@ -52,6 +52,7 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
         | proto::Call::Env(_)
         | proto::Call::Send(_)
         | proto::Call::Flush(_)
+        | proto::Call::Rotate(_)
         | proto::Call::ReloadLogs
         | proto::Call::Save
         | proto::Call::Update(_)

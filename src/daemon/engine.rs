@@ -228,6 +228,11 @@ impl Engine {
                 self.dirty = true;
                 None
             }
+            Report::LogsRemoved { folder, archives, bytes } => {
+                self.shell.on_logs_removed(folder, archives, bytes);
+                self.dirty = true;
+                None
+            }
             Report::Remark { run, of, text, is_new } => {
                 let event = self.shell.on_remark(run, of, text, is_new);
                 self.writer.journal().append(&event.map(Record::Event).into_iter().collect::<Vec<_>>());

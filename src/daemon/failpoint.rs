@@ -21,7 +21,7 @@ pub const PLACES: &[&str] = &[
 
 /// Those that log bytes come by.
 #[cfg(feature = "failpoints")]
-pub const LOG_PLACES: &[&str] = &["log-taken", "log-appended"];
+pub const LOG_PLACES: &[&str] = &["log-taken", "log-appended", "log-renamed", "log-rotated"];
 
 /// Those that a log comes by which is rotated in place.
 #[cfg(feature = "failpoints")]

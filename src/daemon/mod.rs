@@ -22,6 +22,7 @@ mod direct;
 mod endpoint;
 mod engine;
 pub mod failpoint;
+mod files;
 mod handed;
 mod history;
 mod home;
@@ -75,6 +76,7 @@ use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
 use crate::daemon::endpoint::{Endpoint, Surroundings};
 use crate::daemon::engine::{Beginning, Engine, First, Leaving};
+use crate::daemon::files::Files;
 use crate::daemon::handed::Handed;
 use crate::daemon::history::History;
 use crate::daemon::home::BirthError;
@@ -231,7 +233,8 @@ impl Daemon {
         let own_binary = own_binary().map_err(BirthError::OwnBinary)?;
         let thread = |source| BirthError::Thread { source };
         let window = kept.iter().position(|(name, _)| name == keep::LOG_WINDOW).map(|at| kept.swap_remove(at).1);
-        let pump = Pump::start(reports.clone(), window).map_err(thread)?;
+        let files = Files::start(reports.clone()).map_err(thread)?;
+        let pump = Pump::start(reports.clone(), window, files).map_err(thread)?;
         if let Some(link) = &link {
             link.put(&[(keep::LOG_WINDOW, pump.window())]);
         }

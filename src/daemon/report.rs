@@ -61,6 +61,8 @@ pub(super) enum Report {
     Input { key: Option<Key>, runs: Vec<RunId>, bytes: Vec<u8>, written: oneshot::Sender<Vec<Result<(), String>>> },
     /// A log file cannot be written, or can be written again.
     LogFile { path: PathBuf, health: Health },
+    /// A disk was nearly full: so many archives of logs went.
+    LogsRemoved { folder: PathBuf, archives: u64, bytes: u64 },
     /// What the owner of a run should know of its sockets: which run, its app, id and index, and whether it is told for the
     /// first time.
     Remark { run: RunId, of: (String, SlotId, u16), text: String, is_new: bool },

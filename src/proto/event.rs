@@ -238,6 +238,15 @@ pub enum EventKind {
         /// How many bytes were lost.
         lost: u64,
     },
+    /// A disk was nearly full, and the oldest archives of logs on it were removed.
+    LogsRemoved {
+        /// Where one of them was.
+        folder: PathBuf,
+        /// How many.
+        archives: u64,
+        /// How many bytes they had.
+        bytes: u64,
+    },
     /// The daemon is up.
     DaemonReady {
         /// Its pid.

@@ -26,8 +26,8 @@ pub use call::{
     ResurrectCall, Saved, SlotResult, StartApp, Target, Unchanged, UpdateCall, Updating, ViewCall, ViewDetail,
 };
 pub use care::{
-    Count, EnvCall, Environments, FlushCall, InstanceEnv, LogFile, LogFiles, MAX_INPUT, Past, PastCall, ScaleCall,
-    SendCall, SignalCall,
+    Count, EnvCall, Environments, FlushCall, InstanceEnv, LogFile, LogFiles, MAX_INPUT, Past, PastCall, RotateCall,
+    ScaleCall, SendCall, SignalCall,
 };
 pub use event::{Event, EventKind, HeavyThen};
 pub use frame::{FrameError, LineCodec};

@@ -75,6 +75,14 @@ pub(crate) fn what(event: &EventKind) -> String {
         EventKind::LogWritten { path, lost } => {
             format!("writes {} again; {lost} bytes were lost", printable(&path.to_string_lossy()))
         }
+        EventKind::LogsRemoved { folder, archives, bytes } => {
+            let folder = folder.to_string_lossy();
+            format!(
+                "disk nearly full: {archives} old archives of logs went ({}), as in {}",
+                memory(*bytes),
+                printable(&folder)
+            )
+        }
         EventKind::DaemonReady { pid, restarts: 0 } => format!("daemon ready, pid {pid}"),
         EventKind::DaemonReady { pid, restarts } => format!("daemon ready again, pid {pid}, restart {restarts}"),
         EventKind::DaemonLeaving => "daemon leaves, all apps are stopped".to_owned(),

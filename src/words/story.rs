@@ -126,6 +126,7 @@ pub(crate) fn tone(event: &EventKind) -> Option<Tone> {
         | EventKind::Stopped { .. }
         | EventKind::Deleted
         | EventKind::LogWritten { .. }
+        | EventKind::LogsRemoved { .. }
         | EventKind::DaemonReady { .. }
         | EventKind::DaemonLeaving
         | EventKind::Missed { .. } => None,

@@ -40,6 +40,7 @@ mod pid_files;
 mod policy;
 mod programs;
 mod ready;
+mod rotation;
 mod sayings;
 mod shapes;
 mod socket;

@@ -264,6 +264,7 @@ impl Follower {
             | EventKind::Deleted
             | EventKind::LogFailing { .. }
             | EventKind::LogWritten { .. }
+            | EventKind::LogsRemoved { .. }
             | EventKind::DaemonReady { .. }
             | EventKind::DaemonLeaving
             | EventKind::Missed { .. } => false,

@@ -150,6 +150,12 @@ impl Shell {
         self.tools.events.hold_of(app, slot, event, time);
     }
 
+    /// Archives of logs went, for want of room.
+    pub(super) fn on_logs_removed(&mut self, folder: PathBuf, archives: u64, bytes: u64) {
+        let time = self.tools.clock.epoch_millis(self.tools.clock.now());
+        self.tools.events.hold_of(None, (None, None), EventKind::LogsRemoved { folder, archives, bytes }, time);
+    }
+
     /// What its owner should know; the event that tells it, unless it was told before.
     pub(super) fn on_remark(
         &mut self,

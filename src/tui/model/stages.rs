@@ -142,6 +142,7 @@ impl Stages {
             | EventKind::HealthTrusted { .. }
             | EventKind::LogFailing { .. }
             | EventKind::LogWritten { .. }
+            | EventKind::LogsRemoved { .. }
             | EventKind::Signalled { .. }
             | EventKind::Reset
             | EventKind::Killed { .. }
