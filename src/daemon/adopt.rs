@@ -192,6 +192,9 @@ fn one(
         link.watch(&[(born.pid, born.at)]);
     }
     shell.adopt(found);
+    if doing == Doing::Running && launch.was_ready {
+        shell.serves(slot.id, run);
+    }
     let steer = slot.standing(run).map(|standing| Adopted::Effect(Effect::Steer { run, standing }));
     // Everybody has a whole period, whatever he has said to an earlier daemon.
     let guard = slot.guarded(run).map(|limit| Adopted::Effect(Effect::Guard { run, limit }));

@@ -55,6 +55,7 @@ mod spawner;
 mod store;
 mod strays;
 mod talk;
+mod times;
 mod watch;
 mod watchdogs;
 
@@ -93,6 +94,7 @@ use crate::daemon::server::Shared;
 use crate::daemon::shell::{Shell, Tools};
 use crate::daemon::spawner::Ground;
 use crate::daemon::store::Store;
+use crate::daemon::times::Times;
 use crate::daemon::watchdogs::Watchdogs;
 use crate::guardian;
 use crate::paths::Home;
@@ -247,7 +249,7 @@ impl Daemon {
         let sayings = Sayings::default();
         let (looked_at, said) = (sockets.clone(), sayings.clone());
         let others = Box::new(move || [looked_at.measured(), said.measured()].concat());
-        let ooms = Ooms::default();
+        let (ooms, times) = (Ooms::default(), Times::default());
         let looker = Looker::start(reports.clone(), (history.clone(), ooms.clone()), (others, published.clone()))
             .map_err(thread)?;
         let store = Store::start(home).map_err(thread)?;
@@ -269,6 +271,7 @@ impl Daemon {
             checks: checks.clone(),
             watchdogs: Watchdogs::default(),
             ooms: ooms.clone(),
+            times: times.clone(),
             logs: home.logs(),
         });
         let Past { core, keys, first, writer, mut notices } =
@@ -308,6 +311,7 @@ impl Daemon {
             parked: 0,
             notices,
             metrics: None,
+            own: None,
         };
         let rest = Rest::default();
         let endpoint = Endpoint::default();
@@ -327,6 +331,8 @@ impl Daemon {
             store,
             journal,
             endpoint: endpoint.clone(),
+            times,
+            runtime: tokio::runtime::Handle::current(),
             saved: home.saved(),
             user: system::user_name(uid),
             uid,

@@ -72,6 +72,8 @@ impl Published {
                 version: app.version.clone(),
                 user: user.to_owned(),
                 mode: spec.exec_mode,
+                memory_limit: spec.memory.limit,
+                memory_warn: spec.memory.warn_at(),
                 spec: full.then(|| {
                     let mut spec = spec.clone();
                     spec.env = redact::env(&spec.env);

@@ -6,12 +6,13 @@ use prometheus_client::registry::Unit;
 use serde_json::Value;
 
 use crate::metrics::{Family, Kind, Samples};
-use crate::proto::{CircuitView, DaemonView, NodeView, PortView, SlotView, State};
+use crate::proto::{AppView, CircuitView, DaemonView, NodeView, OwnView, PortView, SlotView, State, TimesView};
 
 /// Where the samples of a family come from.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Source {
     Daemon(for<'a> fn(&'a DaemonView, &mut Samples<'a>)),
+    App(for<'a> fn(&'a AppView, &mut Samples<'a>)),
     Instance(for<'a> fn(&'a SlotView, &mut Samples<'a>)),
 }
 
@@ -32,13 +33,18 @@ const fn counter(name: &'static str, help: &'static str, source: Source) -> Fami
     Family { name, kind: Kind::Counter, unit: None, help, labels: &[], source }
 }
 
+/// A total of seconds.
+const fn seconds(name: &'static str, help: &'static str, source: Source) -> Family {
+    Family { name, kind: Kind::Counter, unit: Some(Unit::Seconds), help, labels: &[], source }
+}
+
 /// A gauge with labels of its own.
 const fn labelled(name: &'static str, labels: &'static [&'static str], help: &'static str, source: Source) -> Family {
     Family { name, kind: Kind::Gauge, unit: None, help, labels, source }
 }
 
 /// See the module.
-pub(super) static FAMILIES: [Family; 31] = [
+pub(super) static FAMILIES: [Family; 43] = [
     Family {
         name: "build",
         kind: Kind::Info,
@@ -64,6 +70,32 @@ pub(super) static FAMILIES: [Family; 31] = [
         None,
         "Instances that ran under an earlier daemon and wait for `rsx resurrect`.",
         Source::Daemon(|daemon, to| to.put(f64::from(daemon.parked))),
+    ),
+    gauge(
+        "daemon_memory",
+        Some(Unit::Bytes),
+        "Resident memory of the daemon itself.",
+        Source::Daemon(|daemon, to| of_daemon(daemon, to, |own| Some(number(own.memory)))),
+    ),
+    Family {
+        name: "daemon_cpu",
+        kind: Kind::Counter,
+        unit: Some(Unit::Seconds),
+        help: "CPU time of the daemon itself since it started.",
+        labels: &[],
+        source: Source::Daemon(|daemon, to| of_daemon(daemon, to, |own| Some(number(own.cpu) / MILLIS))),
+    },
+    gauge(
+        "daemon_descriptors",
+        None,
+        "Descriptors that the daemon has open.",
+        Source::Daemon(|daemon, to| of_daemon(daemon, to, |own| Some(number(own.descriptors)))),
+    ),
+    gauge(
+        "daemon_loop_lag",
+        Some(Unit::Seconds),
+        "How long something had to wait for its turn in the daemon's loop, when this was asked.",
+        Source::Daemon(|daemon, to| of_daemon(daemon, to, |own| own.lag.map(|lag| number(lag) / MICROS))),
     ),
     gauge(
         "daemon_notices",
@@ -93,11 +125,28 @@ pub(super) static FAMILIES: [Family; 31] = [
             }
         }),
     ),
-    counter(
-        "restarts",
-        "How often it was restarted, by itself or by request. Outlives the daemon; `rsx reset` sets it back.",
-        Source::Instance(|slot, to| to.put(f64::from(slot.restarts))),
-    ),
+    Family {
+        name: "restarts",
+        kind: Kind::Counter,
+        unit: None,
+        help: "How often it was restarted: by request, for the limit of its memory, its health check or its watchdog, after the kernel had killed it for want of memory (out_of_memory), or because it had ended by itself. Outlives the daemon; `rsx reset` sets it back.",
+        labels: &["cause"],
+        source: Source::Instance(|slot, to| {
+            let by = &slot.restarts_by;
+            let named = [
+                ("request", by.request),
+                ("memory", by.memory),
+                ("health", by.health),
+                ("watchdog", by.watchdog),
+                ("out_of_memory", by.out_of_memory),
+            ];
+            let sum = named.iter().fold(0_u32, |sum, (_, count)| sum.saturating_add(*count));
+            let rest = slot.restarts.saturating_sub(sum);
+            for (cause, count) in named.into_iter().chain([("itself", rest)]) {
+                to.put_with(vec![cause.into()], f64::from(count));
+            }
+        }),
+    },
     gauge(
         "unstable_exits",
         None,
@@ -131,6 +180,26 @@ pub(super) static FAMILIES: [Family; 31] = [
         Some(Unit::Bytes),
         "Resident memory of the tree of its process.",
         Source::Instance(|slot, to| to.put(number(slot.memory))),
+    ),
+    gauge(
+        "memory_limit",
+        Some(Unit::Bytes),
+        "What the tree of each instance may take (`max_memory_restart`).",
+        Source::App(|app, to| {
+            if let Some(limit) = app.memory_limit {
+                to.put(number(limit));
+            }
+        }),
+    ),
+    gauge(
+        "memory_warning",
+        Some(Unit::Bytes),
+        "From where on the memory of an instance is told of (`memory_warn`).",
+        Source::App(|app, to| {
+            if let Some(warn) = app.memory_warn {
+                to.put(number(warn));
+            }
+        }),
     ),
     labelled(
         "connections",
@@ -175,6 +244,49 @@ pub(super) static FAMILIES: [Family; 31] = [
                 to.put(f64::from(count));
             }
         }),
+    ),
+    counter(
+        "drains",
+        "How often the connections of a process of it were ended, under this daemon.",
+        Source::Instance(|slot, to| of_times(slot, to, |times| number(times.drains))),
+    ),
+    seconds(
+        "drain_duration",
+        "How long that took, in all.",
+        Source::Instance(|slot, to| of_times(slot, to, |times| number(times.draining) / MILLIS)),
+    ),
+    Family {
+        name: "reloads",
+        kind: Kind::Counter,
+        unit: None,
+        help: "Reloads of it under this daemon: done, aborted before the switch, rolled back after it (those are done, too).",
+        labels: &["result"],
+        source: Source::Instance(|slot, to| {
+            if let Some(times) = &slot.times {
+                to.put_with(vec!["done".into()], number(times.reloads));
+                to.put_with(vec!["aborted".into()], number(times.aborted));
+                to.put_with(vec!["rolled_back".into()], number(times.rolled_back));
+            }
+        }),
+    },
+    seconds(
+        "reload_duration",
+        "How long those that are done took in all, each from the start of the new process until it served.",
+        Source::Instance(|slot, to| of_times(slot, to, |times| number(times.reloading) / MILLIS)),
+    ),
+    Family {
+        name: "log_lost",
+        kind: Kind::Counter,
+        unit: Some(Unit::Bytes),
+        help: "Output of it that could not be written to its log files, under this daemon.",
+        labels: &[],
+        source: Source::Instance(|slot, to| of_times(slot, to, |times| number(times.log_lost))),
+    },
+    gauge(
+        "log_up",
+        None,
+        "Whether its log files can be written.",
+        Source::Instance(|slot, to| to.put(flag(slot.log_problem.is_none()))),
     ),
     labelled(
         "health_circuit",
@@ -280,6 +392,20 @@ fn of_ports<'a>(slot: &'a SlotView, to: &mut Samples<'a>, read: impl Fn(&PortVie
         if let Some(value) = read(port) {
             to.put_with(vec![port.address.to_string().into()], value);
         }
+    }
+}
+
+/// Nothing where the view does not have it.
+fn of_daemon<'a>(daemon: &'a DaemonView, to: &mut Samples<'a>, read: impl Fn(&OwnView) -> Option<f64>) {
+    if let Some(value) = daemon.own.as_ref().and_then(read) {
+        to.put(value);
+    }
+}
+
+/// Nothing where the view does not have it.
+fn of_times(slot: &SlotView, to: &mut Samples<'_>, read: impl Fn(&TimesView) -> f64) {
+    if let Some(times) = &slot.times {
+        to.put(read(times));
     }
 }
 

@@ -159,6 +159,7 @@ impl Family {
     pub fn labels(&self) -> Vec<&'static str> {
         let whose: &[&str] = match self.source {
             Source::Daemon(_) => &[],
+            Source::App(_) => &["app", "namespace"],
             Source::Instance(_) => &["app", "namespace", "instance"],
         };
         [whose, self.labels].concat()
@@ -169,10 +170,16 @@ impl Family {
         let mut samples = Samples { found: Vec::new(), whose: None, names: self.labels };
         match self.source {
             Source::Daemon(read) => read(&view.daemon, &mut samples),
+            Source::App(read) => {
+                for app in &view.apps {
+                    samples.whose = Some((app, None));
+                    read(app, &mut samples);
+                }
+            }
             Source::Instance(read) => {
                 for app in &view.apps {
                     for slot in &app.slots {
-                        samples.whose = Some((app, slot));
+                        samples.whose = Some((app, Some(slot)));
                         read(slot, &mut samples);
                     }
                 }
@@ -203,7 +210,7 @@ impl Family {
 #[derive(Debug)]
 struct Samples<'a> {
     found: Vec<Sample<'a>>,
-    whose: Option<(&'a AppView, &'a SlotView)>,
+    whose: Option<(&'a AppView, Option<&'a SlotView>)>,
     names: &'static [&'static str],
 }
 
@@ -219,7 +226,7 @@ impl<'a> Samples<'a> {
         if let Some((app, slot)) = self.whose {
             labels.push(("app", Cow::Borrowed(app.name.as_str())));
             labels.push(("namespace", Cow::Borrowed(app.namespace.as_str())));
-            labels.push(("instance", Cow::Owned(slot.instance.to_string())));
+            labels.extend(slot.map(|slot| ("instance", Cow::Owned(slot.instance.to_string()))));
         }
         labels.extend(self.names.iter().copied().zip(values));
         self.found.push(Sample { labels, value });

@@ -8,7 +8,7 @@ use super::*;
 fn shop(name: &str, with: &serde_json::Value) -> View {
     let mut slot = json!({
         "id": 0, "instance": 0, "state": "online", "run": 1, "pid": 9, "started": 1500, "created": 0, "restarts": 3,
-        "unstable": 0, "cpu": 150.0, "memory": 1024,
+        "unstable": 0, "cpu": 150.0, "memory": 1024, "restarts_by": { "request": 2 },
     });
     slot.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
     let app = json!({ "name": name, "namespace": "default", "user": "root", "slots": [slot] });
@@ -32,7 +32,8 @@ fn an_instance_is_told_in_base_units() {
             "rsx_build_info{version=\"1.0\"} 1",
             "rsx_daemon_start_time_seconds 1.0",
             "# TYPE rsx_restarts counter",
-            "rsx_restarts_total{app=\"api\",namespace=\"default\",instance=\"0\"} 3.0",
+            "rsx_restarts_total{app=\"api\",namespace=\"default\",instance=\"0\",cause=\"request\"} 2.0",
+            "rsx_restarts_total{app=\"api\",namespace=\"default\",instance=\"0\",cause=\"itself\"} 1.0",
             "rsx_start_time_seconds{app=\"api\",namespace=\"default\",instance=\"0\"} 1.5",
             "rsx_cpu_cores{app=\"api\",namespace=\"default\",instance=\"0\"} 1.5",
             "# UNIT rsx_memory_bytes bytes",

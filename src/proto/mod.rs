@@ -48,8 +48,8 @@ pub use sockets::{
 };
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
 pub use view::{
-    AppView, CheckView, CircuitView, DaemonView, DrainView, ExitCause, ExitView, HealthView, PortView, Remaining,
-    RestartsView, SecondState, SecondView, SlotView, State, UPDATE_FAILED, View,
+    AppView, CheckView, CircuitView, DaemonView, DrainView, ExitCause, ExitView, HealthView, OwnView, PortView,
+    Remaining, RestartsView, SecondState, SecondView, SlotView, State, TimesView, UPDATE_FAILED, View,
 };
 
 mod message;

@@ -43,6 +43,23 @@ pub struct DaemonView {
     /// Where it serves metrics, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,
+    /// What it uses itself; not in a brief view.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<OwnView>,
+}
+
+/// What a daemon uses itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnView {
+    /// Resident bytes.
+    pub memory: u64,
+    /// Milliseconds of CPU since it started.
+    pub cpu: u64,
+    /// Open descriptors.
+    pub descriptors: u64,
+    /// Microseconds that something had to wait for its turn a moment ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<u64>,
 }
 
 /// One app.
@@ -60,6 +77,12 @@ pub struct AppView {
     /// Whether its instances share ports.
     #[serde(default)]
     pub mode: ExecMode,
+    /// The bytes that a run of it may take, and those from which on that is told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<u64>,
+    /// See `memory_limit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_warn: Option<u64>,
     /// Its spec, with redacted environment; only in a full view.
     #[serde(default)]
     pub spec: Option<AppSpec>,
@@ -100,6 +123,9 @@ pub struct SlotView {
     /// What for; the rest followed ends by itself.
     #[serde(default)]
     pub restarts_by: RestartsView,
+    /// How long what is done with it has taken; not in a brief view.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<TimesView>,
     /// How many of the last ten minutes' lives were shorter than `min_uptime`.
     pub unstable: u32,
     /// When it is tried again, in milliseconds of the epoch.
@@ -345,6 +371,32 @@ pub struct ExitView {
     /// The last lines of its standard error; only in a full view.
     #[serde(default)]
     pub stderr: Vec<String>,
+}
+
+/// How long what a daemon does with an instance has taken, since the daemon started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimesView {
+    /// How often the connections of a run were ended.
+    #[serde(default)]
+    pub drains: u64,
+    /// Milliseconds of that.
+    #[serde(default)]
+    pub draining: u64,
+    /// How often a reload has replaced its run.
+    #[serde(default)]
+    pub reloads: u64,
+    /// Milliseconds of that, each from the start of the new process until it served.
+    #[serde(default)]
+    pub reloading: u64,
+    /// How often it did not come to that.
+    #[serde(default)]
+    pub aborted: u64,
+    /// How often what it had replaced has taken over again.
+    #[serde(default)]
+    pub rolled_back: u64,
+    /// Bytes of its output that could not be written.
+    #[serde(default)]
+    pub log_lost: u64,
 }
 
 /// How many restarts followed which ends.

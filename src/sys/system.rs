@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, umask};
@@ -89,6 +90,35 @@ pub fn user_name(uid: u32) -> String {
         Ok(Some(user)) => user.name,
         Ok(None) | Err(_) => uid.to_string(),
     }
+}
+
+/// What a process uses itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnUse {
+    /// Resident bytes.
+    pub memory: u64,
+    /// CPU time since it started.
+    pub cpu: Duration,
+    /// Open descriptors.
+    pub descriptors: u64,
+}
+
+/// What this process uses.
+///
+/// # Errors
+///
+/// No /proc.
+pub fn own_use() -> io::Result<OwnUse> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)?;
+    let times = [usage.user_time(), usage.system_time()].map(|time| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+        Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec()).unwrap_or(0))
+    });
+    // The one by which they are read is not counted.
+    let descriptors = std::fs::read_dir("/proc/self/fd")?.count().saturating_sub(1) as u64;
+    Ok(OwnUse { memory: pages * page_size(), cpu: times.iter().sum(), descriptors })
 }
 
 /// What this machine calls itself; none where that is no text.

@@ -57,6 +57,47 @@ fn the_connections_of_each_instance_are_counted_and_remembered() {
 }
 
 #[test]
+fn reloads_limits_and_the_daemon_itself_are_measured() {
+    if !requires("python3") {
+        return;
+    }
+    let rsx = Rsx::new();
+    let port = free_port();
+    rsx.write("keeps.py", KEEPS);
+    rsx.ecosystem(&format!(
+        "[[apps]]\nname = \"keeps\"\nscript = \"keeps.py\"\nargs = [\"{port}\"]\ninstances = 2\nbake = 0\n\
+         drain_timeout = \"1s\"\nmax_memory_restart = \"500M\"\n"
+    ));
+    rsx.ok("start ecosystem.toml");
+    let metrics = rsx.ok("metrics --json").json();
+    let first = [("app", "keeps"), ("instance", "0")];
+    let of = |metrics: &Value, name: &str, label: &str, it: &str| {
+        value(metrics, name, &[first[0], first[1], (label, it)]).unwrap()
+    };
+    assert_eq!(value(&metrics, "rsx_memory_limit_bytes", &first[..1]), Some(524_288_000.0));
+    assert_eq!(value(&metrics, "rsx_memory_warning_bytes", &first[..1]), Some(419_430_400.0));
+    assert_eq!(of(&metrics, "rsx_reloads_total", "result", "done"), 0.0);
+    assert!(value(&metrics, "rsx_daemon_memory_bytes", &[]).unwrap() > 1e6);
+    assert!(value(&metrics, "rsx_daemon_descriptors", &[]).unwrap() > 5.0);
+    assert!(value(&metrics, "rsx_daemon_cpu_seconds_total", &[]).unwrap() > 0.0);
+    assert!(value(&metrics, "rsx_daemon_loop_lag_seconds", &[]).unwrap() < 1.0);
+    rsx.ok("reload keeps");
+    let metrics = rsx.ok("metrics --json").json();
+    assert_eq!(of(&metrics, "rsx_reloads_total", "result", "done"), 1.0);
+    assert!(value(&metrics, "rsx_reload_duration_seconds_total", &first).unwrap() > 0.0);
+    assert_eq!(value(&metrics, "rsx_drains_total", &first), Some(1.0));
+    assert_eq!(of(&metrics, "rsx_restarts_total", "cause", "request"), 1.0);
+    assert_eq!(of(&metrics, "rsx_restarts_total", "cause", "itself"), 0.0);
+    assert_eq!(value(&metrics, "rsx_log_up", &first), Some(1.0));
+    // A reload that a successor sees the end of is one, too.
+    rsx.daemon().0.kill("KILL");
+    rsx.ok("reload keeps");
+    let metrics = rsx.ok("metrics --json").json();
+    assert_eq!(of(&metrics, "rsx_reloads_total", "result", "done"), 1.0);
+    assert_eq!(of(&metrics, "rsx_restarts_total", "cause", "request"), 2.0);
+}
+
+#[test]
 fn the_parser_of_prometheus_reads_what_is_printed() {
     if !requires("python3") {
         return;

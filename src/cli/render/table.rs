@@ -251,10 +251,17 @@ fn text(column: Column, app: &AppView, slot: &SlotView, now: u64) -> String {
         Status if is_left_behind(app, slot) => format!("{} (old)", slot.state),
         Status => slot.state.to_string(),
         Cpu => units::cpu(slot.cpu),
+        // Colour does not say it alone.
+        Memory if is_heavy(app, slot) => format!("{}!", units::memory(slot.memory)),
         Memory => units::memory(slot.memory),
         User => app.user.clone(),
         Watching => "disabled".to_owned(),
     }
+}
+
+/// Whether it takes more than is good.
+fn is_heavy(app: &AppView, slot: &SlotView) -> bool {
+    app.memory_warn.is_some_and(|warn| slot.memory >= warn)
 }
 
 /// Whether a reload has replaced others of the app and not this one.
@@ -289,6 +296,7 @@ fn cell(column: Column, text: &str, state: State, style: Style) -> Cell {
     match (style, column) {
         (Style::Plain, _) => cell,
         (Style::Colour, Status) => cell.fg(colour(state)),
+        (Style::Colour, Memory) if text.ends_with('!') => cell.fg(Color::Yellow),
         (Style::Colour, Id | Name) => cell.fg(Color::Cyan),
         (Style::Colour, Namespace | Version | Mode | Pid | Uptime | Restarts | Cpu | Memory | User | Watching) => cell,
     }
@@ -345,6 +353,15 @@ mod tests {
         slot.last_exit = sample::full_view().apps[0].slots[1].history.first().cloned();
         let told = trouble(&sample::app("api", vec![]), &slot, sheet(None, Style::Plain)).unwrap();
         assert_eq!(told, "api: launching again: exit code 1 → rsx why api");
+    }
+
+    #[test]
+    fn who_takes_more_than_is_good_is_marked() {
+        let mut app = sample::app("api", vec![sample::slot(0, 0, State::Online)]);
+        app.memory_warn = Some(50 << 20);
+        assert_eq!(text(Memory, &app, &app.slots[0], 0), "51.1mb!");
+        app.memory_warn = Some(60 << 20);
+        assert_eq!(text(Memory, &app, &app.slots[0], 0), "51.1mb");
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::daemon::checks::Checks;
@@ -21,14 +22,19 @@ use crate::daemon::report::Report;
 use crate::daemon::rest::Rest;
 use crate::daemon::said::Sayings;
 use crate::daemon::store::Store;
+use crate::daemon::times::Times;
 use crate::guardian::Verdict;
-use crate::proto::{DaemonView, View};
+use crate::proto::{DaemonView, OwnView, View};
+use crate::sys::system;
 
 /// How long the guardian may take to try another binary.
 const VERDICT: Duration = Duration::from_secs(10);
 
 /// How long a view waits for a sample of what has just been started.
 const SAMPLE_LIMIT: Duration = Duration::from_millis(100);
+
+/// How long a turn of the engine's runtime is waited for.
+const LAG_LIMIT: Duration = Duration::from_secs(1);
 
 /// The longest path of a binary, in bytes (PATH_MAX with its NUL).
 const MAX_PATH: usize = 4095;
@@ -51,6 +57,9 @@ pub(in crate::daemon) struct Shared {
     pub(in crate::daemon) store: Store,
     pub(in crate::daemon) journal: Journal,
     pub(in crate::daemon) endpoint: Endpoint,
+    pub(in crate::daemon) times: Times,
+    /// The one in which the engine runs.
+    pub(in crate::daemon) runtime: Handle,
     /// The file of `save`.
     pub(in crate::daemon) saved: PathBuf,
     pub(in crate::daemon) user: String,
@@ -80,7 +89,29 @@ impl Shared {
             Extent::Brief => self.sockets.shown(),
         };
         let seen = (&samples, &ports, &self.sayings.all(), &self.checks.all());
-        published.view(extent, self.daemon(), &self.user, seen)
+        let mut daemon = self.daemon();
+        if extent != Extent::Brief {
+            daemon.own = self.own().await;
+        }
+        let mut view = published.view(extent, daemon, &self.user, seen);
+        if extent != Extent::Brief {
+            let times = self.times.all();
+            for slot in view.apps.iter_mut().flat_map(|app| &mut app.slots) {
+                slot.times = Some(times.get(&slot.id).copied().unwrap_or_default());
+            }
+        }
+        view
+    }
+
+    /// What this daemon uses itself.
+    async fn own(&self) -> Option<OwnView> {
+        let used = system::own_use().ok()?;
+        let asked = Instant::now();
+        // The engine's turns come between.
+        let turn = tokio::time::timeout(LAG_LIMIT, self.runtime.spawn(async {})).await;
+        let lag = turn.ok().map(|_| u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let cpu = u64::try_from(used.cpu.as_millis()).unwrap_or(u64::MAX);
+        Some(OwnView { memory: used.memory, cpu, descriptors: used.descriptors, lag })
     }
 
     /// Waits until the engine has published its first view: until then nothing is known of what an earlier daemon left,

@@ -99,7 +99,9 @@ impl Shell {
             | ChangeKind::Stopped(_)
             | ChangeKind::Deleted => {}
         }
-        let time = self.tools.clock.epoch_millis(self.tools.clock.now());
+        let now = self.tools.clock.now();
+        self.tools.times.take(change, now);
+        let time = self.tools.clock.epoch_millis(now);
         self.tools.events.hold(change.clone(), time, |run| self.pid(run))
     }
 

@@ -18,7 +18,7 @@ use crate::daemon::spawner::Spawned;
 use crate::daemon::talk::{Ends, Talk};
 use crate::daemon::watch;
 use crate::spec::LogDriver;
-use crate::supervisor::{Event, RunId};
+use crate::supervisor::{Event, RunId, SlotId};
 use crate::sys::moment::Moment;
 use crate::sys::process::Process;
 
@@ -48,6 +48,11 @@ impl Shell {
         if end == End::Told {
             self.wait_for_tree(run, Vec::new());
         }
+    }
+
+    /// It serves since an earlier daemon.
+    pub(in crate::daemon) fn serves(&self, slot: SlotId, run: RunId) {
+        self.tools.times.adopt(slot, run);
     }
 
     /// Adopted runs that had ended before anybody held them, and how many others there are.

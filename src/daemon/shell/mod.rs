@@ -36,6 +36,7 @@ use crate::daemon::shell::live::{Live, Past};
 use crate::daemon::sight::Sight;
 use crate::daemon::spawner::{Job, Task};
 use crate::daemon::store::Store;
+use crate::daemon::times::Times;
 use crate::daemon::watchdogs::Watchdogs;
 use crate::proto::{self, EventKind, Record};
 use crate::spec::Signal;
@@ -57,6 +58,7 @@ pub(super) struct Tools {
     pub(super) checks: Checks,
     pub(super) watchdogs: Watchdogs,
     pub(super) ooms: Ooms,
+    pub(super) times: Times,
     pub(super) logs: PathBuf,
 }
 
@@ -138,6 +140,9 @@ impl Shell {
         };
         let time = self.tools.clock.epoch_millis(self.tools.clock.now());
         let whose = self.places.values().find(|place| place.files().any(|file| *file == path));
+        if let (Some(place), EventKind::LogWritten { lost, .. }) = (whose, &event) {
+            self.tools.times.lost(place.slot, *lost);
+        }
         let (app, slot) = match whose {
             Some(place) => (Some(place.style.app.clone()), (Some(place.slot.0), Some(place.style.instance))),
             None => (None, (None, None)),

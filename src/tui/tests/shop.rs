@@ -207,6 +207,7 @@ pub(crate) fn view() -> View {
             parked: 0,
             notices: Vec::new(),
             metrics: None,
+            own: None,
         },
         apps: vec![
             api,
