@@ -124,6 +124,9 @@ _rsx() {
             rsx,resurrect)
                 cmd="rsx__subcmd__resurrect"
                 ;;
+            rsx,rotate)
+                cmd="rsx__subcmd__rotate"
+                ;;
             rsx,save)
                 cmd="rsx__subcmd__save"
                 ;;
@@ -176,7 +179,7 @@ _rsx() {
 
     case "${cmd}" in
         rsx)
-            opts="-s -v -h --json --silent --no-color --version --help start restart reload startOrRestart startOrReload startOrGracefulReload scale stop delete del serve ls list l ps status jlist prettylist describe desc show info why monit dash dashboard env id signal send reset flush reload-logs doctor logs log pid events metrics ping save dump resurrect update kill check init import version man completions"
+            opts="-s -v -h --json --silent --no-color --version --help start restart reload startOrRestart startOrReload startOrGracefulReload scale stop delete del serve ls list l ps status jlist prettylist describe desc show info why monit dash dashboard env id signal send reset flush rotate reload-logs doctor logs log pid events metrics ping save dump resurrect update kill check init import version man completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -304,7 +307,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__flush)
-            opts="-s -h --json --silent --no-color --help"
+            opts="-s -h --keep-archives --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -448,7 +451,7 @@ _rsx() {
             return 0
             ;;
         rsx__subcmd__man)
-            opts="-s -h --out --json --silent --no-color --help start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why monit env id signal send reset flush reload-logs doctor logs pid events metrics ping save resurrect update kill check init import version man completions ecosystem.toml"
+            opts="-s -h --out --json --silent --no-color --help start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why monit env id signal send reset flush rotate reload-logs doctor logs pid events metrics ping save resurrect update kill check init import version man completions ecosystem.toml"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -914,6 +917,20 @@ _rsx() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        rsx__subcmd__rotate)
+            opts="-s -h --json --silent --no-color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         rsx__subcmd__save)
             opts="-f -s -h --force --json --silent --no-color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1330,6 +1347,7 @@ _rsx_live() {
                 send) first=0 values='  ' ;;
                 reset) first=0 values='  ' ;;
                 flush) first=0 values='  ' ;;
+                rotate) first=0 values='  ' ;;
                 logs | log) first=0 values=' -n --lines --since --until --grep --highlight ' ;;
                 pid) first=0 values='  ' ;;
             esac

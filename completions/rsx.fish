@@ -60,7 +60,8 @@ complete -c rsx -n "__fish_rsx_needs_command" -f -a "id" -d 'Ids'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "signal" -d 'Send a signal to its main process'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "send" -d 'Write a line to its standard input'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "reset" -d 'Set its restart counters back'
-complete -c rsx -n "__fish_rsx_needs_command" -f -a "flush" -d 'Empty log files'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "flush" -d 'Empty log files, and remove their archives'
+complete -c rsx -n "__fish_rsx_needs_command" -f -a "rotate" -d 'Put log files away as archives'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "reload-logs" -d 'Open all log files anew, after they were moved'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "doctor" -d 'What this machine offers, what is missing, and what that costs'
 complete -c rsx -n "__fish_rsx_needs_command" -f -a "logs" -d 'History of the logs, then what comes'
@@ -411,10 +412,15 @@ complete -c rsx -n "__fish_rsx_using_subcommand reset" -l json -d 'Print the ans
 complete -c rsx -n "__fish_rsx_using_subcommand reset" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand reset" -l no-color -d 'Print without colour (as NO_COLOR does)'
 complete -c rsx -n "__fish_rsx_using_subcommand reset" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand flush" -l keep-archives -d 'Leave what was put away before'
 complete -c rsx -n "__fish_rsx_using_subcommand flush" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand flush" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand flush" -l no-color -d 'Print without colour (as NO_COLOR does)'
 complete -c rsx -n "__fish_rsx_using_subcommand flush" -s h -l help -d 'Print help'
+complete -c rsx -n "__fish_rsx_using_subcommand rotate" -l json -d 'Print the answer as JSON on stdout'
+complete -c rsx -n "__fish_rsx_using_subcommand rotate" -s s -l silent -d 'Print errors only'
+complete -c rsx -n "__fish_rsx_using_subcommand rotate" -l no-color -d 'Print without colour (as NO_COLOR does)'
+complete -c rsx -n "__fish_rsx_using_subcommand rotate" -s h -l help -d 'Print help'
 complete -c rsx -n "__fish_rsx_using_subcommand reload-logs" -l json -d 'Print the answer as JSON on stdout'
 complete -c rsx -n "__fish_rsx_using_subcommand reload-logs" -s s -l silent -d 'Print errors only'
 complete -c rsx -n "__fish_rsx_using_subcommand reload-logs" -l no-color -d 'Print without colour (as NO_COLOR does)'
@@ -550,6 +556,7 @@ complete -c rsx -n "__fish_rsx_using_subcommand signal" -k -f -a "(__rsx_targets
 complete -c rsx -n "__fish_rsx_using_subcommand send" -k -f -a "(__rsx_targets)"
 complete -c rsx -n "__fish_rsx_using_subcommand reset" -k -f -a "(__rsx_targets)"
 complete -c rsx -n "__fish_rsx_using_subcommand flush" -k -f -a "(__rsx_targets)"
+complete -c rsx -n "__fish_rsx_using_subcommand rotate" -k -f -a "(__rsx_targets)"
 complete -c rsx -n "__fish_rsx_using_subcommand reload-logs" -f
 complete -c rsx -n "__fish_rsx_using_subcommand doctor" -f
 complete -c rsx -n "__fish_rsx_using_subcommand logs log" -k -f -a "(__rsx_targets)"
@@ -563,5 +570,5 @@ complete -c rsx -n "__fish_rsx_using_subcommand kill" -f
 complete -c rsx -n "__fish_rsx_using_subcommand init" -f -a "simple"
 complete -c rsx -n "__fish_rsx_using_subcommand import" -f -a "pm2"
 complete -c rsx -n "__fish_rsx_using_subcommand version" -f
-complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why monit env id signal send reset flush reload-logs doctor logs pid events metrics ping save resurrect update kill check init import version man completions ecosystem.toml"
+complete -c rsx -n "__fish_rsx_using_subcommand man" -f -a "start restart reload startOrRestart startOrReload scale stop delete serve ls jlist prettylist describe why monit env id signal send reset flush rotate reload-logs doctor logs pid events metrics ping save resurrect update kill check init import version man completions ecosystem.toml"
 complete -c rsx -n "__fish_rsx_using_subcommand completions" -f -a "bash zsh fish"

@@ -70,6 +70,7 @@ fn every_call_of_the_page_is_understood() {
             Call::Send(_) => "send",
             Call::Env(_) => "env",
             Call::Flush(_) => "flush",
+            Call::Rotate(_) => "rotate",
             Call::ReloadLogs => "reload_logs",
             Call::Past(_) => "past",
             Call::History(_) => "history",
@@ -81,7 +82,7 @@ fn every_call_of_the_page_is_understood() {
             Call::Update(_) => "update",
         });
     }
-    let all = "hello ping apply act view events save resurrect kill scale signal send env flush reload_logs past history update";
+    let all = "hello ping apply act view events save resurrect kill scale signal send env flush rotate reload_logs past history update";
     for method in all.split(' ') {
         assert!(methods.contains(&method), "the page does not show `{method}`");
     }
@@ -111,7 +112,7 @@ fn every_answer_of_the_page_is_as_the_daemon_writes_it() {
                 Some(Call::Ping) => same::<DaemonAnswer>(&result),
                 Some(Call::Apply(_) | Call::Scale(_)) => same::<Applied>(&result),
                 Some(Call::Env(_)) => same::<Environments>(&result),
-                Some(Call::Flush(_) | Call::ReloadLogs) => same::<LogFiles>(&result),
+                Some(Call::Flush(_) | Call::Rotate(_) | Call::ReloadLogs) => same::<LogFiles>(&result),
                 Some(Call::Past(_)) => same::<Past>(&result),
                 Some(Call::History(_)) => same::<History>(&result),
                 Some(Call::View(_)) => same::<View>(&result),

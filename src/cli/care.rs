@@ -1,8 +1,8 @@
-//! `scale`, `signal`, `send`, `env`, `flush`, `reload-logs`: verbs that look after what is there.
+//! `scale`, `signal`, `send`, `env`, `flush`, `rotate`, `reload-logs`: verbs that look after what is there.
 
 use std::time::Duration;
 
-use crate::cli::args::{EnvArgs, FlushArgs, ScaleArgs, SendArgs, SignalArgs};
+use crate::cli::args::{EnvArgs, FlushArgs, RotateArgs, ScaleArgs, SendArgs, SignalArgs};
 use crate::cli::progress::{self, FIRST_LIMIT};
 use crate::cli::render::units::{memory, printable};
 use crate::cli::render::{outcome, plan};
@@ -12,8 +12,8 @@ use crate::cli::{act, apply, targets};
 use crate::client::ClientError;
 use crate::error::{ExitCode, Failure};
 use crate::proto::{
-    Applied, Call, Count, EnvCall, Environments, FlushCall, LogFiles, MAX_INPUT, Outcome, ScaleCall, SendCall,
-    SignalCall, Target,
+    Applied, Call, Count, EnvCall, Environments, FlushCall, LogFile, LogFiles, MAX_INPUT, Outcome, RotateCall,
+    ScaleCall, SendCall, SignalCall, Target,
 };
 use crate::spec::{MAX_INSTANCES, Signal};
 
@@ -92,12 +92,25 @@ pub(super) fn env(session: &mut Session, args: &EnvArgs) -> Result<ExitCode, Fai
 /// Runs `rsx flush`. Without a daemon nobody knows who writes to the files, so it is refused.
 pub(super) fn flush(session: &mut Session, args: &FlushArgs) -> Result<ExitCode, Failure> {
     let mut client = session.daemon_to_act_or_fail()?;
-    let targets = match args.targets.as_slice() {
-        [] => vec![Target::Word("all".into())],
-        words => targets::read(session, words, &[])?,
-    };
-    let answer: LogFiles = client.call(&Call::Flush(FlushCall { targets }), LOGS_LIMIT)?;
+    let targets = all_or(session, &args.targets)?;
+    let call = FlushCall { targets, keep_archives: args.keep_archives };
+    let answer: LogFiles = client.call(&Call::Flush(call), LOGS_LIMIT)?;
     log_files(session, &answer, "emptied")
+}
+
+/// Runs `rsx rotate`.
+pub(super) fn rotate(session: &mut Session, args: &RotateArgs) -> Result<ExitCode, Failure> {
+    let mut client = session.daemon_to_act_or_fail()?;
+    let targets = all_or(session, &args.targets)?;
+    let answer: LogFiles = client.call(&Call::Rotate(RotateCall { targets }), LOGS_LIMIT)?;
+    log_files(session, &answer, "put away")
+}
+
+fn all_or(session: &mut Session, words: &[String]) -> Result<Vec<Target>, Failure> {
+    match words {
+        [] => Ok(vec![Target::Word("all".into())]),
+        words => targets::read(session, words, &[]),
+    }
 }
 
 /// Runs `rsx reload-logs`.
@@ -152,9 +165,13 @@ fn log_files(session: &mut Session, answer: &LogFiles, done: &str) -> Result<Exi
         session.out.complain(&format!("{word} {}: {}", file.path.display(), printable(problem)));
     }
     let count = answer.files.len() - failed.len();
-    let bytes = answer.files.iter().map(|file| file.bytes).sum();
-    let files = if count == 1 { "file" } else { "files" };
-    session.out.talk(&format!("{done}: {count} {files}, {}", memory(bytes)));
+    let sum = |of: fn(&LogFile) -> u64| answer.files.iter().map(of).sum::<u64>();
+    let (bytes, archives, archived) = (sum(|file| file.bytes), sum(|file| file.archives), sum(|file| file.archived));
+    let counted = |count, one: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
+    session.out.talk(&format!("{done}: {}, {}", counted(count as u64, "file"), memory(bytes)));
+    if archives > 0 {
+        session.out.talk(&format!("removed: {}, {}", counted(archives, "archive"), memory(archived)));
+    }
     Ok(verdict)
 }
 

@@ -17,7 +17,6 @@ pub(super) enum Fate {
 
 /// Verbs, aliases included.
 const VERBS: &[(&[&str], Fate)] = &[
-    (&["rotate"], LOGS),
     (&["startup"], BOOT),
     (&["unstartup"], BOOT),
     (&["runtime"], NOTHING_YET),
@@ -29,7 +28,10 @@ const VERBS: &[(&[&str], Fate)] = &[
     (&["link", "unlink", "plus", "login", "logout", "register", "open"], NO_SERVICE),
     (&["monitor", "unmonitor"], NO_SERVICE),
     (&["web"], Fate::Replaced("`rsx jlist` and `rsx events --json` serve what it served")),
-    (&["logrotate"], Fate::Replaced("rsx will rotate by itself; no file of logrotate is needed")),
+    (
+        &["logrotate"],
+        Fate::Replaced("rsx rotates by itself (`rotate` in ecosystem.toml); no file of logrotate is needed"),
+    ),
     (&["pull", "forward", "backward"], Fate::Replaced("use git, then `rsx restart`")),
     (&["create", "examples", "generate"], Fate::Replaced("`rsx init` writes an ecosystem.toml to start from")),
     (&["attach"], Fate::Replaced("`rsx logs` shows what it prints")),
@@ -45,7 +47,6 @@ const VERBS: &[(&[&str], Fate)] = &[
 ];
 
 const NOTHING_YET: Fate = Fate::Later("`rsx --help` lists what is");
-const LOGS: Fate = Fate::Later("logrotate with `copytruncate` rotates the files; `rsx describe` names them");
 const BOOT: Fate = Fate::Later("a line `@reboot bash -lc \"rsx resurrect\"` in `crontab -e` starts them at boot");
 const MODULES: Fate = Fate::Replaced("rsx has no modules: what they do is built in, or an app of its own");
 const NO_SERVICE: Fate =

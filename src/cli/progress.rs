@@ -88,6 +88,7 @@ fn width(call: &Call) -> Option<NonZeroU16> {
         | Call::Send(_)
         | Call::Env(_)
         | Call::Flush(_)
+        | Call::Rotate(_)
         | Call::ReloadLogs
         | Call::Past(_)
         | Call::History(_)

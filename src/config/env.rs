@@ -5,8 +5,17 @@ use std::ffi::OsString;
 use crate::spec::Env;
 
 /// Variables of a login, of a service or of another process manager: they describe the shell, not the app.
-const NEVER: &[&str] =
-    &["SHLVL", "PWD", "NOTIFY_SOCKET", "NODE_CHANNEL_FD", "NODE_UNIQUE_ID", "JOURNAL_STREAM", "INVOCATION_ID"];
+const NEVER: &[&str] = &[
+    "SHLVL",
+    "PWD",
+    "NOTIFY_SOCKET",
+    "NODE_CHANNEL_FD",
+    "NODE_UNIQUE_ID",
+    "JOURNAL_STREAM",
+    "INVOCATION_ID",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+];
 const NEVER_PREFIXES: &[&str] = &["SSH_", "SUDO_", "npm_", "LISTEN_", "RSX_"];
 
 /// The variables that apps inherit, out of all variables of the caller. Those that are not UTF-8 are left out.

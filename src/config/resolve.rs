@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::check::{self, Count};
+use crate::config::check::{self, Checked, Count};
 use crate::config::health;
-use crate::config::keys::{self, Availability};
 use crate::config::listen;
 use crate::config::node::Span;
 use crate::config::problem::{NOT_YET, Problem, shown};
@@ -13,10 +12,13 @@ use crate::config::program::{Found, Places, absolute, program, warn_unused};
 use crate::config::settings::{Author, Settings};
 use crate::config::{Options, Probe};
 use crate::spec::{
-    Agent, AppSpec, Balance, Capture, ClusterSpec, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogDriver, LogForm,
-    LogSpec, LogStyle, LogTarget, MemorySpec, Origin, RestartDelay, RestartPolicy, RestartSpec, Rotation, Signal,
-    StopSpec, Strategy, Surge, Warn,
+    Agent, AppSpec, Balance, Capture, ClusterSpec, Compression, DEFAULT_NAMESPACE, Env, ExecMode, FilterEnv, LogDriver,
+    LogForm, LogSpec, LogStyle, LogTarget, MemorySpec, Origin, RestartDelay, RestartPolicy, RestartSpec, Rotation,
+    SHORTEST_WATCHDOG, Signal, StopSpec, Strategy, Surge, Warn,
 };
+
+/// The least size at which a log file is put away.
+const LEAST_LOG: u64 = 4096;
 
 /// What the apps of one source have in common.
 pub(crate) struct Source<'a> {
@@ -112,6 +114,7 @@ pub(crate) fn app(
             treekill: settings.bool("treekill").unwrap_or(true),
         },
         memory: memory(settings, problems),
+        watchdog: watchdog(settings, problems),
         listen_timeout: settings.time("listen_timeout").unwrap_or(Duration::from_secs(60)),
         wait_ready: settings.bool("wait_ready").unwrap_or(false),
         listen: listen::read(settings, source.base, home, problems),
@@ -128,7 +131,7 @@ pub(crate) fn app(
             style: LogStyle {
                 form: log_form(settings),
                 driver: log_driver(settings, problems),
-                rotate: Some(Rotation::default()).filter(|_| settings.bool("rotate") != Some(false)),
+                rotate: rotation(settings, problems),
             },
         },
         pid_file: settings.text("pid_file").map(|text| absolute(text, source.base, home)),
@@ -338,6 +341,23 @@ fn restart(settings: &Settings, problems: &mut Vec<Problem>) -> RestartSpec {
     }
 }
 
+/// How long a program may say nothing that promises to speak.
+fn watchdog(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Duration> {
+    let setting = settings.get("watchdog")?;
+    let limit = settings.time("watchdog").filter(|limit| !limit.is_zero());
+    let (message, label) = match (settings.bool("watchdog"), limit) {
+        (Some(true), _) => (format!("`{}` is true", setting.written), "after how much silence?"),
+        (_, Some(limit)) if limit < SHORTEST_WATCHDOG => {
+            let shortest = SHORTEST_WATCHDOG.as_millis();
+            (format!("`{}` is shorter than {shortest} ms", setting.written), "too short")
+        }
+        (_, limit) => return limit,
+    };
+    let help = "`30s` ends a program that has not said `WATCHDOG=1` for so long";
+    problems.push(Problem::error(setting.span, message).label(label).help(help));
+    None
+}
+
 fn memory(settings: &Settings, problems: &mut Vec<Problem>) -> MemorySpec {
     let usual = MemorySpec::default();
     let limit = settings.size("max_memory_restart").filter(|bytes| *bytes > 0);
@@ -392,10 +412,7 @@ fn log_driver(settings: &Settings, problems: &mut Vec<Problem>) -> LogDriver {
         let problem = Problem::error(setting.span, message).label("nothing passes through rsx there");
         problems.push(problem.help("remove it, or let rsx write the files: `log_driver = \"pipe\"`"));
     }
-    let has_rotation = keys::find("rotate").is_some_and(|key| key.availability == Availability::Now);
-    if let Some(setting) =
-        settings.get("log_driver").filter(|_| !has_rotation && settings.bool("rotate") != Some(false))
-    {
+    if let Some(setting) = settings.get("log_driver").filter(|_| settings.bool("rotate") != Some(false)) {
         let problem = Problem::error(setting.span, format!("`log_driver = \"file\"` with rotation {NOT_YET}"));
         problems.push(problem.label("its files would be rotated").help("add `rotate = false`"));
     }
@@ -409,4 +426,34 @@ fn log_form(settings: &Settings) -> LogForm {
         _ if date.is_some() || settings.bool("time") == Some(true) => LogForm::Stamped { date },
         _ => LogForm::Raw,
     }
+}
+
+/// The usual rotation, with what was written in the place of its parts.
+fn rotation(settings: &Settings, problems: &mut Vec<Problem>) -> Option<Rotation> {
+    let mut rotation = Rotation::default();
+    if settings.bool("rotate") == Some(false) {
+        return None;
+    }
+    let Some(setting) = settings.get("rotate") else { return Some(rotation) };
+    let mut wrong = |message: &str, help: &str| {
+        problems.push(Problem::error(setting.span, message).label("in here").help(help));
+    };
+    for (name, value) in settings.table("rotate").unwrap_or_default() {
+        match (*name, value) {
+            ("size", Checked::Size(size @ 0..LEAST_LOG)) => {
+                wrong(&format!("`rotate.size` cannot be {size} bytes"), "4K is the least");
+            }
+            ("size", Checked::Size(size)) => rotation.size = Some(*size),
+            ("every", Checked::Time(every)) if *every < Duration::from_secs(1) => {
+                wrong("`rotate.every` cannot be less than a second", "`1d` is a day");
+            }
+            ("every", Checked::Time(every)) => rotation.every = Some(*every),
+            ("keep", Checked::Integer(keep)) => rotation.keep = u32::try_from(*keep).unwrap_or(u32::MAX),
+            ("total", Checked::Size(total)) => rotation.total = Some(*total),
+            ("compress", Checked::Bool(false)) => rotation.compress = Compression::None,
+            ("compress", Checked::Text(word)) if word == "zstd" => rotation.compress = Compression::Zstd,
+            _ => {}
+        }
+    }
+    Some(rotation)
 }

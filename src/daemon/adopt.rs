@@ -34,9 +34,7 @@ use crate::daemon::strays::{self, Stray};
 use crate::daemon::talk::Ends;
 use crate::proto::BornRecord;
 use crate::spec::{ExecMode, Signal, Stream};
-use crate::supervisor::{
-    Batch, Doing, Effect, Event, Lasting, Resolve, Run, RunId, Slot, SlotId, Stage, Waiter, Whom, request_to_end,
-};
+use crate::supervisor::{Batch, Doing, Effect, Event, Lasting, Resolve, Run, RunId, Slot, SlotId, Stage, Waiter, Whom};
 use crate::sys::moment::Moment;
 use crate::sys::process::Process;
 
@@ -147,7 +145,7 @@ pub(super) fn adopt(
 }
 
 /// Births that the journal does not tell of, for the disk was full: of processes that the guardian holds.
-fn births(past: &Past, slots: &[Slot], kept: &HashMap<RunId, Kept>) -> HashMap<RunId, BornRecord> {
+fn births(past: &Past, slots: &[Slot], kept: &BTreeMap<RunId, Kept>) -> HashMap<RunId, BornRecord> {
     let runs = slots.iter().flat_map(Slot::runs).map(|(run, _)| run.id).filter(|run| !past.born.contains_key(run));
     let found = runs.filter_map(|run| {
         let (pid, pidfd) = kept.get(&run)?.pidfd.as_ref()?;
@@ -172,7 +170,7 @@ fn one(
     let to_tree = |signal| Adopted::Effect(Effect::Signal { run, signal, whom: Whom::Tree });
     let to_survivors = |signal| Adopted::Effect(Effect::Signal { run, signal, whom: Whom::Survivors });
     let main = if stop.treekill { Whom::Main } else { Whom::OnlyMain };
-    let (ask, _) = request_to_end(stop, launch);
+    let ask = slot.request_to_end(launch);
     let Some((place, born, kept, sent)) = taken else { return vec![unborn(slot, launch, doing)] };
     let end = match doing {
         Doing::Leaving(Stage::Survivors(_) | Stage::KilledSurvivors(_), _) => End::Told,
@@ -195,7 +193,9 @@ fn one(
     }
     shell.adopt(found);
     let steer = slot.standing(run).map(|standing| Adopted::Effect(Effect::Steer { run, standing }));
-    let mut adopted: Vec<Adopted> = steer.into_iter().collect();
+    // Everybody has a whole period, whatever he has said to an earlier daemon.
+    let guard = slot.guarded(run).map(|limit| Adopted::Effect(Effect::Guard { run, limit }));
+    let mut adopted: Vec<Adopted> = steer.into_iter().chain(guard).collect();
     adopted.extend(match doing {
         Doing::Launching | Doing::Leaving(Stage::Unspawned, _) => Some(Adopted::Event(Event::Spawned { run })),
         Doing::Leaving(Stage::Draining, until) => Some(Adopted::Effect(Effect::Drain { run, until })),
@@ -277,8 +277,8 @@ fn source(place: &Place, stream: Stream, pipe: OwnedFd) -> Source {
 }
 
 /// By run. What has no meaning for this version is let go.
-fn sorted(kept: Vec<(String, OwnedFd)>, link: Option<&Link>) -> HashMap<RunId, Kept> {
-    let mut runs: HashMap<RunId, Kept> = HashMap::new();
+fn sorted(kept: Vec<(String, OwnedFd)>, link: Option<&Link>) -> BTreeMap<RunId, Kept> {
+    let mut runs: BTreeMap<RunId, Kept> = BTreeMap::new();
     for (name, fd) in kept {
         let parts: Vec<&str> = name.split('/').collect();
         let (run, part, pid) = match parts.as_slice() {

@@ -10,12 +10,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::daemon::publish::PublishedApp;
+use crate::daemon::pump::Archives;
 use crate::daemon::report::Report;
 use crate::daemon::server::Shared;
 use crate::daemon::{convert, launch, redact};
 use crate::proto::{
     Answer, EnvCall, Environments, FlushCall, InstanceEnv, Key, LogFiles, MAX_INPUT, Outcome, Past, PastCall, Refusal,
-    SendCall, SlotResult, SlotView,
+    RotateCall, SendCall, SlotResult, SlotView, Target,
 };
 use crate::spec::LogDriver;
 use crate::supervisor::{Definition, RunId, SlotId};
@@ -85,13 +86,33 @@ impl Shared {
 
     /// Empties the log files of instances.
     pub(super) async fn flush(&self, call: FlushCall) -> Result<LogFiles, Refusal> {
-        let published = self.published.borrow().clone();
-        let found = published.find(&convert::targets(call.targets)).map_err(convert::refusal)?;
-        let (piped, direct) = by_driver(&found);
-        let mut files = self.pump.flush(piped, LOGS_LIMIT).await.ok_or_else(too_slow)?;
+        let archives = if call.keep_archives { Archives::Stay } else { Archives::Go };
+        let (piped, direct) = self.log_files(call.targets)?;
+        let mut files = self.pump.flush(piped, archives, LOGS_LIMIT).await.ok_or_else(too_slow)?;
         files.extend(self.pump.direct().flush(direct, LOGS_LIMIT).await.ok_or_else(too_slow)?);
         files.sort();
         Ok(LogFiles { files })
+    }
+
+    /// Puts the log files of instances away as archives.
+    pub(super) async fn rotate(&self, call: RotateCall) -> Result<LogFiles, Refusal> {
+        let (paths, direct) = self.log_files(call.targets)?;
+        if let Some(path) = direct.first() {
+            let why = format!(
+                "{} is written by its program (`log_driver = \"file\"`): rotating it is not in this version yet",
+                path.display()
+            );
+            return Err(Refusal::State { why });
+        }
+        let files = self.pump.rotate(paths, LOGS_LIMIT).await.ok_or_else(too_slow)?;
+        Ok(LogFiles { files })
+    }
+
+    /// Those that rsx writes, and those that programs write themselves.
+    fn log_files(&self, targets: Vec<Target>) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Refusal> {
+        let published = self.published.borrow().clone();
+        let found = published.find(&convert::targets(targets)).map_err(convert::refusal)?;
+        Ok(by_driver(&found))
     }
 
     /// Opens all log files anew.

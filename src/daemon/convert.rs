@@ -52,6 +52,7 @@ pub(super) fn ask(call: proto::Call) -> Option<core::Ask> {
         | proto::Call::Env(_)
         | proto::Call::Send(_)
         | proto::Call::Flush(_)
+        | proto::Call::Rotate(_)
         | proto::Call::ReloadLogs
         | proto::Call::Save
         | proto::Call::Update(_)
@@ -204,8 +205,38 @@ pub(super) fn exit(exit: &core::Exit, time: u64, pid: u32, stderr: Vec<String>) 
         uptime: u64::try_from(exit.uptime.as_millis()).unwrap_or(u64::MAX),
         status: exit.status,
         reason: exit.reason.clone(),
+        by: Some(ended_by(exit.by)),
         stderr,
     }
+}
+
+/// What has ended a run.
+pub(super) fn ended_by(by: core::EndedBy) -> proto::ExitCause {
+    match by {
+        core::EndedBy::Itself => proto::ExitCause::Itself,
+        core::EndedBy::Request => proto::ExitCause::Request,
+        core::EndedBy::Memory => proto::ExitCause::Memory,
+        core::EndedBy::Health => proto::ExitCause::Health,
+        core::EndedBy::Watchdog => proto::ExitCause::Watchdog,
+        core::EndedBy::Kernel => proto::ExitCause::OutOfMemory,
+    }
+}
+
+pub(super) fn recalled_ended_by(by: proto::ExitCause) -> core::EndedBy {
+    match by {
+        proto::ExitCause::Itself => core::EndedBy::Itself,
+        proto::ExitCause::Request => core::EndedBy::Request,
+        proto::ExitCause::Memory => core::EndedBy::Memory,
+        proto::ExitCause::Health => core::EndedBy::Health,
+        proto::ExitCause::Watchdog => core::EndedBy::Watchdog,
+        proto::ExitCause::OutOfMemory => core::EndedBy::Kernel,
+    }
+}
+
+/// What restarts were for.
+pub(super) fn restarts(tally: core::Tally) -> proto::RestartsView {
+    let core::Tally { request, memory, health, watchdog, kernel: out_of_memory } = tally;
+    proto::RestartsView { request, memory, health, watchdog, out_of_memory }
 }
 
 /// The second run of a slot; `epoch` gives a moment in milliseconds of the epoch.
@@ -275,6 +306,10 @@ pub(super) fn event(kind: core::ChangeKind, pid: impl Fn(core::RunId) -> u32) ->
         core::ChangeKind::Recovering(run) => proto::EventKind::Recovering { run: run.0 },
         core::ChangeKind::Healthy(run) => proto::EventKind::Healthy { run: run.0 },
         core::ChangeKind::GivenUpOn { run, reason } => proto::EventKind::GivenUpOn { run: run.0, reason },
+        core::ChangeKind::Hung { run, reason } => proto::EventKind::Hung { run: run.0, reason },
+        core::ChangeKind::Starved { run, proof } => {
+            proto::EventKind::OutOfMemory { run: run.0, sure: proof == core::Proof::Sure }
+        }
         core::ChangeKind::HealthIgnored { healthy, of } => proto::EventKind::HealthIgnored { healthy, of },
         core::ChangeKind::HealthTrusted { healthy, of } => proto::EventKind::HealthTrusted { healthy, of },
         core::ChangeKind::Stopping(run, signal) => {

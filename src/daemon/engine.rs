@@ -19,7 +19,7 @@ use crate::daemon::relay;
 use crate::daemon::report::{Report, Request, Saying};
 use crate::daemon::shell::Shell;
 use crate::proto::{Progress, Record};
-use crate::supervisor::{Ask, Effect, Event, ReadyBy, Reply, RequestId, Supervisor, Who};
+use crate::supervisor::{Ask, Effect, Event, Hang, ReadyBy, Reply, RequestId, Supervisor, Who};
 use crate::sys::peer;
 
 /// How old the published view may be while much happens. Answers are always preceded by a fresh one.
@@ -177,6 +177,8 @@ impl Engine {
                     Saying::Ready => Event::Ready { run, by: ReadyBy::Notified },
                     Saying::Closing => Event::Closing { run },
                     Saying::Heeds { interrupt_only } => Event::Heeds { run, interrupt_only },
+                    Saying::Guarded { limit } => Event::Guarded { run, limit },
+                    Saying::Hung => Event::Hung { run, hang: Hang::Told },
                 });
                 failpoint::here("after-noted");
                 drop(noted);
@@ -187,6 +189,12 @@ impl Engine {
                 failpoint::here("before-checked");
                 self.decide(Event::Checked { run, finding });
                 failpoint::here("after-checked");
+                None
+            }
+            Report::Hung { run, hang } => {
+                failpoint::here("before-hung");
+                self.decide(Event::Hung { run, hang });
+                failpoint::here("after-hung");
                 None
             }
             Report::Rescued { stream, address } => {
@@ -220,6 +228,11 @@ impl Engine {
                 self.dirty = true;
                 None
             }
+            Report::LogsRemoved { folder, archives, bytes } => {
+                self.shell.on_logs_removed(folder, archives, bytes);
+                self.dirty = true;
+                None
+            }
             Report::Remark { run, of, text, is_new } => {
                 let event = self.shell.on_remark(run, of, text, is_new);
                 self.writer.journal().append(&event.map(Record::Event).into_iter().collect::<Vec<_>>());
@@ -236,6 +249,12 @@ impl Engine {
             }
         };
         if let Some(event) = event {
+            // Why it has ended is known before that it has.
+            if let Event::Exited { run, .. } = &event
+                && let Some(proof) = self.shell.proof_of(*run)
+            {
+                self.decide(Event::Starved { run: *run, proof });
+            }
             self.decide(event);
         }
     }
@@ -313,6 +332,9 @@ impl Engine {
             | Event::Ready { .. }
             | Event::Closing { .. }
             | Event::Heeds { .. }
+            | Event::Guarded { .. }
+            | Event::Hung { .. }
+            | Event::Starved { .. }
             | Event::Exited { .. }
             | Event::Drained { .. }
             | Event::Weighed { .. }
@@ -361,6 +383,7 @@ impl Engine {
                 | Effect::Steer { .. }
                 | Effect::Drain { .. }
                 | Effect::Check { .. }
+                | Effect::Guard { .. }
                 | Effect::GiveUp { .. }
                 | Effect::Progress { .. }
                 | Effect::Forget { .. }
@@ -396,6 +419,7 @@ impl Engine {
                 failpoint::here("before-check");
                 self.shell.check(run, (slot, instance), (definition, listens));
             }
+            Effect::Guard { run, limit } => self.shell.guard(run, limit),
             Effect::GiveUp { slot } => self.shell.give_up(slot),
             Effect::Signal { run, signal, whom } => {
                 failpoint::here("before-signal");

@@ -21,7 +21,7 @@ pub const PLACES: &[&str] = &[
 
 /// Those that log bytes come by.
 #[cfg(feature = "failpoints")]
-pub const LOG_PLACES: &[&str] = &["log-taken", "log-appended"];
+pub const LOG_PLACES: &[&str] = &["log-taken", "log-appended", "log-renamed", "log-rotated"];
 
 /// Those that a log comes by which is rotated in place.
 #[cfg(feature = "failpoints")]
@@ -39,6 +39,10 @@ pub const CUT_PLACES: &[&str] = &[
 /// Those that runs come by which say something of themselves.
 #[cfg(feature = "failpoints")]
 pub const SAYING_PLACES: &[&str] = &["before-noted", "after-noted"];
+
+/// Those that runs come by which hang.
+#[cfg(feature = "failpoints")]
+pub const HANG_PLACES: &[&str] = &["before-hung", "after-hung"];
 
 /// Those that health checks come by.
 #[cfg(feature = "failpoints")]
@@ -76,6 +80,7 @@ pub(crate) fn here(name: &str) {
     let listed = [
         PLACES,
         CHECK_PLACES,
+        HANG_PLACES,
         CLUSTER_PLACES,
         OWN_PLACES,
         QUEUE_PLACES,

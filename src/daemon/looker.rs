@@ -18,6 +18,7 @@ use crate::daemon::history::History;
 use crate::daemon::looker::sampler::Sampler;
 pub(super) use crate::daemon::looker::sampler::Samples;
 use crate::daemon::looker::scales::Scales;
+use crate::daemon::ooms::Ooms;
 use crate::daemon::publish::Published;
 use crate::daemon::report::Report;
 use crate::series::Series;
@@ -68,7 +69,7 @@ impl Looker {
     /// second, `published` what each app may take.
     pub(super) fn start(
         reports: tokio::sync::mpsc::UnboundedSender<Report>,
-        history: History,
+        (history, ooms): (History, Ooms),
         (others, published): (Others, watch::Receiver<Arc<Published>>),
     ) -> std::io::Result<Looker> {
         // Bounded by the number of runs, three requests each.
@@ -76,7 +77,12 @@ impl Looker {
         let samples = Arc::new(Mutex::new(Samples::default()));
         let thread = Thread {
             inbox,
-            sampler: Sampler::new(Arc::clone(&samples), history, others, Scales::new(published, reports.clone())),
+            sampler: Sampler::new(
+                Arc::clone(&samples),
+                (history, ooms),
+                others,
+                Scales::new(published, reports.clone()),
+            ),
             reports,
             starting: HashMap::new(),
             known: Listeners::default(),
@@ -250,7 +256,7 @@ mod tests {
         let (reports, mut inbox) = tokio::sync::mpsc::unbounded_channel();
         let history = History::begin(Vec::new(), None, Clock::start(None)).unwrap();
         let (_publisher, published) = watch::channel(Arc::default());
-        let looker = Looker::start(reports, history, (Box::new(Vec::new), published)).unwrap();
+        let looker = Looker::start(reports, (history, Ooms::default()), (Box::new(Vec::new), published)).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut launch = shell("exec sleep 1000");
         launch.keep.push(socket.into());
@@ -279,7 +285,7 @@ mod tests {
         let (reports, mut inbox) = tokio::sync::mpsc::unbounded_channel();
         let history = History::begin(Vec::new(), None, Clock::start(None)).unwrap();
         let (_publisher, published) = watch::channel(Arc::default());
-        let looker = Looker::start(reports, history, (Box::new(Vec::new), published)).unwrap();
+        let looker = Looker::start(reports, (history, Ooms::default()), (Box::new(Vec::new), published)).unwrap();
         let mut launch = shell("exec sleep 1000");
         launch.listen.push(TcpListener::bind("127.0.0.1:0").unwrap().into());
         let holder = Arc::new(spawn(&launch).unwrap());

@@ -72,6 +72,7 @@ fn play(binary: &Path) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
         oom_score_adj: None,
         keep: Vec::new(),
         listen: Vec::new(),
+        watchdog_pid: false,
         birth: None,
     };
     let process = spawn(&launch).map_err(io::Error::other)?;

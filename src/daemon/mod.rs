@@ -22,6 +22,7 @@ mod direct;
 mod endpoint;
 mod engine;
 pub mod failpoint;
+mod files;
 mod handed;
 mod history;
 mod home;
@@ -35,6 +36,7 @@ mod looker;
 mod mend;
 mod node;
 mod notify;
+mod ooms;
 mod past;
 mod pid_file;
 mod predecessor;
@@ -54,6 +56,7 @@ mod store;
 mod strays;
 mod talk;
 mod watch;
+mod watchdogs;
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -72,12 +75,14 @@ use crate::daemon::clock::Clock;
 use crate::daemon::cluster::Sockets;
 use crate::daemon::endpoint::{Endpoint, Surroundings};
 use crate::daemon::engine::{Beginning, Engine, First, Leaving};
+use crate::daemon::files::Files;
 use crate::daemon::handed::Handed;
 use crate::daemon::history::History;
 use crate::daemon::home::BirthError;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
 use crate::daemon::node::Preload;
+use crate::daemon::ooms::Ooms;
 use crate::daemon::past::Past;
 use crate::daemon::publish::{Events, Published};
 use crate::daemon::pump::Pump;
@@ -88,6 +93,7 @@ use crate::daemon::server::Shared;
 use crate::daemon::shell::{Shell, Tools};
 use crate::daemon::spawner::Ground;
 use crate::daemon::store::Store;
+use crate::daemon::watchdogs::Watchdogs;
 use crate::guardian;
 use crate::paths::Home;
 use crate::proto::{DaemonView, EventKind, Key, UPDATE_FAILED};
@@ -225,7 +231,8 @@ impl Daemon {
         let own_binary = own_binary().map_err(BirthError::OwnBinary)?;
         let thread = |source| BirthError::Thread { source };
         let window = kept.iter().position(|(name, _)| name == keep::LOG_WINDOW).map(|at| kept.swap_remove(at).1);
-        let pump = Pump::start(reports.clone(), window).map_err(thread)?;
+        let files = Files::start(reports.clone()).map_err(thread)?;
+        let pump = Pump::start(reports.clone(), window, files).map_err(thread)?;
         if let Some(link) = &link {
             link.put(&[(keep::LOG_WINDOW, pump.window())]);
         }
@@ -240,7 +247,9 @@ impl Daemon {
         let sayings = Sayings::default();
         let (looked_at, said) = (sockets.clone(), sayings.clone());
         let others = Box::new(move || [looked_at.measured(), said.measured()].concat());
-        let looker = Looker::start(reports.clone(), history.clone(), (others, published.clone())).map_err(thread)?;
+        let ooms = Ooms::default();
+        let looker = Looker::start(reports.clone(), (history.clone(), ooms.clone()), (others, published.clone()))
+            .map_err(thread)?;
         let store = Store::start(home).map_err(thread)?;
         let events = Arc::new(Events::new());
         let (spawner, jobs) = spawner::channel();
@@ -258,6 +267,8 @@ impl Daemon {
             sockets: sockets.clone(),
             sayings: sayings.clone(),
             checks: checks.clone(),
+            watchdogs: Watchdogs::default(),
+            ooms: ooms.clone(),
             logs: home.logs(),
         });
         let Past { core, keys, first, writer, mut notices } =

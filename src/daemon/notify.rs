@@ -1,4 +1,4 @@
-//! The notification socket of a run (sd_notify(3)): READY, STOPPING and STATUS.
+//! The notification socket of a run (sd_notify(3)): READY, STOPPING, STATUS and WATCHDOG.
 //!
 //! What matters to the core stays in the socket until a successor would know of it: it is looked at, told, and taken out when
 //! the journal has it. So it is told twice at worst, when a daemon dies in between.
@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
@@ -17,6 +18,8 @@ use tracing::warn;
 
 use crate::daemon::report::{Report, Saying};
 use crate::daemon::said::Sayings;
+use crate::daemon::watchdogs::Watchdogs;
+use crate::spec::SHORTEST_WATCHDOG;
 use crate::supervisor::RunId;
 
 /// The longest datagram of sd_notify(3) that is looked at.
@@ -51,6 +54,12 @@ impl Drop for Notify {
 struct Notice {
     is_ready: bool,
     is_closing: bool,
+    /// It says that it does not hang.
+    is_alive: bool,
+    /// It says that it does.
+    is_hung: bool,
+    /// How long it may be silent from now on.
+    limit: Option<Duration>,
     status: Option<String>,
 }
 
@@ -61,10 +70,15 @@ impl Notice {
             match line {
                 b"READY=1" => notice.is_ready = true,
                 b"STOPPING=1" => notice.is_closing = true,
+                b"WATCHDOG=1" => notice.is_alive = true,
+                b"WATCHDOG=trigger" => notice.is_hung = true,
                 line => {
                     if let Some(status) = line.strip_prefix(b"STATUS=") {
                         let text = String::from_utf8_lossy(status);
                         notice.status = Some(text.chars().filter(|sign| !sign.is_control()).take(STATUS).collect());
+                    } else if let Some(micros) = line.strip_prefix(b"WATCHDOG_USEC=") {
+                        notice.limit =
+                            std::str::from_utf8(micros).ok().and_then(|micros| micros.parse().ok()).map(limit);
                     }
                 }
             }
@@ -73,11 +87,17 @@ impl Notice {
     }
 }
 
+/// How long a program may be silent that says so in microseconds; zero: for ever.
+fn limit(micros: u64) -> Duration {
+    let limit = Duration::from_micros(micros);
+    if limit.is_zero() { limit } else { limit.max(SHORTEST_WATCHDOG) }
+}
+
 /// Reports what any process says that knows the run's socket.
 pub(super) fn notify(
     run: RunId,
     (socket, path): (std::os::unix::net::UnixDatagram, PathBuf),
-    sayings: Sayings,
+    (sayings, watchdogs): (Sayings, Watchdogs),
     reports: mpsc::UnboundedSender<Report>,
 ) -> Option<Notify> {
     let socket = match UnixDatagram::from_std(socket) {
@@ -99,8 +119,16 @@ pub(super) fn notify(
             if let Some(status) = &notice.status {
                 sayings.set_status(run, status);
             }
-            let said = [(notice.is_ready, Saying::Ready), (notice.is_closing, Saying::Closing)];
-            for what in said.into_iter().filter_map(|(is_said, what)| is_said.then_some(what)) {
+            if notice.is_alive {
+                watchdogs.heard(run);
+            }
+            let said = [
+                notice.is_ready.then_some(Saying::Ready),
+                notice.limit.map(|limit| Saying::Guarded { limit }),
+                notice.is_closing.then_some(Saying::Closing),
+                notice.is_hung.then_some(Saying::Hung),
+            ];
+            for what in said.into_iter().flatten() {
                 // A program that repeats itself costs its own time, not the engine's.
                 if last != Some(what) && !is_noted(run, what, &reports).await {
                     return;
@@ -145,7 +173,14 @@ mod tests {
     #[test]
     fn what_a_datagram_says_is_read_line_by_line() {
         let read = Notice::read(b"READY=1\nSTATUS=serving \x1b[31m3\nMAINPID=7");
-        assert_eq!(read, Notice { is_ready: true, is_closing: false, status: Some("serving [31m3".into()) });
+        let status = Some("serving [31m3".into());
+        assert_eq!(read, Notice { is_ready: true, status, ..Notice::default() });
+        assert_eq!(Notice::read(b"WATCHDOG=1"), Notice { is_alive: true, ..Notice::default() });
+        assert_eq!(Notice::read(b"WATCHDOG=trigger"), Notice { is_hung: true, ..Notice::default() });
+        for (micros, expected) in [("20000000", Some(20_000)), ("0", Some(0)), ("1", Some(100)), ("soon", None)] {
+            let limit = Notice::read(format!("WATCHDOG_USEC={micros}").as_bytes()).limit;
+            assert_eq!(limit, expected.map(Duration::from_millis), "{micros}");
+        }
         assert_eq!(Notice::read(b"STOPPING=1"), Notice { is_closing: true, ..Notice::default() });
         assert_eq!(Notice::read(b"READY=0\nXREADY=1\n"), Notice::default());
         let long = format!("STATUS={}", "x".repeat(4000));
@@ -160,7 +195,9 @@ mod tests {
             ours.set_nonblocking(true).unwrap();
             let successors = ours.try_clone().unwrap();
             let (reports, mut inbox) = mpsc::unbounded_channel();
-            let notify = notify(RunId(1), (ours, "/nonexistent".into()), Sayings::default(), reports).unwrap();
+            let notify =
+                notify(RunId(1), (ours, "/nonexistent".into()), (Sayings::default(), Watchdogs::default()), reports)
+                    .unwrap();
             theirs.send(b"READY=1").unwrap();
             let Some(Report::Said { what: Saying::Ready, noted, .. }) = inbox.recv().await else { panic!("no report") };
             // The daemon dies here.

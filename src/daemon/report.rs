@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -12,7 +13,7 @@ use crate::daemon::pump::Health;
 use crate::daemon::spawner::Spawned;
 use crate::guardian;
 use crate::proto::{Key, Progress};
-use crate::supervisor::{Ask, Finding, Lasting, ReadyBy, Remaining, Reply, RunId, SlotId, Who};
+use crate::supervisor::{Ask, Finding, Hang, Lasting, ReadyBy, Remaining, Reply, RunId, SlotId, Who};
 
 /// What reaches the engine.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(super) enum Report {
     },
     /// The connections of a run have ended, or their time is over.
     Drained { run: RunId },
+    /// A run hangs.
+    Hung { run: RunId, hang: Hang },
     /// A health check has come to its end.
     Checked { run: RunId, finding: Finding },
     /// A connection that waited for a run which is gone, for whoever serves that address.
@@ -58,6 +61,8 @@ pub(super) enum Report {
     Input { key: Option<Key>, runs: Vec<RunId>, bytes: Vec<u8>, written: oneshot::Sender<Vec<Result<(), String>>> },
     /// A log file cannot be written, or can be written again.
     LogFile { path: PathBuf, health: Health },
+    /// A disk was nearly full: so many archives of logs went.
+    LogsRemoved { folder: PathBuf, archives: u64, bytes: u64 },
     /// What the owner of a run should know of its sockets: which run, its app, id and index, and whether it is told for the
     /// first time.
     Remark { run: RunId, of: (String, SlotId, u16), text: String, is_new: bool },
@@ -74,6 +79,10 @@ pub(super) enum Saying {
     Closing,
     /// Which signals it listens for.
     Heeds { interrupt_only: bool },
+    /// How long it may be silent.
+    Guarded { limit: Duration },
+    /// That it hangs.
+    Hung,
 }
 
 /// A request and where its answer goes.

@@ -281,7 +281,8 @@ fn make(ground: &Ground, job: Job, listen: Vec<OwnedFd>) -> Result<Spawned, Fail
             let path_var = env.iter().find(|(name, _)| name == "PATH").and_then(|(_, value)| value.to_str());
             privileges::check(&resolved.program, &resolved.argv, path_var, &resolved.cwd)?;
         }
-        Ok(with_names(env, &definition.spec.listen))
+        let env = with_names(env, &definition.spec.listen);
+        Ok(with_watchdog(env, definition.spec.watchdog))
     });
     let agent = agent.map(|(_, socket, path)| (socket, path));
     let treekill = definition.spec.stop.treekill;
@@ -324,6 +325,8 @@ fn make(ground: &Ground, job: Job, listen: Vec<OwnedFd>) -> Result<Spawned, Fail
             oom_score_adj: ground.badness,
             keep: channel_theirs.into_iter().collect(),
             listen,
+            // Where the program is started by another one, only that one knows its number.
+            watchdog_pid: definition.spec.watchdog.is_some() && !place.resolved.wraps,
             birth: None,
         };
         let talk = [
@@ -373,6 +376,15 @@ fn with_names(mut env: Vec<(OsString, OsString)>, listen: &[ListenSpec]) -> Vec<
         env.retain(|(name, _)| !["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"].iter().any(|own| name == own));
         let names: Vec<&str> = listen.iter().map(|socket| socket.name.as_str()).collect();
         env.push(("LISTEN_FDNAMES".into(), names.join(":").into()));
+    }
+    env
+}
+
+/// The variable of a program that is to speak (sd_watchdog_enabled(3)); whose it is, is said in the last moment.
+fn with_watchdog(mut env: Vec<(OsString, OsString)>, limit: Option<Duration>) -> Vec<(OsString, OsString)> {
+    if let Some(limit) = limit {
+        env.retain(|(name, _)| !["WATCHDOG_USEC", "WATCHDOG_PID"].iter().any(|own| name == own));
+        env.push(("WATCHDOG_USEC".into(), limit.as_micros().to_string().into()));
     }
     env
 }

@@ -10,6 +10,7 @@ use crate::daemon::node::{Agent, Channel};
 use crate::daemon::notify::{self, Notify};
 use crate::daemon::report::Report;
 use crate::daemon::said::Sayings;
+use crate::daemon::watchdogs::Watchdogs;
 use crate::supervisor::RunId;
 
 /// Our ends, as they were made, or kept by a guardian.
@@ -30,10 +31,16 @@ pub(super) struct Talk {
 
 impl Talk {
     /// Listens from now on.
-    pub(super) fn open(run: RunId, ends: Ends, sayings: &Sayings, reports: &mpsc::UnboundedSender<Report>) -> Talk {
+    pub(super) fn open(
+        run: RunId,
+        ends: Ends,
+        (sayings, watchdogs): (&Sayings, &Watchdogs),
+        reports: &mpsc::UnboundedSender<Report>,
+    ) -> Talk {
         let Ends { notify, channel, agent } = ends;
         Talk {
-            notify: notify.and_then(|ends| notify::notify(run, ends, sayings.clone(), reports.clone())),
+            notify: notify
+                .and_then(|ends| notify::notify(run, ends, (sayings.clone(), watchdogs.clone()), reports.clone())),
             channel: channel.and_then(|ours| Channel::open(run, ours, sayings.clone(), reports.clone())),
             agent: agent.and_then(|ends| Agent::open(run, ends, sayings.clone(), reports.clone())),
         }

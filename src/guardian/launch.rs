@@ -73,6 +73,7 @@ fn launch(seat: &Seat, binary: &Binary, argv: &[&str], stdout: OwnedFd, stderr: 
         oom_score_adj: seat.before.badness,
         keep,
         listen: Vec::new(),
+        watchdog_pid: false,
         birth: None,
     })
 }

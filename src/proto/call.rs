@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::proto::care::{EnvCall, FlushCall, PastCall, ScaleCall, SendCall, SignalCall};
+use crate::proto::care::{EnvCall, FlushCall, PastCall, RotateCall, ScaleCall, SendCall, SignalCall};
 use crate::proto::history::HistoryCall;
 use crate::proto::stream::EventsCall;
 use crate::proto::view::{Remaining, State};
@@ -44,6 +44,8 @@ pub enum Call {
     Env(EnvCall),
     /// Empty log files; answered with [`LogFiles`](crate::proto::LogFiles).
     Flush(FlushCall),
+    /// Puts log files away as archives. The answer is [`crate::proto::LogFiles`].
+    Rotate(RotateCall),
     /// Open all log files anew, for who has moved them; answered with [`LogFiles`](crate::proto::LogFiles).
     ReloadLogs,
     /// Past events; answered with [`Past`](crate::proto::Past).
@@ -80,6 +82,7 @@ impl Call {
             | Call::Signal(_)
             | Call::Send(_)
             | Call::Flush(_)
+            | Call::Rotate(_)
             | Call::ReloadLogs
             | Call::Save
             | Call::Resurrect(_)

@@ -86,9 +86,19 @@ pub enum Count {
 pub struct FlushCall {
     /// Whose; every one must match something.
     pub targets: Vec<Target>,
+    /// What was put away before stays.
+    #[serde(default)]
+    pub keep_archives: bool,
 }
 
-/// The answer to `flush` and `reload_logs`.
+/// Puts log files away as archives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotateCall {
+    /// Whose; every one must match something.
+    pub targets: Vec<Target>,
+}
+
+/// The answer to `flush`, `rotate` and `reload_logs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogFiles {
     /// Each file once, sorted.
@@ -96,12 +106,18 @@ pub struct LogFiles {
 }
 
 /// What was done to one log file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LogFile {
     /// Which.
     pub path: PathBuf,
     /// How many bytes it had.
     pub bytes: u64,
+    /// How many of its archives were removed.
+    #[serde(default)]
+    pub archives: u64,
+    /// How many bytes those had on the disk.
+    #[serde(default)]
+    pub archived: u64,
     /// Why it could not be done.
     #[serde(default)]
     pub problem: Option<String>,

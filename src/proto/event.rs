@@ -139,6 +139,20 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// It hangs, and is ended.
+    Hung {
+        /// Its run.
+        run: u64,
+        /// How that was noticed.
+        reason: String,
+    },
+    /// The kernel has killed it, or another process of its tree, for want of memory.
+    OutOfMemory {
+        /// Its run.
+        run: u64,
+        /// Whether its own control group counts it; else the kernel has killed something in just that moment.
+        sure: bool,
+    },
     /// Fewer than half of the instances are healthy: connections go to all of them.
     HealthIgnored {
         /// How many are.
@@ -223,6 +237,15 @@ pub enum EventKind {
         path: PathBuf,
         /// How many bytes were lost.
         lost: u64,
+    },
+    /// A disk was nearly full, and the oldest archives of logs on it were removed.
+    LogsRemoved {
+        /// Where one of them was.
+        folder: PathBuf,
+        /// How many.
+        archives: u64,
+        /// How many bytes they had.
+        bytes: u64,
     },
     /// The daemon is up.
     DaemonReady {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::asked::{AnswerRecord, AskedRecord, BatchRecord, ResultRecord, WaitRecord, WantRecord, WishRecord};
 
-use crate::proto::{Event, MannerRecord, RolloutRecord};
+use crate::proto::{Event, ExitCause, MannerRecord, RolloutRecord};
 use crate::spec::{AppSpec, Env, ExecMode, ExitStatus, ListenAddress, LogDriver, LogForm, Rotation, Stamp};
 
 /// The version of [`Record`]. A daemon reads journals of its own version and of the one before it.
@@ -173,6 +173,9 @@ pub struct SlotRecord {
     pub created: u64,
     /// How often it was restarted.
     pub restarts: u32,
+    /// What for: after a request, for its memory, its health, its watchdog, and after the kernel had killed it.
+    #[serde(default, skip_serializing_if = "is_blank")]
+    pub tally: [u32; 5],
     /// Its last run.
     #[serde(default)]
     pub last_run: Option<u64>,
@@ -182,6 +185,9 @@ pub struct SlotRecord {
     /// What was wrong with which run, by its last health check that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complaint: Option<(u64, String)>,
+    /// Which run the kernel has killed for want of memory, and whether that is sure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starved: Option<(u64, bool)>,
     /// When it was restarted for its health.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mended: Option<u64>,
@@ -228,6 +234,9 @@ pub enum PhaseRecord {
         /// Whether its health check went on failing.
         #[serde(default, skip_serializing_if = "is_false")]
         unhealthy: bool,
+        /// Whether it hung.
+        #[serde(default, skip_serializing_if = "is_false")]
+        hung: bool,
         /// How far it is.
         stage: StageRecord,
         /// When it is killed.
@@ -283,6 +292,9 @@ pub struct RunRecord {
     /// What its health checks have made of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<CircuitRecord>,
+    /// Milliseconds that it may be silent; 0: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<u64>,
 }
 
 /// What health checks have made of a run.
@@ -367,6 +379,9 @@ pub struct ExitRecord {
     pub status: Option<ExitStatus>,
     /// In words.
     pub reason: String,
+    /// What has ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<ExitCause>,
 }
 
 /// A process that is about to be made.
@@ -450,6 +465,10 @@ pub struct BornRecord {
 
 fn is_piped(value: &LogDriver) -> bool {
     *value == LogDriver::Pipe
+}
+
+fn is_blank(tally: &[u32; 5]) -> bool {
+    *tally == [0; 5]
 }
 
 fn is_zero(count: &u32) -> bool {

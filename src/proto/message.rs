@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::proto::{
     Act, Apply, Call, EnvCall, EventsCall, FlushCall, Hello, HistoryCall, Key, KeyError, PastCall, Refusal,
-    ResurrectCall, ScaleCall, SendCall, SignalCall, UpdateCall, ViewCall,
+    ResurrectCall, RotateCall, ScaleCall, SendCall, SignalCall, UpdateCall, ViewCall,
 };
 
 /// A line is no message of this protocol.
@@ -154,6 +154,7 @@ pub fn read_call(line: &[u8]) -> Result<Incoming, (u64, Refusal)> {
         "send" => typed::<SendCall>(params).map(Call::Send),
         "env" => typed::<EnvCall>(params).map(Call::Env),
         "flush" => typed::<FlushCall>(params).map(Call::Flush),
+        "rotate" => typed::<RotateCall>(params).map(Call::Rotate),
         "reload_logs" => Ok(Call::ReloadLogs),
         "past" => typed::<PastCall>(params).map(Call::Past),
         "history" => typed::<HistoryCall>(params).map(Call::History),
@@ -190,6 +191,7 @@ pub fn write_call(id: u64, key: Option<Key>, call: &Call) -> Vec<u8> {
         Call::Send(params) => out_call(id, "send", params),
         Call::Env(params) => out_call(id, "env", params),
         Call::Flush(params) => out_call(id, "flush", params),
+        Call::Rotate(params) => out_call(id, "rotate", params),
         Call::ReloadLogs => out_call(id, "reload_logs", ()),
         Call::Past(params) => out_call(id, "past", params),
         Call::History(params) => out_call(id, "history", params),
@@ -322,7 +324,8 @@ mod tests {
             Call::Signal(SignalCall { targets: act().targets, signal: Signal::INT }),
             Call::Send(SendCall { targets: act().targets, line: "reload \u{1f980}".into() }),
             Call::Env(EnvCall { targets: act().targets, show: true }),
-            Call::Flush(FlushCall { targets: act().targets }),
+            Call::Flush(FlushCall { targets: act().targets, keep_archives: true }),
+            Call::Rotate(RotateCall { targets: act().targets }),
             Call::ReloadLogs,
             Call::Past(PastCall { history: 9 }),
             Call::History(HistoryCall {

@@ -26,8 +26,8 @@ pub use call::{
     ResurrectCall, Saved, SlotResult, StartApp, Target, Unchanged, UpdateCall, Updating, ViewCall, ViewDetail,
 };
 pub use care::{
-    Count, EnvCall, Environments, FlushCall, InstanceEnv, LogFile, LogFiles, MAX_INPUT, Past, PastCall, ScaleCall,
-    SendCall, SignalCall,
+    Count, EnvCall, Environments, FlushCall, InstanceEnv, LogFile, LogFiles, MAX_INPUT, Past, PastCall, RotateCall,
+    ScaleCall, SendCall, SignalCall,
 };
 pub use event::{Event, EventKind, HeavyThen};
 pub use frame::{FrameError, LineCodec};
@@ -48,8 +48,8 @@ pub use sockets::{
 };
 pub use stream::{EventsAnswer, EventsCall, Mark, Resumed};
 pub use view::{
-    AppView, CheckView, CircuitView, DaemonView, DrainView, ExitView, HealthView, PortView, Remaining, SecondState,
-    SecondView, SlotView, State, UPDATE_FAILED, View,
+    AppView, CheckView, CircuitView, DaemonView, DrainView, ExitCause, ExitView, HealthView, PortView, Remaining,
+    RestartsView, SecondState, SecondView, SlotView, State, UPDATE_FAILED, View,
 };
 
 mod message;

@@ -97,6 +97,9 @@ pub struct SlotView {
     pub created: u64,
     /// How often it was restarted, by itself or by request.
     pub restarts: u32,
+    /// What for; the rest followed ends by itself.
+    #[serde(default)]
+    pub restarts_by: RestartsView,
     /// How many of the last ten minutes' lives were shorter than `min_uptime`.
     pub unstable: u32,
     /// When it is tried again, in milliseconds of the epoch.
@@ -301,6 +304,25 @@ pub struct Remaining {
     pub oldest: u64,
 }
 
+/// What has ended a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitCause {
+    /// A request.
+    Request,
+    /// The limit of its memory.
+    Memory,
+    /// Its health check.
+    Health,
+    /// Its watchdog.
+    Watchdog,
+    /// The kernel, for want of memory.
+    OutOfMemory,
+    /// It did so by itself, or for a reason that this version does not know.
+    #[serde(other)]
+    Itself,
+}
+
 /// How one run ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExitView {
@@ -317,9 +339,32 @@ pub struct ExitView {
     pub status: Option<ExitStatus>,
     /// In words: `exit code 1`, `SIGKILL after kill_timeout`, `stopped by request`.
     pub reason: String,
+    /// What has ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<ExitCause>,
     /// The last lines of its standard error; only in a full view.
     #[serde(default)]
     pub stderr: Vec<String>,
+}
+
+/// How many restarts followed which ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartsView {
+    /// After a request.
+    #[serde(default)]
+    pub request: u32,
+    /// For the limit of its memory.
+    #[serde(default)]
+    pub memory: u32,
+    /// For its health check.
+    #[serde(default)]
+    pub health: u32,
+    /// For its watchdog.
+    #[serde(default)]
+    pub watchdog: u32,
+    /// After the kernel had killed it for want of memory.
+    #[serde(default)]
+    pub out_of_memory: u32,
 }
 
 /// The state of an instance in the words of PM2.

@@ -52,6 +52,8 @@ impl Signal {
     pub const TERM: Signal = Signal(libc::SIGTERM);
     /// SIGKILL.
     pub const KILL: Signal = Signal(libc::SIGKILL);
+    /// Ends a program that hangs, and tells where it was.
+    pub const ABRT: Signal = Signal(libc::SIGABRT);
     /// SIGINT.
     pub const INT: Signal = Signal(libc::SIGINT);
 

@@ -104,7 +104,13 @@ pub struct AppSpec {
     /// How the health of its instances is looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthSpec>,
+    /// The longest silence of a program that promises to speak (sd_notify(3), `WATCHDOG=1`).
+    #[serde(default, with = "optional_millis", skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<Duration>,
 }
+
+/// A shorter `watchdog` would tell of a busy machine and not of the program.
+pub const SHORTEST_WATCHDOG: Duration = Duration::from_millis(100);
 
 /// Which programs get the agent for Node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -328,6 +334,8 @@ impl AppSpec {
         } else if self.env.iter().any(|(name, value)| name.is_empty() || name.contains('=') || nul(name) || nul(value))
         {
             Some("a variable of its `env` has an empty name, or contains `=` in its name or a NUL character".into())
+        } else if self.watchdog.is_some_and(|limit| limit < SHORTEST_WATCHDOG) {
+            Some(format!("its `watchdog` is below {} ms", SHORTEST_WATCHDOG.as_millis()))
         } else {
             self.health.as_ref().and_then(HealthSpec::problem).or_else(|| listen::problem(&self.listen))
         }
@@ -396,6 +404,7 @@ impl AppSpec {
             },
             pid_file: None,
             health: None,
+            watchdog: None,
         }
     }
 }

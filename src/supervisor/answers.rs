@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::spec::{ExitStatus, Origin, Signal};
-use crate::supervisor::{Left, ReadyBy, RunId, SlotId, Time, Who};
+use crate::supervisor::{Left, Proof, ReadyBy, RunId, SlotId, Time, Who};
 
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -286,6 +286,20 @@ pub enum ChangeKind {
         /// Why.
         reason: String,
     },
+    /// It hangs, and is ended.
+    Hung {
+        /// Which run.
+        run: RunId,
+        /// How that was noticed.
+        reason: String,
+    },
+    /// The kernel has killed it for want of memory.
+    Starved {
+        /// Which run.
+        run: RunId,
+        /// How that is known.
+        proof: Proof,
+    },
     /// Fewer than half of the instances of the app are healthy: connections go to all of them.
     HealthIgnored {
         /// How many are.
@@ -338,6 +352,53 @@ pub enum State {
     Waiting,
 }
 
+/// What has ended a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EndedBy {
+    /// It did so by itself, or by somebody whom nobody knows.
+    #[default]
+    Itself,
+    /// A request.
+    Request,
+    /// The limit of its memory.
+    Memory,
+    /// Its health check.
+    Health,
+    /// Its watchdog.
+    Watchdog,
+    /// The kernel, for want of memory.
+    Kernel,
+}
+
+/// How many restarts of a slot followed which ends; those after ends by itself are the rest of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// After a request.
+    pub request: u32,
+    /// For the limit of its memory.
+    pub memory: u32,
+    /// For its health check.
+    pub health: u32,
+    /// For its watchdog.
+    pub watchdog: u32,
+    /// After the kernel had killed it.
+    pub kernel: u32,
+}
+
+impl Tally {
+    pub(crate) fn count(&mut self, by: EndedBy) {
+        let count = match by {
+            EndedBy::Itself => return,
+            EndedBy::Request => &mut self.request,
+            EndedBy::Memory => &mut self.memory,
+            EndedBy::Health => &mut self.health,
+            EndedBy::Watchdog => &mut self.watchdog,
+            EndedBy::Kernel => &mut self.kernel,
+        };
+        *count = count.saturating_add(1);
+    }
+}
+
 /// How one run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exit {
@@ -351,4 +412,6 @@ pub struct Exit {
     pub status: Option<ExitStatus>,
     /// In words.
     pub reason: String,
+    /// What has ended it.
+    pub by: EndedBy,
 }

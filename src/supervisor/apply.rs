@@ -141,10 +141,12 @@ fn differences(old: &AppSpec, new: &AppSpec) -> (Vec<Cow<'static, str>>, bool) {
         ("log_file", old.logs.combined != new.logs.combined),
         ("log_driver", old.logs.style.driver != new.logs.style.driver),
         ("log_type", old.logs.style.form != new.logs.style.form),
+        ("rotate", old.logs.style.rotate != new.logs.style.rotate),
         ("merge_logs", old.logs.merge != new.logs.merge),
         ("pid_file", old.pid_file != new.pid_file),
         ("agent", old.agent != new.agent),
         ("health", old.health != new.health),
+        ("watchdog", old.watchdog != new.watchdog),
     ];
     let live = [
         ("instances", old.instances != new.instances),

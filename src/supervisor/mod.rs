@@ -6,7 +6,7 @@
 //! `slot.rs` has the state machine of one slot with its picture and `steps.rs` its steps, `restart.rs` what follows an end, `sayings.rs` what runs say of themselves,
 //! `rollout.rs` the second run of a slot during a reload, `trial.rs` what a reload keeps until it is sure, `memory.rs` what a successor takes over,
 //! `asks.rs` what clients can ask, `requests.rs` what each request wants, `comeback.rs` what an earlier daemon ran, `apply.rs` the plan of `start FILE`, `amend.rs` new values, `resize.rs` the number of slots, `targets.rs` what a target means,
-//! `weight.rs` what follows when a run takes too much memory,
+//! `weight.rs` what follows when a run takes too much memory, `watchdog.rs` when one hangs,
 //! `circuit.rs` what the answers to health checks make of a run, `health.rs` when it is asked and what follows,
 //! `waiters.rs` who waits for which answer, `batch.rs` who is asked later.
 
@@ -30,6 +30,7 @@ mod targets;
 mod trial;
 mod vocabulary;
 mod waiters;
+mod watchdog;
 mod weight;
 
 #[cfg(test)]
@@ -49,19 +50,18 @@ pub(crate) use memory::Counters;
 pub(crate) use requests::Renew;
 pub(crate) use restart::Lives;
 pub(crate) use rollout::{Doing, Manner, Rollout};
-pub(crate) use sayings::request_to_end;
 pub(crate) use slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage};
 pub(crate) use waiters::{Form, Pending, Waiter, Want};
 pub(crate) use weight::Weight;
 
 pub use answers::{
-    Change, ChangeKind, Exit, PlanAction, PlanStep, Refusal, Reply, SlotAnswer, SlotResult, State, Then,
+    Change, ChangeKind, EndedBy, Exit, PlanAction, PlanStep, Refusal, Reply, SlotAnswer, SlotResult, State, Tally, Then,
 };
 pub use asks::{Act, Apply, Ask, Count, Scale, Target, Unchanged, Wait};
 pub use targets::{Candidate, resolve};
 pub use vocabulary::{
-    Definition, Effect, Event, Finding, Lasting, Left, ReadyBy, Remaining, RequestId, Resolve, RunId, SlotId, Standing,
-    Time, Wanted, Who, Whom,
+    Definition, Effect, Event, Finding, Hang, Lasting, Left, Proof, ReadyBy, Remaining, RequestId, Resolve, RunId,
+    SlotId, Standing, Time, Wanted, Who, Whom,
 };
 
 /// An app's place in the core; never shown.
@@ -122,6 +122,8 @@ pub struct SlotFacts<'a> {
     pub created: Time,
     /// How often it was restarted.
     pub restarts: u32,
+    /// What for.
+    pub tally: Tally,
     /// How many unstable lives count at the moment.
     pub unstable: usize,
     /// The run whose connections are being ended: that one, or the one that it has replaced.
@@ -225,6 +227,13 @@ impl Supervisor {
             }
             Event::Checked { run, finding } => self.on_checked(now, run, finding, effects),
             Event::Closing { run } => self.on_run(now, run, effects, |slot, turn| slot.on_closing(run, turn)),
+            Event::Guarded { run, limit } => {
+                self.on_run(now, run, effects, |slot, turn| slot.on_guarded(run, limit, turn))
+            }
+            Event::Hung { run, hang } => self.on_run(now, run, effects, |slot, turn| slot.on_hung(run, hang, turn)),
+            Event::Starved { run, proof } => {
+                self.on_run(now, run, effects, |slot, turn| slot.on_starved(run, proof, turn))
+            }
             Event::Heeds { run, interrupt_only } => {
                 self.on_run(now, run, effects, |slot, _| slot.on_heeds(run, interrupt_only))
             }
@@ -445,6 +454,7 @@ fn facts(slot: &Slot, is_ignored: bool, now: Time) -> SlotFacts<'_> {
         second: second(slot),
         created: slot.created,
         restarts: slot.restarts,
+        tally: slot.tally,
         unstable: slot.lives.unstable(now),
         draining: slot.draining(),
         next_attempt,

@@ -58,13 +58,13 @@ impl Lives {
         self.unstable.iter().filter(|end| now.since(**end) < WINDOW).count()
     }
 
-    /// Decides what follows an end. `dice` is a random number for the jitter.
+    /// Decides what follows an end, `what` in words. `dice` is a random number for the jitter.
     pub(super) fn end(
         &mut self,
         spec: &RestartSpec,
         now: Time,
         uptime: Duration,
-        status: ExitStatus,
+        (status, what): (ExitStatus, &str),
         dice: u64,
     ) -> Verdict {
         let finished = match (status, spec.policy) {
@@ -73,7 +73,7 @@ impl Lives {
             (ExitStatus::Code(0), RestartPolicy::OnFailure) => true,
             (_, RestartPolicy::OnFailure | RestartPolicy::Always) => false,
         };
-        if finished { Verdict::Complete(status) } else { self.fail(spec, now, uptime, &status.to_string(), dice) }
+        if finished { Verdict::Complete(status) } else { self.fail(spec, now, uptime, what, dice) }
     }
 
     /// Decides what follows a failure that is no exit, or an exit that is to be restarted.
@@ -145,7 +145,7 @@ mod tests {
     }
 
     fn quick(lives: &mut Lives, spec: &RestartSpec, at: u64) -> Verdict {
-        lives.end(spec, Time::from_millis(at), Duration::from_millis(10), FAILED, 500)
+        lives.end(spec, Time::from_millis(at), Duration::from_millis(10), (FAILED, "exit code 1"), 500)
     }
 
     #[test]
@@ -204,7 +204,10 @@ mod tests {
         for i in 0..15 {
             assert!(matches!(quick(&mut lives, &spec, i * 2_000), Verdict::Restart(_)));
             let at = Time::from_millis(i * 2_000 + 1_500);
-            assert!(matches!(lives.end(&spec, at, Duration::from_millis(1_100), FAILED, 0), Verdict::Restart(_)));
+            assert!(matches!(
+                lives.end(&spec, at, Duration::from_millis(1_100), (FAILED, "exit code 1"), 0),
+                Verdict::Restart(_)
+            ));
         }
         assert!(matches!(quick(&mut lives, &spec, 31_000), Verdict::GiveUp { .. }));
     }
@@ -215,10 +218,10 @@ mod tests {
         for i in 0..5 {
             quick(&mut lives, &spec, i);
         }
-        let long = lives.end(&spec, Time::from_millis(50_000), Duration::from_secs(30), FAILED, 0);
+        let long = lives.end(&spec, Time::from_millis(50_000), Duration::from_secs(30), (FAILED, "exit code 1"), 0);
         assert_eq!(long, Verdict::Restart(Duration::ZERO));
         let unstable_for_the_backoff =
-            lives.end(&spec, Time::from_millis(70_000), Duration::from_secs(20), FAILED, 500);
+            lives.end(&spec, Time::from_millis(70_000), Duration::from_secs(20), (FAILED, "exit code 1"), 500);
         assert_eq!(unstable_for_the_backoff, Verdict::Restart(Duration::from_millis(100)));
     }
 
@@ -228,7 +231,7 @@ mod tests {
         lives.try_once();
         assert!(matches!(quick(&mut lives, &spec, 0), Verdict::GiveUp { .. }));
         lives.try_once();
-        let lived = lives.end(&spec, Time::from_millis(5_000), Duration::from_secs(2), FAILED, 0);
+        let lived = lives.end(&spec, Time::from_millis(5_000), Duration::from_secs(2), (FAILED, "exit code 1"), 0);
         assert!(matches!(lived, Verdict::Restart(_)), "{lived:?}");
         assert!(matches!(quick(&mut lives, &spec, 6_000), Verdict::Restart(_)));
     }
@@ -247,7 +250,7 @@ mod tests {
         for (policy, status, finished) in table {
             let mut spec = spec();
             spec.policy = policy;
-            let verdict = Lives::default().end(&spec, Time::default(), Duration::ZERO, status, 0);
+            let verdict = Lives::default().end(&spec, Time::default(), Duration::ZERO, (status, ""), 0);
             assert_eq!(verdict == Verdict::Complete(status), finished, "{policy:?} {status:?}");
         }
         let mut spec = spec();
@@ -255,7 +258,7 @@ mod tests {
         for (status, finished) in
             [(ExitStatus::Code(0), true), (ExitStatus::Code(42), true), (FAILED, false), (killed, false)]
         {
-            let verdict = Lives::default().end(&spec, Time::default(), Duration::ZERO, status, 0);
+            let verdict = Lives::default().end(&spec, Time::default(), Duration::ZERO, (status, ""), 0);
             assert_eq!(verdict == Verdict::Complete(status), finished, "{status:?}");
         }
     }

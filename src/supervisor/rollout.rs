@@ -24,7 +24,7 @@ use crate::spec::{ExecMode, ExitStatus, Signal};
 use crate::supervisor::circuit::Circuit;
 use crate::supervisor::restart::in_words;
 use crate::supervisor::slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage, Turn};
-use crate::supervisor::{ChangeKind, Effect, Left, ReadyBy, Resolve, RunId, Standing, Time, Who, Whom};
+use crate::supervisor::{ChangeKind, Effect, EndedBy, Left, ReadyBy, Resolve, RunId, Standing, Time, Who, Whom};
 
 /// How long a cluster run that listens nowhere has to live to count as ready.
 const ALIVE: Duration = Duration::from_secs(3);
@@ -207,7 +207,8 @@ impl Slot {
         let run = RunId(*turn.next_run);
         self.launched = self.generation;
         let new = Run::new(run, turn.now, ExecMode::Cluster, resolve == Resolve::Fresh);
-        let new = Run { edition: self.edition, health: self.first_circuit(), ..new };
+        let watchdog = self.definition.spec.watchdog;
+        let new = Run { edition: self.edition, health: self.first_circuit(), watchdog, ..new };
         self.rollout = Some(Rollout::Launch { run: new, manner });
         self.holds_sockets = true;
         turn.effects.push(Effect::Spawn {
@@ -251,7 +252,7 @@ impl Slot {
 
     /// The process of the second run could not be made.
     pub(super) fn on_spawn_failed_aside(&mut self, run: Run, why: String, turn: &mut Turn<'_>) {
-        self.remember(run, None, why.clone(), turn);
+        self.remember(run, None, (why.clone(), EndedBy::Itself), turn);
         turn.effects.push(self.told(ChangeKind::SpawnFailed(why.clone()), None));
         if let Some(Rollout::Launch { manner, .. } | Rollout::AwaitReady { manner, .. }) = self.rollout {
             self.abort(run, why, turn);
@@ -335,6 +336,8 @@ impl Slot {
 
     fn take_place(&mut self, run: Run) {
         self.restarts = self.restarts.saturating_add(1);
+        // Nobody asks for what takes over from one that takes too much memory.
+        self.tally.count(if run.asked { EndedBy::Request } else { EndedBy::Memory });
         self.last_run = Some(run.id);
         self.lives.reset();
     }
@@ -372,6 +375,7 @@ impl Slot {
         let reason = match (asked, killed) {
             (true, true) => format!("{status}: did not end within {}", in_words(stop.kill_timeout)),
             (true, false) => format!("{status}, replaced"),
+            (false, _) if self.is_starved(run.id) => self.ended(run.id, status),
             (false, _) if is_parked => format!("{status}, while its successor was on trial"),
             (false, _) if matches!(self.rollout, Some(Rollout::Held { .. })) => {
                 format!("{status} after {}, before the others were ready", in_words(uptime))
@@ -379,7 +383,8 @@ impl Slot {
             (false, _) => format!("{status} after {}, before it was ready", in_words(uptime)),
         };
         let signal = stop.signal;
-        self.remember(run, Some(status), reason.clone(), turn);
+        let by = if asked { EndedBy::Request } else { self.ended_by(run.id, Cause::Ended) };
+        self.remember(run, Some(status), (reason.clone(), by), turn);
         turn.effects.push(self.told(ChangeKind::Exited { run: run.id, status, uptime, asked, left }, None));
         if !asked && !is_parked {
             let manner = self.manner();

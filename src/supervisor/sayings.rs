@@ -3,11 +3,11 @@
 
 use crate::spec::{ExecMode, Signal, StopSpec};
 use crate::supervisor::rollout::Rollout;
-use crate::supervisor::slot::{Phase, Run, Slot, Turn};
+use crate::supervisor::slot::{Cause, Phase, Run, Slot, Turn};
 use crate::supervisor::{Effect, RunId, Standing, Whom};
 
 /// How a run is asked to end, and by which signal; none: by a message.
-pub(crate) fn request_to_end(stop: &StopSpec, run: Run) -> (Effect, Option<Signal>) {
+pub(super) fn request_to_end(stop: &StopSpec, run: Run) -> (Effect, Option<Signal>) {
     let whom = if stop.treekill { Whom::Main } else { Whom::OnlyMain };
     let signal = if stop.auto && run.interrupt_only { Signal::INT } else { stop.signal };
     match stop.message {
@@ -30,6 +30,21 @@ impl Rollout {
 }
 
 impl Slot {
+    /// How a run of this slot is asked to end, now that it is to.
+    pub(crate) fn request_to_end(&self, run: Run) -> Effect {
+        match &self.phase {
+            Phase::Stopping { run: main, cause: Cause::Hung, .. } if main.id == run.id => self.aborted(run.id),
+            Phase::Stopping { .. }
+            | Phase::Stopped
+            | Phase::Launching { .. }
+            | Phase::Starting { .. }
+            | Phase::Online { .. }
+            | Phase::Waiting { .. }
+            | Phase::Errored { .. }
+            | Phase::Completed { .. } => request_to_end(&self.definition.spec.stop, run).0,
+        }
+    }
+
     /// The process says that it is about to end.
     pub(super) fn on_closing(&mut self, id: RunId, turn: &mut Turn<'_>) {
         let Some(run) = self.its_run(id) else { return };

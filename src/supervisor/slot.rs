@@ -19,6 +19,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::spec::{ExecMode, ExitStatus};
 use crate::supervisor::circuit::Circuit;
@@ -27,8 +28,8 @@ use crate::supervisor::restart::Lives;
 use crate::supervisor::rollout::Rollout;
 use crate::supervisor::weight::Weight;
 use crate::supervisor::{
-    AppId, Change, ChangeKind, Definition, Effect, Exit, ReadyBy, Resolve, RunId, SlotAnswer, SlotId, SlotResult,
-    State, Time, Who,
+    AppId, Change, ChangeKind, Definition, Effect, Exit, Proof, ReadyBy, Resolve, RunId, SlotAnswer, SlotId,
+    SlotResult, State, Tally, Time, Who,
 };
 
 /// What is wanted of a slot. Written by requests only.
@@ -67,6 +68,8 @@ pub(crate) struct Run {
     pub(crate) interrupt_only: bool,
     /// What its health checks have made of it; none: there are none.
     pub(crate) health: Option<Circuit>,
+    /// How long it may be silent; zero: for ever, because it has said so. None: nobody listens for it.
+    pub(crate) watchdog: Option<Duration>,
 }
 
 impl Run {
@@ -83,6 +86,7 @@ impl Run {
             interrupt_only: false,
             edition: 0,
             health: None,
+            watchdog: None,
         }
     }
 
@@ -127,6 +131,8 @@ pub(crate) enum Cause {
     Ended,
     /// Its health check went on failing.
     Unhealthy,
+    /// It hangs.
+    Hung,
 }
 
 /// How far a run is on its way down.
@@ -198,11 +204,15 @@ pub(crate) struct Slot {
     /// When a request started it last.
     pub(crate) created: Time,
     pub(crate) restarts: u32,
+    /// What for.
+    pub(crate) tally: Tally,
     pub(crate) last_run: Option<RunId>,
     pub(crate) failed: Option<Failed>,
     pub(crate) history: VecDeque<Exit>,
-    /// What was wrong with which run, by its last health check that failed.
+    /// What was wrong with which run: by its last health check that failed, or how it hangs.
     pub(crate) complaint: Option<(RunId, String)>,
+    /// Which run the kernel has killed for want of memory, and how that is known.
+    pub(crate) starved: Option<(RunId, Proof)>,
     pub(crate) mending: Mending,
 }
 
@@ -227,10 +237,12 @@ impl Slot {
             weight: Weight::default(),
             created: now,
             restarts: 0,
+            tally: Tally::default(),
             last_run: None,
             failed: None,
             history: VecDeque::new(),
             complaint: None,
+            starved: None,
             mending: Mending::default(),
         }
     }
@@ -323,6 +335,7 @@ impl Slot {
     /// A request wants its past not to count any more.
     pub(super) fn forget_past(&mut self, now: Time) {
         self.restarts = 0;
+        self.tally = Tally::default();
         self.created = now;
         self.lives.reset();
     }

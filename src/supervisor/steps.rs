@@ -8,7 +8,7 @@ use crate::supervisor::restart::{Verdict, in_words};
 use crate::supervisor::rollout::Rollout;
 use crate::supervisor::sayings::request_to_end;
 use crate::supervisor::slot::{Cause, Failed, Goal, Phase, Run, Slot, Stage, Turn};
-use crate::supervisor::{ChangeKind, Effect, Exit, Lasting, Left, ReadyBy, Resolve, RunId, Time, Whom};
+use crate::supervisor::{ChangeKind, Effect, EndedBy, Exit, Lasting, Left, ReadyBy, Resolve, RunId, Time, Whom};
 
 /// How many exits a slot remembers.
 const HISTORY: usize = 10;
@@ -53,7 +53,7 @@ impl Slot {
         let Some(run) = self.run().filter(|run| run.id == id) else {
             return;
         };
-        self.remember(run, None, why.clone(), turn);
+        self.remember(run, None, (why.clone(), EndedBy::Itself), turn);
         self.announce(ChangeKind::SpawnFailed(why.clone()), turn);
         if let Some((old, manner)) = self.on_trial(run) {
             self.on_lost_on_trial((old, run), why, turn);
@@ -166,15 +166,18 @@ impl Slot {
         let reason = match (cause, killed) {
             (Cause::Asked, true) => format!("{status}: did not end within {limit}"),
             (Cause::Asked, false) => format!("{status}, {}", self.stopped(id)),
+            (Cause::Hung, true) => format!("{status}: {}, and did not end within {limit}", self.complaint_of(id)),
+            (Cause::Hung, false) => format!("{status}, {}", self.complaint_of(id)),
             (Cause::Unhealthy, true) => format!("{status}: unhealthy, and did not end within {limit}"),
             (Cause::Unhealthy, false) => format!("{status}, unhealthy"),
-            (Cause::Ended, _) => status.to_string(),
+            (Cause::Ended, _) => self.ended(id, status),
         };
+        let by = self.ended_by(id, cause);
         let asked = match cause {
-            Cause::Asked | Cause::Unhealthy => true,
+            Cause::Asked | Cause::Unhealthy | Cause::Hung => true,
             Cause::Ended => false,
         };
-        self.remember(run, Some(status), reason, turn);
+        self.remember(run, Some(status), (reason, by), turn);
         self.announce(ChangeKind::Exited { run: id, status, uptime, asked, left }, turn);
         match left {
             Left::Nothing => self.conclude(run, cause, status, uptime, turn),
@@ -207,8 +210,9 @@ impl Slot {
     pub(super) fn launch(&mut self, resolve: Resolve, turn: &mut Turn<'_>) {
         *turn.next_run += 1;
         let run = RunId(*turn.next_run);
-        if self.last_run.is_some() {
+        if let Some(last) = self.last_run {
             self.restarts = self.restarts.saturating_add(1);
+            self.count_restart(last);
         }
         // A second attempt after a giving up is looked up anew, too, but nobody asked for it.
         let asked = self.generation > self.launched;
@@ -216,7 +220,12 @@ impl Slot {
         self.last_run = Some(run);
         let mode = self.definition.spec.exec_mode;
         self.holds_sockets |= mode == ExecMode::Cluster || !self.definition.spec.listen.is_empty();
-        let new = Run { edition: self.edition, health: self.first_circuit(), ..Run::new(run, turn.now, mode, asked) };
+        let new = Run {
+            edition: self.edition,
+            health: self.first_circuit(),
+            watchdog: self.definition.spec.watchdog,
+            ..Run::new(run, turn.now, mode, asked)
+        };
         self.phase = Phase::Launching { run: new };
         turn.effects.push(Effect::Spawn {
             run,
@@ -235,6 +244,7 @@ impl Slot {
         if run.mode == ExecMode::Cluster {
             turn.effects.push(Effect::Steer { run: run.id, standing: Slot::serves_as(&run) });
         }
+        self.guard(run, turn);
         let after = turn.now.since(run.started);
         self.announce(ChangeKind::Online { run: run.id, after, by }, turn);
     }
@@ -266,7 +276,7 @@ impl Slot {
 
     pub(super) fn ask_to_end(&mut self, run: Run, cause: Cause, turn: &mut Turn<'_>) {
         // What is done for its health nobody has asked for.
-        let by = if cause == Cause::Unhealthy { self.asked_by.take() } else { None };
+        let by = if matches!(cause, Cause::Unhealthy | Cause::Hung) { self.asked_by.take() } else { None };
         let kill_at = self.send_stop(run, turn);
         self.asked_by = by.or(self.asked_by.take());
         self.phase = Phase::Stopping { run, cause, stage: Stage::Asked, kill_at };
@@ -319,24 +329,41 @@ impl Slot {
     fn conclude(&mut self, run: Run, cause: Cause, status: ExitStatus, uptime: Duration, turn: &mut Turn<'_>) {
         match cause {
             Cause::Asked => self.become_stopped(self.stopped(run.id), turn),
-            Cause::Ended if self.is_followed(turn) => {}
-            Cause::Unhealthy if self.goal == Goal::Up => {
-                let why = format!("unhealthy: {}", self.complaint_of(run.id));
-                let verdict = self.lives.fail(&self.definition.spec.restart, turn.now, uptime, &why, turn.dice);
+            Cause::Ended | Cause::Hung if self.is_followed(turn) => {}
+            Cause::Unhealthy | Cause::Hung if self.goal == Goal::Up => {
+                let complaint = self.complaint_of(run.id);
+                let spec = &self.definition.spec.restart;
+                let (why, verdict) = match cause {
+                    // What is never restarted is not restarted for this either.
+                    Cause::Hung if spec.policy == RestartPolicy::Never => (complaint, Verdict::Complete(status)),
+                    Cause::Hung => {
+                        let verdict = self.lives.fail(spec, turn.now, uptime, &complaint, turn.dice);
+                        (complaint, verdict)
+                    }
+                    Cause::Asked | Cause::Ended | Cause::Unhealthy => {
+                        let why = format!("unhealthy: {complaint}");
+                        let verdict = self.lives.fail(spec, turn.now, uptime, &why, turn.dice);
+                        (why, verdict)
+                    }
+                };
                 if !run.was_ready {
                     self.failed = Some(Failed { generation: self.launched, run: run.id, reason: why.clone() });
                 }
                 self.follow(verdict, why, turn);
             }
-            Cause::Ended | Cause::Unhealthy if self.goal != Goal::Up => self.become_stopped("stopped by request", turn),
-            Cause::Ended | Cause::Unhealthy => {
-                let verdict = self.lives.end(&self.definition.spec.restart, turn.now, uptime, status, turn.dice);
+            Cause::Ended | Cause::Unhealthy | Cause::Hung if self.goal != Goal::Up => {
+                self.become_stopped("stopped by request", turn);
+            }
+            Cause::Ended | Cause::Unhealthy | Cause::Hung => {
+                let ended = self.ended(run.id, status);
+                let spec = &self.definition.spec.restart;
+                let verdict = self.lives.end(spec, turn.now, uptime, (status, &ended), turn.dice);
                 let clean = matches!(verdict, Verdict::Complete(_)) && status.is_success();
                 if !run.was_ready && !clean {
-                    let reason = format!("{status} after {}, before it was ready", in_words(uptime));
+                    let reason = format!("{ended} after {}, before it was ready", in_words(uptime));
                     self.failed = Some(Failed { generation: self.launched, run: run.id, reason });
                 }
-                self.follow(verdict, status.to_string(), turn);
+                self.follow(verdict, ended, turn);
             }
         }
     }
@@ -364,9 +391,15 @@ impl Slot {
         self.announce(ChangeKind::Stopped(reason.to_owned()), turn);
     }
 
-    pub(super) fn remember(&mut self, run: Run, status: Option<ExitStatus>, reason: String, turn: &Turn<'_>) {
+    pub(super) fn remember(
+        &mut self,
+        run: Run,
+        status: Option<ExitStatus>,
+        (reason, by): (String, EndedBy),
+        turn: &Turn<'_>,
+    ) {
         let uptime = turn.now.since(run.started);
-        self.history.push_front(Exit { run: run.id, time: turn.now, uptime, status, reason });
+        self.history.push_front(Exit { run: run.id, time: turn.now, uptime, status, reason, by });
         self.history.truncate(HISTORY);
     }
 
@@ -396,6 +429,8 @@ impl Slot {
             | ChangeKind::Recovering(_)
             | ChangeKind::Healthy(_)
             | ChangeKind::GivenUpOn { .. }
+            | ChangeKind::Hung { .. }
+            | ChangeKind::Starved { .. }
             | ChangeKind::HealthIgnored { .. }
             | ChangeKind::HealthTrusted { .. }
             | ChangeKind::Errored { .. } => None,

@@ -9,6 +9,7 @@ mod meanwhile;
 mod reload;
 mod trial;
 mod verbs;
+mod watchdog;
 mod weight;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ use crate::supervisor::batch::Wish;
 use crate::supervisor::requests::Renew;
 use crate::supervisor::restart::in_words;
 use crate::supervisor::rollout::{Manner, Rollout, shown_by};
-use crate::supervisor::slot::{Phase, Run, Slot, Stage, Turn};
+use crate::supervisor::slot::{Cause, Phase, Run, Slot, Stage, Turn};
 use crate::supervisor::waiters::{Form, Want};
 use crate::supervisor::{
     Act, AppId, ChangeKind, Effect, Left, ReadyBy, Refusal, RequestId, SlotAnswer, SlotId, Standing, Supervisor, Time,
@@ -106,8 +106,10 @@ impl Slot {
         let (signal, at) = (stop.signal, turn.now.after(stop.kill_timeout));
         let left = if stop.treekill { left } else { Left::Nothing };
         let uptime = turn.now.since(new.started);
-        let reason = format!("{status} after {}, {}", in_words(uptime), self.on_trial_in_words());
-        self.remember(new, Some(status), reason.clone(), turn);
+        let ended = self.ended(new.id, status);
+        let reason = format!("{ended} after {}, {}", in_words(uptime), self.on_trial_in_words());
+        let by = self.ended_by(new.id, Cause::Ended);
+        self.remember(new, Some(status), (reason.clone(), by), turn);
         turn.effects.push(self.told(ChangeKind::Exited { run: new.id, status, uptime, asked: false, left }, None));
         self.take_back((old, new), reason, turn);
         if left == Left::Survivors {

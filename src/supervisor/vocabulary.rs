@@ -119,6 +119,27 @@ pub enum Event {
         /// Whether that is SIGINT, and not SIGTERM.
         interrupt_only: bool,
     },
+    /// The process says how long it may be silent from now on; zero: for ever.
+    Guarded {
+        /// Which.
+        run: RunId,
+        /// How long.
+        limit: Duration,
+    },
+    /// The process hangs.
+    Hung {
+        /// Which.
+        run: RunId,
+        /// How that was noticed.
+        hang: Hang,
+    },
+    /// The kernel has killed the process, or another one of its tree, for want of memory; told before [`Event::Exited`].
+    Starved {
+        /// Which.
+        run: RunId,
+        /// How that is known.
+        proof: Proof,
+    },
     /// After [`Effect::Check`].
     Checked {
         /// Which.
@@ -179,6 +200,24 @@ pub enum Finding {
     Well,
     /// It is not, and why, as a sentence fragment.
     Ill(String),
+}
+
+/// How it was noticed that a process hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hang {
+    /// It has said nothing for so long.
+    Silent(Duration),
+    /// It says so itself.
+    Told,
+}
+
+/// How it is known that the kernel has killed for want of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Its own control group counts it.
+    Sure,
+    /// The kernel has killed something in just that moment.
+    Likely,
 }
 
 /// How readiness was noticed.
@@ -285,6 +324,13 @@ pub enum Effect {
         definition: Arc<Definition>,
         /// Whether it was seen listening: else there is no need to look where.
         listens: bool,
+    },
+    /// Expect a run to speak; report [`Event::Hung`] each time when it has been silent for so long. Zero: do not any more.
+    Guard {
+        /// Which.
+        run: RunId,
+        /// How long.
+        limit: Duration,
     },
     /// Nothing follows in this slot's place: whoever waits in its sockets is refused.
     GiveUp {

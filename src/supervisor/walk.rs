@@ -44,6 +44,8 @@ struct World {
     checked: BTreeSet<RunId>,
     /// How many signs of being ready a run has given.
     signs: BTreeMap<RunId, u8>,
+    /// Who is listened for.
+    guarded: BTreeMap<RunId, Duration>,
     /// Who may have sockets that are kept for a next run.
     holding: BTreeSet<SlotId>,
     /// The most processes there were.
@@ -82,6 +84,11 @@ impl World {
                     let lives = matches!(self.processes.get(run), Some((_, Process::Lives { .. })));
                     assert!(lives, "{run:?} does not live and is asked how it is");
                     self.checked.insert(*run);
+                }
+                Effect::Guard { run, limit } => {
+                    let lives = matches!(self.processes.get(run), Some((_, Process::Lives { killed: false, .. })));
+                    assert!(lives, "{run:?} does not live and is to speak");
+                    self.guarded.insert(*run, *limit);
                 }
                 Effect::GiveUp { slot } => {
                     let lives = self.processes.values().any(|(other, _)| other == slot);
@@ -177,6 +184,19 @@ fn check_health(core: &Supervisor, world: &World, now: Time) {
     }
 }
 
+/// Who promised to speak is listened for as long as that matters, and for as long as he promised.
+#[track_caller]
+fn check_guards(slot: &Slot, world: &World) {
+    for (run, _) in slot.runs() {
+        if let Some(limit) = slot.guarded(run.id) {
+            assert_eq!(world.guarded.get(&run.id), Some(&limit), "nobody listens for {run:?}: {slot:?}");
+        }
+    }
+    let is_fed = |run: &Run| matches!(world.standing.get(&run.id), Some(Standing::Ready | Standing::Recovering));
+    let hangs = matches!(&slot.phase, Phase::Stopping { run, cause: Cause::Hung, .. } if is_fed(run));
+    assert!(!hangs, "what hangs gets connections: {slot:?}");
+}
+
 /// What must hold of the core after every event.
 #[track_caller]
 fn check(core: &Supervisor, world: &World, now: Time) {
@@ -186,6 +206,7 @@ fn check(core: &Supervisor, world: &World, now: Time) {
         assert!(!matches!(slot.rollout, Some(Rollout::Asked { .. })), "a wish is left lying: {slot:?}");
         check_trial(core, slot);
         check_sockets(slot, world);
+        check_guards(slot, world);
         assert!(slot.launched <= slot.generation, "{slot:?}");
         assert!(slot.history.len() <= 10);
         if let Some(at) = slot.deadline() {
@@ -242,6 +263,7 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
         spec.memory.limit = Some(100);
     }
     spec.health = (dice.roll(3) == 0).then(|| random_health(dice));
+    spec.watchdog = (dice.roll(3) == 0).then(|| Duration::from_millis(100 + dice.roll(5_000)));
     spec.wait_ready = dice.roll(5) == 0;
     spec.stop.message = dice.roll(5) == 0;
     spec.listen_timeout = Duration::from_millis(1 + dice.roll(8_000));
@@ -350,6 +372,12 @@ fn random_report(dice: &mut Dice, world: &mut World) -> Option<Event> {
                 _ => Event::Drained { run },
             }
         }
+        Process::Lives { .. } if dice.roll(40) == 0 => match dice.roll(4) {
+            0 => Event::Guarded { run, limit: Duration::from_millis(dice.roll(2) * 700) },
+            1 => Event::Hung { run, hang: Hang::Told },
+            2 => Event::Starved { run, proof: if dice.roll(2) == 0 { Proof::Sure } else { Proof::Likely } },
+            _ => Event::Hung { run, hang: Hang::Silent(Duration::from_secs(1)) },
+        },
         Process::Lives { .. } if dice.roll(6) == 0 => Event::Weighed { run, memory: 70 + dice.roll(60) },
         Process::Lives { asked: false, .. } if dice.roll(8) == 0 => match dice.roll(2) {
             0 => Event::Closing { run },
@@ -376,6 +404,20 @@ fn random_report(dice: &mut Dice, world: &mut World) -> Option<Event> {
             Event::Gone { run }
         }
     })
+}
+
+/// Now and then one on trial fails: by itself that happens seldom.
+fn trial_fails(core: &Supervisor, dice: &mut Dice, world: &mut World) -> Option<Event> {
+    let on_trial = core.slots.values().find_map(|slot| match (&slot.phase, &slot.rollout) {
+        (Phase::Online { run }, Some(Rollout::Baking { .. })) => Some(run.id),
+        (_, _) => None,
+    });
+    let run = on_trial.filter(|_| dice.roll(8) == 0)?;
+    if dice.roll(2) == 0 {
+        return Some(Event::Hung { run, hang: Hang::Told });
+    }
+    world.processes.remove(&run);
+    Some(Event::Exited { run, status: ExitStatus::Code(1), left: Left::Nothing })
 }
 
 /// With `treekill = false` the core does not wait for survivors, so the world forgets them, too.
@@ -413,7 +455,7 @@ impl Stroll {
         match dice.roll(10) {
             0 | 1 => asked = Some(bench.ask(random_ask(dice))),
             2..=7 => {
-                if let Some(event) = random_report(dice, world) {
+                if let Some(event) = trial_fails(&bench.core, dice, world).or_else(|| random_report(dice, world)) {
                     bench.event(event.clone());
                     // A report may end one run and order the next in one turn: what it ends is gone first.
                     forget_ignored(bench, world, &event);
@@ -435,6 +477,7 @@ impl Stroll {
 fn a_random_walk_never_breaks_an_invariant() {
     let (mut switched, mut aborted, mut taken_back) = (0, 0, 0);
     let (mut ill, mut better, mut mended, mut ignored) = (0, 0, 0, 0);
+    let (mut hung, mut starved) = (0, 0);
     for seed in 1..600 {
         let mut stroll = Stroll::new(seed);
         for _ in 0..300 {
@@ -447,6 +490,8 @@ fn a_random_walk_never_breaks_an_invariant() {
                     Effect::Announce(Change { kind: ChangeKind::Healthy(_), .. }) => better += 1,
                     Effect::Announce(Change { kind: ChangeKind::GivenUpOn { .. }, .. }) => mended += 1,
                     Effect::Announce(Change { kind: ChangeKind::HealthIgnored { .. }, .. }) => ignored += 1,
+                    Effect::Announce(Change { kind: ChangeKind::Hung { .. }, .. }) => hung += 1,
+                    Effect::Announce(Change { kind: ChangeKind::Starved { .. }, .. }) => starved += 1,
                     _ => {}
                 }
             }
@@ -456,6 +501,7 @@ fn a_random_walk_never_breaks_an_invariant() {
     assert!(switched > 500 && aborted > 100 && taken_back > 20, "it goes everywhere: {went}");
     let went = format!("{ill} ill, {better} better, {mended} restarted, {ignored} ignored");
     assert!(ill > 100 && better > 10 && mended > 50 && ignored > 50, "it goes everywhere: {went}");
+    assert!(hung > 100 && starved > 100, "it goes everywhere: {hung} hung, {starved} starved");
 }
 
 /// Everything does at once what it is asked for, until the request has its answer.

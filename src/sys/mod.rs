@@ -6,6 +6,7 @@
 //! | [`process`] | processes by pidfd: signals, ends, reaping |
 //! | [`proc_table`] | one pass over /proc: who descends from whom, what they use |
 //! | [`meter`] | CPU and memory of trees, each second |
+//! | [`oom`] | what the kernel has killed for want of memory |
 //! | [`tree`] | what is left of a run, and who belongs to it |
 //! | [`listening`] | who listens |
 //! | [`handed`] | listening sockets of ours that programs inherit |
@@ -40,6 +41,7 @@ pub mod lock;
 pub mod memory;
 pub mod meter;
 pub mod moment;
+pub mod oom;
 pub mod peer;
 pub mod pipes;
 pub mod poller;

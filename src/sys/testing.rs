@@ -34,6 +34,7 @@ pub(crate) fn shell(script: &str) -> Launch {
         oom_score_adj: None,
         keep: Vec::new(),
         listen: Vec::new(),
+        watchdog_pid: false,
         birth: None,
     }
 }

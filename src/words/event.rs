@@ -27,6 +27,11 @@ pub(crate) fn what(event: &EventKind) -> String {
         EventKind::GivenUpOn { reason, .. } => {
             format!("health check goes on failing, is restarted: {}", printable(reason))
         }
+        EventKind::Hung { reason, .. } => format!("is ended: {}", printable(reason)),
+        EventKind::OutOfMemory { sure: true, .. } => "out of memory: the kernel kills it".to_owned(),
+        EventKind::OutOfMemory { sure: false, .. } => {
+            "probably out of memory: the kernel has killed for it in this moment".to_owned()
+        }
         EventKind::HealthIgnored { healthy: 0, .. } => {
             "no instance is healthy: health is ignored, connections go to all".to_owned()
         }
@@ -69,6 +74,14 @@ pub(crate) fn what(event: &EventKind) -> String {
         }
         EventKind::LogWritten { path, lost } => {
             format!("writes {} again; {lost} bytes were lost", printable(&path.to_string_lossy()))
+        }
+        EventKind::LogsRemoved { folder, archives, bytes } => {
+            let folder = folder.to_string_lossy();
+            format!(
+                "disk nearly full: {archives} old archives of logs went ({}), as in {}",
+                memory(*bytes),
+                printable(&folder)
+            )
         }
         EventKind::DaemonReady { pid, restarts: 0 } => format!("daemon ready, pid {pid}"),
         EventKind::DaemonReady { pid, restarts } => format!("daemon ready again, pid {pid}, restart {restarts}"),

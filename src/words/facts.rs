@@ -112,6 +112,7 @@ fn declared(spec: &AppSpec) -> Vec<(&'static str, String)> {
         let codes: Vec<String> = spec.restart.stop_exit_codes.iter().map(u8::to_string).collect();
         rows.push(("finished by exit codes", codes.join(", ")));
     }
+    rows.extend(spec.watchdog.map(|limit| ("watchdog", format!("aborted after {} without a word", time(limit)))));
     if let Some(limit) = spec.memory.limit {
         rows.push(("memory limit", memory(limit)));
     }

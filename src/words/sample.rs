@@ -1,6 +1,8 @@
 //! A view for the tests of this layer.
 
-use crate::proto::{AppView, DaemonView, ExitView, MetricView, NodeView, SaidView, SlotView, State, View};
+use crate::proto::{
+    AppView, DaemonView, ExitView, MetricView, NodeView, RestartsView, SaidView, SlotView, State, View,
+};
 use crate::spec::{AppSpec, ExecMode, ExitStatus};
 
 /// The moment at which the samples are looked at.
@@ -20,6 +22,7 @@ pub(crate) fn slot(id: u32, instance: u16, state: State) -> SlotView {
         second: None,
         created: NOW - 6 * 3_600_000,
         restarts: 3 * id,
+        restarts_by: RestartsView::default(),
         unstable: 0,
         next_attempt: None,
         reason: None,
@@ -121,6 +124,7 @@ pub(crate) fn full_view() -> View {
             uptime: 340,
             status: Some(ExitStatus::Code(1)),
             reason: "exit code 1".into(),
+            by: None,
             stderr: vec!["Error: connect ECONNREFUSED 127.0.0.1:5432".into(), "    at db.js:12".into()],
         },
         ExitView {
@@ -130,6 +134,7 @@ pub(crate) fn full_view() -> View {
             uptime: 7_200_000,
             status: None,
             reason: "chdir /srv/api: No such file or directory".into(),
+            by: None,
             stderr: vec![],
         },
     ];

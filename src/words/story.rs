@@ -112,6 +112,8 @@ pub(crate) fn tone(event: &EventKind) -> Option<Tone> {
         | EventKind::LogFailing { .. }
         | EventKind::Unhealthy { .. }
         | EventKind::GivenUpOn { .. }
+        | EventKind::Hung { .. }
+        | EventKind::OutOfMemory { .. }
         | EventKind::HealthIgnored { .. }
         | EventKind::Errored { .. } => Some(Tone::Bad),
         EventKind::Created
@@ -124,6 +126,7 @@ pub(crate) fn tone(event: &EventKind) -> Option<Tone> {
         | EventKind::Stopped { .. }
         | EventKind::Deleted
         | EventKind::LogWritten { .. }
+        | EventKind::LogsRemoved { .. }
         | EventKind::DaemonReady { .. }
         | EventKind::DaemonLeaving
         | EventKind::Missed { .. } => None,

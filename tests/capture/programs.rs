@@ -96,6 +96,7 @@ impl Language {
             oom_score_adj: None,
             keep: Vec::new(),
             listen: Vec::new(),
+            watchdog_pid: false,
             birth: None,
         }
     }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{BINARY, Rsx, Watched, requires};
+use crate::rotation::archived;
 
 /// Writes numbered lines until it is asked to end; then one last line.
 const LINES: &str = "
@@ -32,6 +33,7 @@ fn check_lines(rsx: &Rsx, log: &str) {
     let text = rsx.wait_for_text(&rsx.log(log), |text| {
         text.ends_with('\n') && text.lines().last().is_some_and(|line| without_time(line).starts_with("last"))
     });
+    let text = archived(rsx, log) + &text;
     let lines: Vec<&str> = text.lines().map(without_time).collect();
     let (last, lines) = lines.split_last().unwrap();
     for (number, line) in (1..).zip(lines) {
@@ -306,18 +308,22 @@ fn a_death_at_any_place_of_log_bytes_loses_no_line() {
         return;
     }
     for place in rsx::daemon::failpoint::LOG_PLACES {
-        for flags in ["", "--time", "--time --log all.log"] {
+        for keys in ["", "time = true", "time = true\nlog_file = \"all.log\""] {
             let mut rsx = Rsx::new();
             let file = rsx.scratch().join("failpoint");
             rsx.set_env("RSX_FAILPOINT", &file);
             rsx.write("lines.py", LINES);
-            rsx.ok(&format!("start lines.py {flags} --min-uptime 50 --kill-timeout 5s"));
+            rsx.ecosystem(&format!(
+                "[[apps]]\nname = \"lines\"\nscript = \"lines.py\"\nkill_timeout = \"5s\"\n{keys}\n\
+                 rotate = {{ size = \"8K\", keep = 100000, compress = false }}\n"
+            ));
+            rsx.ok("start ecosystem.toml");
             for _ in 0..3 {
                 // The guardian pauses where one daemon follows another within a second.
                 std::thread::sleep(Duration::from_millis(1050));
                 let (daemon, _) = rsx.daemon();
                 std::fs::write(&file, place).unwrap();
-                assert!(daemon.has_ended_within(Duration::from_secs(10)), "{place} {flags}");
+                assert!(daemon.has_ended_within(Duration::from_secs(10)), "{place} {keys}");
             }
             rsx.ok("stop all");
             check_lines(&rsx, "lines-out.log");

@@ -52,7 +52,11 @@ fn lines_of_four_instances_in_one_file_are_whole() {
         return;
     }
     rsx.write("many.py", program);
-    rsx.ok("start many.py -x -i 4 --merge-logs --no-autorestart --min-uptime 50");
+    rsx.ecosystem(
+        "[[apps]]\nname = \"many\"\nscript = \"many.py\"\ninstances = 4\nexec_mode = \"fork\"\nmerge_logs = true\n\
+         restart = \"never\"\nmin_uptime = 50\nrotate = false\n",
+    );
+    rsx.ok("start ecosystem.toml");
     let is_all = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count() == 80_000;
     let text = String::from_utf8(rsx.wait_for_bytes(&rsx.log("many-out.log"), is_all)).unwrap();
     let mut next = [0; 4];

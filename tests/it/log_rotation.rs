@@ -100,6 +100,14 @@ fn now() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
+/// One that says nothing itself, and whose files the daemon leaves alone.
+fn app(name: &str) -> String {
+    format!(
+        "[[apps]]\nname = \"{name}\"\nscript = \"exec sleep 1000\"\nmin_uptime = 50\nout_file = \"{name}.log\"\n\
+         rotate = false\n"
+    )
+}
+
 fn numbered(from: usize, to: usize) -> String {
     (from..to).map(|n| format!("line {n}\n")).collect()
 }
@@ -108,7 +116,8 @@ fn numbered(from: usize, to: usize) -> String {
 fn every_line_is_seen_once_and_in_order_whatever_is_rotated_compressed_stopped_or_killed() {
     const LINES: usize = 20_000;
     let rsx = Rsx::new();
-    rsx.ok("start 'exec sleep 1000' --name w --min-uptime 50 -o w.log");
+    rsx.ecosystem(&app("w"));
+    rsx.ok("start ecosystem.toml");
     let mut writer = Writer::new(rsx.scratch().join("w.log"));
     let whole = Follower::new(&rsx, "whole");
     rsx.wait_for_text(&whole.into, str::is_empty);
@@ -149,9 +158,8 @@ fn every_line_is_seen_once_and_in_order_whatever_is_rotated_compressed_stopped_o
 #[test]
 fn logs_of_several_apps_are_merged_by_the_times_of_the_index() {
     let rsx = Rsx::new();
-    for name in ["a", "b"] {
-        rsx.ok(&format!("start 'exec sleep 1000' --name {name} --min-uptime 50 -o {name}.log"));
-    }
+    rsx.ecosystem(&(app("a") + &app("b")));
+    rsx.ok("start ecosystem.toml");
     let mut writers = ["a", "b"].map(|name| Writer::new(rsx.scratch().join(format!("{name}.log"))));
     let mut expected = Vec::new();
     for n in 0..20_u64 {

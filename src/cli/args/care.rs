@@ -71,6 +71,17 @@ pub(in crate::cli) struct FlushArgs {
     /// all, /regex/, name, namespace, id, config file or script; default: all
     #[arg(value_name = "TARGET")]
     pub(in crate::cli) targets: Vec<String>,
+    /// Leave what was put away before
+    #[arg(long)]
+    pub(in crate::cli) keep_archives: bool,
+}
+
+/// `rsx rotate`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RotateArgs {
+    /// all, /regex/, name, namespace, id, config file or script; default: all
+    #[arg(value_name = "TARGET")]
+    pub(in crate::cli) targets: Vec<String>,
 }
 
 /// `rsx update`.

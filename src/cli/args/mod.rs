@@ -13,7 +13,7 @@ use crate::cli::import::ImportArgs;
 use crate::cli::pages::{CompletionsArgs, ManArgs};
 
 pub(super) use app::{AppFlags, ValueFlags};
-pub(super) use care::{FilesArgs, FlushArgs, ScaleArgs, SendArgs, SignalArgs, TargetArgs, UpdateArgs};
+pub(super) use care::{FilesArgs, FlushArgs, RotateArgs, ScaleArgs, SendArgs, SignalArgs, TargetArgs, UpdateArgs};
 pub(super) use look::{
     DescribeArgs, EnvArgs, EventsArgs, LogsArgs, LsArgs, MetricsArgs, MetricsFormat, MonitArgs, PidArgs, WhyArgs,
 };
@@ -49,7 +49,8 @@ Care:
   signal          Send a signal
   send            Write a line to standard input
   reset           Set restart counters back
-  flush           Empty log files
+  flush           Empty log files, and remove their archives
+  rotate          Put log files away as archives
   reload-logs     Open log files anew, after they were moved
 
 Files:
@@ -182,8 +183,10 @@ pub(super) enum Verb {
     Send(SendArgs),
     /// Set its restart counters back
     Reset(TargetArgs),
-    /// Empty log files
+    /// Empty log files, and remove their archives
     Flush(FlushArgs),
+    /// Put log files away as archives
+    Rotate(RotateArgs),
     /// Open all log files anew, after they were moved
     #[command(alias = "reloadLogs")]
     ReloadLogs,

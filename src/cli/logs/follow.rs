@@ -245,6 +245,8 @@ impl Follower {
             | EventKind::Recovering { .. }
             | EventKind::Healthy { .. }
             | EventKind::GivenUpOn { .. }
+            | EventKind::Hung { .. }
+            | EventKind::OutOfMemory { .. }
             | EventKind::HealthIgnored { .. }
             | EventKind::HealthTrusted { .. }
             | EventKind::Signalled { .. }
@@ -262,6 +264,7 @@ impl Follower {
             | EventKind::Deleted
             | EventKind::LogFailing { .. }
             | EventKind::LogWritten { .. }
+            | EventKind::LogsRemoved { .. }
             | EventKind::DaemonReady { .. }
             | EventKind::DaemonLeaving
             | EventKind::Missed { .. } => false,

@@ -233,7 +233,7 @@ impl Tail {
         let came = current.and_then(|segment| segment.moment(segment.position().saturating_sub(behind)));
         let stamp = self.clock.stamp(text, came, self.latest);
         let is_matching = || self.wish.grep.as_ref().is_none_or(|grep| grep.is_match(text));
-        self.is_over = came.is_some_and(|came| self.wish.is_over(came));
+        self.is_over = came.is_some_and(|came| self.wish.is_over(came.min(stamp.time.unwrap_or(came))));
         if self.wish.takes(stamp, self.is_live) && (!self.wish.is_timed() || is_matching()) {
             self.next = Some(Next { start: line.start, end: line.end, stamp });
         } else {

@@ -180,7 +180,7 @@ pub const GROUPS: &[Group] = &[
             /// A command after each stop.
             post_stop: Kind::Text, "none", r#""./clean.sh""#, later("a hook");
             /// The longest silence of a program that speaks sd_notify.
-            watchdog: Kind::OneOf(&[SWITCH, Kind::Time]), "none", r#""30s""#, later_unless("the watchdog", OFF);
+            watchdog: Kind::OneOf(&[SWITCH, Kind::Time]), "none", r#""30s""#, NOW;
             /// Is it well? By HTTP, TCP or a command; who fails gets no connections, then is restarted.
             health: Kind::OneOf(&[SWITCH, Kind::Table(HEALTH)]), "none", r#"{ http = "/health", interval = "10s" }"#, NOW;
         },
@@ -238,8 +238,8 @@ pub const GROUPS: &[Group] = &[
             merge_logs | combine_logs: SWITCH, "false", "false", NOW;
             /// Keep no output.
             disable_logs: SWITCH, "false", "false", NOW;
-            /// Rotation of log files.
-            rotate: Kind::OneOf(&[SWITCH, Kind::Table(ROTATE)]), "none in this version", r#"{ size = "10M", keep = 10 }"#, later_unless("rotation", OFF);
+            /// When log files are put away as archives, and how many archives stay; `false`: never.
+            rotate: Kind::OneOf(&[SWITCH, Kind::Table(ROTATE)]), "{ size = \"10M\", keep = 10, total = \"1G\", compress = \"gzip\" }", r#"{ size = "10M", keep = 10 }"#, NOW;
             /// One more file for both streams; `true`: `logs/NAME.log` in the home.
             log_file | log: Kind::OneOf(&[SWITCH, Kind::Path]), "none", r#""logs/all.log""#, NOW;
             /// Who writes the log files: rsx, from pipes; or `file`: the program itself, see docs/LOG_DRIVERS.md.

@@ -8,6 +8,7 @@ mod flags;
 mod later;
 mod listen;
 mod pm2;
+mod rotate;
 
 use std::path::{Path, PathBuf};
 

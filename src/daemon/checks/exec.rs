@@ -110,6 +110,7 @@ fn prepare(examination: &Examination, line: &str, number: &str, before: &Before)
         oom_score_adj: before.badness,
         keep: Vec::new(),
         listen: Vec::new(),
+        watchdog_pid: false,
         birth: None,
     };
     Ok((launch, output))

@@ -136,6 +136,7 @@ fn launch(run: u64, ports: &[u16]) -> Launch {
         oom_score_adj: None,
         keep: Vec::new(),
         listen: Vec::new(),
+        watchdog_pid: false,
         birth: None,
     }
 }

@@ -311,10 +311,10 @@ impl Log {
                     self.base += meta.len();
                     self.index_anew(0);
                 }
-                Some(LogFile { path, bytes: meta.len(), problem: None })
+                Some(LogFile { path, bytes: meta.len(), ..LogFile::default() })
             }
             Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => Some(LogFile { path, bytes: 0, problem: Some(error.to_string()) }),
+            Err(error) => Some(LogFile { path, problem: Some(error.to_string()), ..LogFile::default() }),
         }
     }
 
@@ -336,7 +336,7 @@ impl Log {
         let bytes = found.map_or(0, |found| found.len());
         let problem = (!is_it && self.identity.is_some())
             .then(|| "the program has another file open: it opens this one when it is restarted".to_owned());
-        LogFile { path, bytes, problem }
+        LogFile { path, bytes, problem, ..LogFile::default() }
     }
 
     fn append(&mut self, entry: Entry) -> io::Result<()> {

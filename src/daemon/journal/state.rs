@@ -5,13 +5,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::daemon::convert;
 use crate::proto::{
     CircuitRecord, ExitRecord, FailedRecord, GoalRecord, MannerRecord, PhaseRecord, RolloutRecord, RunRecord,
     SlotRecord, StageRecord,
 };
 use crate::supervisor::{
-    AppId, Cause, Circuit, Definition, Exit, Failed, Goal, Lives, Manner, Mending, Phase, Rollout, Run, RunId, Slot,
-    SlotId, Stage, Time, Weight, Who,
+    AppId, Cause, Circuit, Definition, Exit, Failed, Goal, Lives, Manner, Mending, Phase, Proof, Rollout, Run, RunId,
+    Slot, SlotId, Stage, Tally, Time, Weight, Who,
 };
 
 pub(super) fn millis(duration: Duration) -> u64 {
@@ -39,10 +40,12 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
         weight,
         created,
         restarts,
+        tally: Tally { request, memory, health, watchdog, kernel },
         last_run,
         failed,
         history: _,
         complaint,
+        starved,
         mending: Mending { last: mended, is_under_way },
     } = slot;
     let Lives { unstable, backoff_step, half_open } = lives;
@@ -72,21 +75,48 @@ pub(super) fn slot(slot: &Slot) -> SlotRecord {
         heavy: weight.tried.map(|(run, at)| (run.0, at.as_millis())),
         created: created.as_millis(),
         restarts: *restarts,
+        tally: [*request, *memory, *health, *watchdog, *kernel],
         last_run: last_run.map(|run| run.0),
         failed: failed.as_ref().map(|failed| {
             let Failed { generation, run, reason } = failed;
             FailedRecord { generation: *generation, run: run.0, reason: reason.clone() }
         }),
         complaint: complaint.as_ref().map(|(run, why)| (run.0, why.clone())),
+        starved: starved.map(|(run, proof)| (run.0, proof == Proof::Sure)),
         mended: mended.map(Time::as_millis),
         mending: *is_under_way,
     }
 }
 
 fn run(run: &Run) -> RunRecord {
-    let Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition, health } = *run;
-    let (id, started, health) = (id.0, started.as_millis(), health.map(circuit));
-    RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition, health }
+    let Run {
+        id,
+        started,
+        was_ready,
+        asked,
+        mode,
+        listens,
+        notified,
+        closing,
+        interrupt_only,
+        edition,
+        health,
+        watchdog,
+    } = *run;
+    RunRecord {
+        id: id.0,
+        started: started.as_millis(),
+        was_ready,
+        asked,
+        mode,
+        listens,
+        notified,
+        edition,
+        closing,
+        interrupt_only,
+        health: health.map(circuit),
+        watchdog: watchdog.map(millis),
+    }
 }
 
 fn circuit(circuit: Circuit) -> CircuitRecord {
@@ -108,10 +138,34 @@ fn recalled_circuit(record: CircuitRecord) -> Circuit {
 }
 
 fn recalled_run(record: RunRecord) -> Run {
-    let RunRecord { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition, health } =
-        record;
-    let (id, started, health) = (RunId(id), Time::from_millis(started), health.map(recalled_circuit));
-    Run { id, started, was_ready, asked, mode, listens, notified, closing, interrupt_only, edition, health }
+    let RunRecord {
+        id,
+        started,
+        was_ready,
+        asked,
+        mode,
+        listens,
+        notified,
+        closing,
+        interrupt_only,
+        edition,
+        health,
+        watchdog,
+    } = record;
+    Run {
+        id: RunId(id),
+        started: Time::from_millis(started),
+        was_ready,
+        asked,
+        mode,
+        listens,
+        notified,
+        edition,
+        closing,
+        interrupt_only,
+        health: health.map(recalled_circuit),
+        watchdog: watchdog.map(Duration::from_millis),
+    }
 }
 
 fn stage(stage: Stage) -> StageRecord {
@@ -212,9 +266,10 @@ fn phase(phase: &Phase) -> PhaseRecord {
             run: run(it),
             asked: match cause {
                 Cause::Asked => true,
-                Cause::Ended | Cause::Unhealthy => false,
+                Cause::Ended | Cause::Unhealthy | Cause::Hung => false,
             },
             unhealthy: *cause == Cause::Unhealthy,
+            hung: *cause == Cause::Hung,
             stage: stage(*now),
             kill_at: kill_at.as_millis(),
         },
@@ -250,9 +305,11 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         heavy,
         created,
         restarts,
+        tally: [request, memory, health, watchdog, kernel],
         last_run,
         failed,
         complaint,
+        starved,
         mended,
         mending,
     } = record;
@@ -279,10 +336,12 @@ pub(super) fn recalled_slot(record: SlotRecord, definition: Arc<Definition>, his
         weight: Weight { hasty, tried: heavy.map(|(run, at)| (RunId(run), Time::from_millis(at))) },
         created: Time::from_millis(created),
         restarts,
+        tally: Tally { request, memory, health, watchdog, kernel },
         last_run: last_run.map(RunId),
         failed: failed.map(|FailedRecord { generation, run, reason }| Failed { generation, run: RunId(run), reason }),
         history,
         complaint: complaint.map(|(run, why)| (RunId(run), why)),
+        starved: starved.map(|(run, is_sure)| (RunId(run), if is_sure { Proof::Sure } else { Proof::Likely })),
         mending: Mending { last: mended.map(Time::from_millis), is_under_way: mending },
     }
 }
@@ -295,9 +354,10 @@ fn recalled_phase(phase: PhaseRecord) -> Phase {
             Phase::Starting { run: recalled_run(it), alive_at: alive_at.map(Time::from_millis) }
         }
         PhaseRecord::Online(it) => Phase::Online { run: recalled_run(it) },
-        PhaseRecord::Stopping { run: it, asked, unhealthy, stage, kill_at } => Phase::Stopping {
+        PhaseRecord::Stopping { run: it, asked, unhealthy, hung, stage, kill_at } => Phase::Stopping {
             run: recalled_run(it),
             cause: match (asked, unhealthy) {
+                (_, _) if hung => Cause::Hung,
                 (_, true) => Cause::Unhealthy,
                 (true, false) => Cause::Asked,
                 (false, false) => Cause::Ended,
@@ -314,7 +374,7 @@ fn recalled_phase(phase: PhaseRecord) -> Phase {
 }
 
 pub(super) fn exit(slot: SlotId, exit: &Exit, pid: u32) -> ExitRecord {
-    let Exit { run, time, uptime, status, reason } = exit;
+    let Exit { run, time, uptime, status, reason, by } = exit;
     ExitRecord {
         slot: slot.0,
         run: run.0,
@@ -323,16 +383,18 @@ pub(super) fn exit(slot: SlotId, exit: &Exit, pid: u32) -> ExitRecord {
         uptime: millis(*uptime),
         status: *status,
         reason: reason.clone(),
+        by: Some(convert::ended_by(*by)),
     }
 }
 
 pub(super) fn recalled_exit(record: &ExitRecord) -> Exit {
-    let ExitRecord { slot: _, run, pid: _, time, uptime, status, reason } = record;
+    let ExitRecord { slot: _, run, pid: _, time, uptime, status, reason, by } = record;
     Exit {
         run: RunId(*run),
         time: Time::from_millis(*time),
         uptime: Duration::from_millis(*uptime),
         status: *status,
         reason: reason.clone(),
+        by: by.map(convert::recalled_ended_by).unwrap_or_default(),
     }
 }

@@ -9,6 +9,7 @@ use tracing::debug;
 use crate::daemon::history::History;
 use crate::daemon::looker::scales::Scales;
 use crate::daemon::looker::{Others, lock};
+use crate::daemon::ooms::Ooms;
 use crate::series::Series;
 use crate::supervisor::{RunId, SlotId};
 use crate::sys::meter::{Meter, Used};
@@ -40,6 +41,7 @@ pub(super) struct Sampler {
     runs: Vec<Watched>,
     samples: Arc<Mutex<Samples>>,
     history: History,
+    ooms: Ooms,
     scales: Scales,
     others: Others,
     /// What the history was told of besides.
@@ -67,12 +69,18 @@ impl Samples {
 }
 
 impl Sampler {
-    pub(super) fn new(samples: Arc<Mutex<Samples>>, history: History, others: Others, scales: Scales) -> Sampler {
+    pub(super) fn new(
+        samples: Arc<Mutex<Samples>>,
+        (history, ooms): (History, Ooms),
+        others: Others,
+        scales: Scales,
+    ) -> Sampler {
         Sampler {
             meter: Meter::default(),
             runs: Vec::new(),
             samples,
             history,
+            ooms,
             others,
             scales,
             noted: BTreeMap::new(),
@@ -124,6 +132,7 @@ impl Sampler {
         self.note();
         self.record();
         self.weigh(now);
+        self.ooms.look(self.runs.iter().map(|watched| (watched.run, &*watched.process)), now);
     }
 
     /// Tells of those that take more memory than they should.

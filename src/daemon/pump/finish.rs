@@ -6,9 +6,11 @@ use std::ops::Range;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::daemon::pump::window::{Buffer, READ, Refused, Window, buffer_of};
+use crate::daemon::pump::index::Index;
+use crate::daemon::pump::sink::identity;
+use crate::daemon::pump::window::{Buffer, READ, Refused, Window, buffer_of, through};
 use crate::daemon::spawner::open_log;
-use crate::logs::{Area, FileMark, Missing, Record, Target, missing};
+use crate::logs::{Archive, Area, FileMark, Missing, Record, Target, missing};
 
 /// Bytes that could not be written.
 #[derive(Debug)]
@@ -64,7 +66,8 @@ pub(super) fn append(window: &Window, batch: &Batch, file: &File) -> Result<(), 
 }
 
 /// Finishes what a predecessor has left in the window. A death in here changes nothing: it is done again from the start.
-pub(super) fn finish(window: &Window) -> Result<Vec<Finished>, Refused> {
+pub(super) fn finish(window: &mut Window) -> Result<Vec<Finished>, Refused> {
+    go_on_in_the_next_file(window)?;
     let Some((record, begun)) = window.unfinished()? else {
         // What was to be read and was not is still in its pipe.
         window.forget();
@@ -75,6 +78,32 @@ pub(super) fn finish(window: &Window) -> Result<Vec<Finished>, Refused> {
     let finished = all.map(|(index, target)| complete(window, &batch, target, (index, begun))).collect();
     window.is_done(batch.buffer, record.then);
     Ok(finished)
+}
+
+/// Who died within a rotation had written to the file what belongs there. What is left comes into the next file, as it
+/// would have: who follows the log may have left the old one by now.
+fn go_on_in_the_next_file(window: &mut Window) -> Result<(), Refused> {
+    let Some((record, _)) = window.unfinished()? else { return Ok(()) };
+    let batch = Batch::of(&record);
+    let ([target], Area::Buffer, Buffer::COMMON) = (record.targets.as_slice(), batch.area, batch.buffer) else {
+        return Ok(());
+    };
+    let Target { path, mark: Some(mark) } = target else { return Ok(()) };
+    let Some((name, _)) = find(path, mark) else { return Ok(()) };
+    let name = name.file_name().unwrap_or_default().to_string_lossy();
+    let is_archive = Archive::read(&name).is_some_and(|(live, _)| path.file_name().is_some_and(|name| *name == *live));
+    let Ok((_, Missing::From(from))) = find_out(window, &batch, target) else { return Ok(()) };
+    if !is_archive || from >= batch.range.len() {
+        return Ok(());
+    }
+    // What cannot be opened is told of when the old record is finished.
+    let next = open_log(path).and_then(|file| file.metadata()).ok().filter(Metadata::is_file);
+    let mark = next.map(|found| FileMark { device: found.dev(), inode: found.ino(), size: found.len() });
+    if mark.is_some() {
+        let target = Target { path: path.clone(), mark };
+        window.arm(&through(batch.range.start + from..batch.range.end, None, target))?;
+    }
+    Ok(())
 }
 
 fn complete(window: &Window, batch: &Batch, target: &Target<'_>, (index, begun): (usize, u64)) -> Finished {
@@ -95,10 +124,25 @@ fn complete(window: &Window, batch: &Batch, target: &Target<'_>, (index, begun):
         Missing::Unknown => 0,
     };
     let rest = Batch { range: batch.range.start + from..batch.range.end, ..batch.clone() };
+    if !rest.range.is_empty() {
+        note(&path, &file);
+    }
     match append(window, &rest, &file) {
         Ok(()) if missing == Missing::Unknown => Finished::Doubtful { path, bytes },
         Ok(()) => Finished::Appended { path, bytes: bytes - from },
         Err(lost) => Finished::Lost { path, lost },
+    }
+}
+
+/// Says in the index of times that bytes come now.
+fn note(path: &Path, file: &File) {
+    let found = [file.metadata(), fs::metadata(path)].map(|found| found.ok().as_ref().and_then(identity));
+    if let [Some(it), Some(named)] = found
+        && it == named
+        && let Some(mut index) = Index::open(path, it)
+        && let Ok(found) = file.metadata()
+    {
+        index.note(found.len(), u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0));
     }
 }
 

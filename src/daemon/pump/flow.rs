@@ -1,17 +1,21 @@
 //! One pipe on its way into its files: a read, what becomes of the lines, the writes.
 
+use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tracing::debug;
 
 use crate::daemon::failpoint;
+use crate::daemon::files::Files;
 use crate::daemon::pump::Source;
 use crate::daemon::pump::finish::{Batch, Lost, append};
+use crate::daemon::pump::rotate::put_away;
 use crate::daemon::pump::sink::{Health, Sink, SinkId, Sinks};
-use crate::daemon::pump::window::{Buffer, SHAPED, Window, shaped};
+use crate::daemon::pump::window::{Buffer, SHAPED, Window, shaped, through};
 use crate::logs::{Area, Coming, Heading, LastWords, Shaped, Shaper, Span, Target};
+use crate::proto::LogFile;
 use crate::spec::LogForm;
 use crate::sys::pipes::{self, PipeState};
 
@@ -37,8 +41,8 @@ pub(super) struct Flow {
     /// How often in a row the pipe was full, until it is large.
     full: Option<u32>,
     is_large: bool,
-    /// A predecessor's.
-    adopted: bool,
+    /// Nobody else writes to its files, and lines are not waited for: one that is unfinished there is its own.
+    is_alone: bool,
 }
 
 /// What all flows work with.
@@ -51,6 +55,7 @@ pub(super) struct Shared {
     out: Vec<u8>,
     /// What others should hear of.
     pub(super) news: Vec<(SinkId, Health)>,
+    pub(super) files: Files,
 }
 
 /// What one turn of a flow gave.
@@ -67,9 +72,41 @@ pub(super) enum Turn {
 }
 
 impl Shared {
-    pub(super) fn new(window: Window) -> Shared {
+    pub(super) fn new(window: Window, files: Files) -> Shared {
         let budget = pipes::soft_limit() / 4;
-        Shared { window, sinks: Sinks::default(), budget, bytes: Vec::new(), out: Vec::new(), news: Vec::new() }
+        Shared { window, sinks: Sinks::default(), budget, bytes: Vec::new(), out: Vec::new(), news: Vec::new(), files }
+    }
+}
+
+impl Shared {
+    /// Puts files away that are not empty, whoever writes them or does not.
+    pub(super) fn rotate(&mut self, paths: Vec<PathBuf>) -> Vec<LogFile> {
+        paths.into_iter().filter_map(|path| self.rotate_one(path)).collect()
+    }
+
+    fn rotate_one(&mut self, path: PathBuf) -> Option<LogFile> {
+        let bytes = fs::metadata(&path).ok().filter(|found| found.is_file() && found.len() > 0)?.len();
+        let done = match self.sinks.of(&path) {
+            Some(sink) => sink.rotate(),
+            None => put_away(&path, None, None),
+        };
+        match done {
+            Ok(archive) => {
+                self.files.rotated(&path, archive?);
+                Some(LogFile { path, bytes, ..LogFile::default() })
+            }
+            Err(error) => Some(LogFile { path, problem: Some(error.to_string()), ..LogFile::default() }),
+        }
+    }
+
+    /// Puts files away whose time is over although nothing comes.
+    pub(super) fn rotate_old(&mut self) {
+        let Shared { sinks, files, .. } = self;
+        for sink in sinks.over() {
+            if let Ok(Some(archive)) = sink.rotate() {
+                files.rotated(&sink.path, archive);
+            }
+        }
     }
 }
 
@@ -79,7 +116,9 @@ impl Flow {
         let mut is_shared = source.style.is_shared || source.files.len() > 1;
         let mut sinks = Vec::new();
         for file in source.files.drain(..) {
-            let (id, others) = shared.sinks.join(file.path, file.file);
+            let style = &source.style;
+            shared.files.know((&style.app, style.instance), &file.path, style.rotate.as_ref());
+            let (id, others) = shared.sinks.join(file.path, file.file, source.style.rotate.clone());
             is_shared |= others > 0;
             if !sinks.contains(&id) {
                 sinks.push(id);
@@ -100,7 +139,7 @@ impl Flow {
             needs_time,
             full: Some(0),
             is_large: false,
-            adopted,
+            is_alone: false,
         };
         let was_held = adopted && shared.window.is_claimed(flow.source.run, flow.source.stream);
         if !flow.sinks.is_empty() && (needs_time || is_shared || was_held) {
@@ -110,6 +149,7 @@ impl Flow {
             // What a predecessor has taken and not looked at.
             flow.write_lines(Coming::More, shared);
         }
+        flow.is_alone = flow.buffer == Buffer::COMMON && !is_shared;
         (flow, is_shared)
     }
 
@@ -125,9 +165,10 @@ impl Flow {
         self.buffer = buffer;
         // Its line may have been begun when it was alone.
         let is_open = self.sinks.first().and_then(|id| shared.sinks.get(*id)).is_some_and(|sink| !sink.is_at_line_end);
-        if is_new && is_open && !self.adopted {
+        if is_new && is_open && self.is_alone {
             shared.window.set_open(buffer);
         }
+        self.is_alone = false;
     }
 
     /// Leaves its files; nothing of it waits any more.
@@ -200,30 +241,59 @@ impl Flow {
 
     /// Bytes as they come.
     fn straight(&mut self, waiting: usize, shared: &mut Shared, last: Option<&mut LastWords>) -> io::Result<Turn> {
-        let Shared { window, sinks, news, .. } = shared;
+        let Shared { window, sinks, news, files, bytes, .. } = shared;
         let Some(id) = self.sinks.first().copied() else { return Ok(Turn::Nothing) };
         let Some(sink) = sinks.get(id) else { return Ok(Turn::Nothing) };
-        let mark = sink.mark();
+        let mut mark = sink.mark();
         let count = window.read(waiting, &self.source.pipe, Target { path: sink.path.as_path().into(), mark })?;
         if count == 0 {
             return Ok(Turn::End);
         }
         failpoint::here("log-taken");
-        let batch = Batch { area: Area::Buffer, buffer: Buffer::COMMON, range: 0..count };
-        let health = match &sink.file {
-            Some(file) => {
-                if mark.is_none() {
-                    window.begins(0);
+        if mark.is_some_and(|mark| !sink.has_room(mark.size, count)) {
+            window.copy(Area::Buffer, Buffer::COMMON, 0..count, bytes);
+        }
+        let (mut from, mut rotated) = (0, Vec::new());
+        loop {
+            let share = match mark {
+                Some(mark) if !sink.has_room(mark.size, count - from) => sink.share(mark.size, &bytes[from..]),
+                Some(_) | None => count - from,
+            };
+            if share > 0 {
+                let batch = Batch { area: Area::Buffer, buffer: Buffer::COMMON, range: from..from + share };
+                if let Some(mark) = mark {
+                    sink.note(mark.size);
                 }
-                let result = append(window, &batch, file);
-                let last = window.byte(Area::Buffer, Buffer::COMMON, count - 1);
-                settle(result, count, last, window, &batch, mark.map(|mark| mark.size), sink)
+                let health = match &sink.file {
+                    Some(file) => {
+                        if mark.is_none() {
+                            window.begins(0);
+                        }
+                        let result = append(window, &batch, file);
+                        let last = window.byte(Area::Buffer, Buffer::COMMON, from + share - 1);
+                        settle(result, share, last, window, &batch, mark.map(|mark| mark.size), sink)
+                    }
+                    None => sink.on_lost(share, None),
+                };
+                news.extend(health.map(|health| (id, health)));
             }
-            None => sink.on_lost(count, None),
-        };
+            from += share;
+            if from >= count {
+                break;
+            }
+            // The file is full, and a line has ended.
+            if let Ok(Some(archive)) = sink.rotate() {
+                rotated.push((sink.path.clone(), archive));
+                failpoint::here("log-rotated");
+            }
+            mark = sink.mark();
+            window.arm(&through(from..count, None, Target { path: sink.path.as_path().into(), mark }))?;
+        }
         failpoint::here("log-appended");
-        news.extend(health.map(|health| (id, health)));
         window.is_done(Buffer::COMMON, Span::default());
+        for (path, archive) in rotated {
+            files.rotated(&path, archive);
+        }
         self.remember(shared, 0..count, last);
         Ok(Turn::Moved(count))
     }
@@ -254,8 +324,11 @@ impl Flow {
             let span = shared.window.span(self.buffer);
             shared.window.copy(Area::Buffer, self.buffer, span.range(), &mut shared.bytes);
             shared.out.clear();
+            let piece = self.piece(shared);
+            let coming = if piece < shared.bytes.len() { Coming::More } else { coming };
             let Shaped { taken, open, full } =
-                self.shaper.shape(&shared.bytes, span.open, coming, now, (&mut shared.out, SHAPED));
+                self.shaper.shape(&shared.bytes[..piece], span.open, coming, now, (&mut shared.out, SHAPED));
+            let full = full || piece < shared.bytes.len();
             if shared.out.is_empty() {
                 return;
             }
@@ -268,6 +341,17 @@ impl Flow {
         }
     }
 
+    /// How much of what lies in `bytes` is written in one go: as many lines as one file may have, at least one.
+    fn piece(&self, shared: &mut Shared) -> usize {
+        let Shared { sinks, bytes, .. } = shared;
+        let portion = self.sinks.iter().filter_map(|id| sinks.get(*id).map(|sink| sink.portion())).min();
+        let Some((front, rest)) = portion.and_then(|portion| bytes.split_at_checked(portion)) else {
+            return bytes.len();
+        };
+        let end = memchr::memrchr(b'\n', front).or_else(|| Some(front.len() + memchr::memchr(b'\n', rest)?));
+        end.map_or(bytes.len(), |end| end + 1)
+    }
+
     /// Ends a long line of which nobody knows when it will go on.
     pub(super) fn break_line(&mut self, shared: &mut Shared) {
         let then = Span { open: false, ..shared.window.span(self.buffer) };
@@ -278,10 +362,22 @@ impl Flow {
 
     /// Appends what lies in `out` to all files.
     fn write(&mut self, then: Span, shared: &mut Shared) {
-        let Shared { window, sinks, news, out, .. } = shared;
+        let Shared { window, sinks, news, out, files, .. } = shared;
         let mut targets = Vec::with_capacity(self.sinks.len());
         for id in &self.sinks {
             if let Some(sink) = sinks.get(*id) {
+                let size = sink.mark().map_or(0, |mark| mark.size);
+                let may_be = sink.is_at_line_end || sink.is_overfull(size);
+                if may_be
+                    && sink.is_full(size, out.len())
+                    && let Ok(Some(archive)) = sink.rotate()
+                {
+                    files.rotated(&sink.path, archive);
+                    failpoint::here("log-rotated");
+                }
+                if let Some(mark) = sink.mark() {
+                    sink.note(mark.size);
+                }
                 targets.push(Target { path: sink.path.clone().into(), mark: sink.mark() });
             }
         }
@@ -322,6 +418,12 @@ impl Flow {
         let start = range.start.max(range.end.saturating_sub(LastWords::ENOUGH));
         shared.window.copy(Area::Buffer, self.buffer, start..range.end, &mut shared.bytes);
         last.push(&shared.bytes);
+    }
+
+    /// Whether it is of an earlier run than this one, and writes to its file.
+    pub(super) fn precedes(&self, source: &Source, shared: &mut Shared) -> bool {
+        let is_earlier = self.source.stream == source.stream && self.source.run < source.run;
+        is_earlier && self.path(shared).is_some_and(|path| source.files.iter().any(|file| file.path == path))
     }
 
     /// The name of its file.

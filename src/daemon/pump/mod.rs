@@ -13,6 +13,8 @@
 
 mod finish;
 mod flow;
+mod index;
+mod rotate;
 mod sink;
 mod thread;
 mod window;
@@ -33,6 +35,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::daemon::direct::Direct;
+use crate::daemon::files::Files;
 use crate::daemon::pump::thread::Thread;
 use crate::daemon::pump::window::Window;
 use crate::daemon::report::Report;
@@ -87,11 +90,19 @@ pub(super) struct Pump {
 enum Request {
     Add(Box<Source>, Age),
     Tail(RunId, oneshot::Sender<Vec<String>>),
-    Flush(Vec<PathBuf>, oneshot::Sender<Vec<LogFile>>),
+    Flush(Vec<PathBuf>, Archives, oneshot::Sender<Vec<LogFile>>),
+    Rotate(Vec<PathBuf>, oneshot::Sender<Vec<LogFile>>),
     Reopen(oneshot::Sender<Vec<LogFile>>),
     Settle(oneshot::Sender<()>),
     Pipes(oneshot::Sender<Vec<(RunId, Stream, OwnedFd)>>),
     Finish(oneshot::Sender<()>),
+}
+
+/// What becomes of the archives of files that are emptied.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Archives {
+    Go,
+    Stay,
 }
 
 /// Whether a run has written before.
@@ -108,6 +119,7 @@ impl Pump {
     pub(super) fn start(
         reports: tokio::sync::mpsc::UnboundedSender<Report>,
         window: Option<OwnedFd>,
+        files: Files,
     ) -> io::Result<Pump> {
         let window = match window.map(Window::adopt) {
             Some(Ok(window)) => window,
@@ -123,7 +135,7 @@ impl Pump {
         let waker = poller.waker();
         // Bounded by the number of runs: two `Add` each, and one `LastWords` an exit.
         let (requests, inbox) = mpsc::channel();
-        let thread = Thread::new(poller, inbox, reports, window);
+        let thread = Thread::new(poller, inbox, reports, window, files);
         std::thread::Builder::new().name("rsx-logs".into()).spawn(move || thread.run())?;
         Ok(Pump { requests, waker, window: kept, direct })
     }
@@ -162,10 +174,17 @@ impl Pump {
     }
 
     /// Empties log files; what programs wrote before goes, too. `None`: not done in time.
-    pub(super) async fn flush(&self, paths: Vec<PathBuf>, limit: Duration) -> Option<Vec<LogFile>> {
+    pub(super) async fn flush(&self, paths: Vec<PathBuf>, archives: Archives, limit: Duration) -> Option<Vec<LogFile>> {
         let (done, flushed) = oneshot::channel();
-        self.ask(Request::Flush(paths, done));
+        self.ask(Request::Flush(paths, archives, done));
         tokio::time::timeout(limit, flushed).await.ok()?.ok()
+    }
+
+    /// Puts log files away as archives. `None`: not done in time.
+    pub(super) async fn rotate(&self, paths: Vec<PathBuf>, limit: Duration) -> Option<Vec<LogFile>> {
+        let (done, rotated) = oneshot::channel();
+        self.ask(Request::Rotate(paths, done));
+        tokio::time::timeout(limit, rotated).await.ok()?.ok()
     }
 
     /// Opens all log files anew by their names. `None`: not done in time.

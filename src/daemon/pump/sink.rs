@@ -6,14 +6,16 @@ use std::io::{self, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{info, warn};
 
 use crate::daemon::pump::finish::Batch;
+use crate::daemon::pump::index::Index;
 use crate::daemon::pump::window::Window;
 use crate::daemon::spawner::open_log;
-use crate::logs::FileMark;
+use crate::logs::{Archive, FileMark};
+use crate::spec::Rotation;
 
 /// How often it is told in the daemon's log that a file cannot be written.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -21,8 +23,15 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked whether a name still leads to the file that is written, and whether what could not be opened can.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether the time of a file is over: at least and at most.
+const LOOK_AT_TIMES: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_secs(1);
+
 /// The number of a file here.
 pub(super) type SinkId = usize;
+
+/// Device and inode.
+pub(super) type Identity = (u64, u64);
 
 /// One file.
 #[derive(Debug)]
@@ -31,13 +40,22 @@ pub(super) struct Sink {
     /// None: it cannot be opened.
     pub(super) file: Option<File>,
     /// The number of the file's device, and its own there; none if it has no size.
-    identity: Option<(u64, u64)>,
+    pub(super) identity: Option<Identity>,
     /// Whether what stands in it ends with the end of a line.
     pub(super) is_at_line_end: bool,
     /// Who has begun a line that is too long to wait for, and when it last wrote; others wait for its end.
     pub(super) owner: Option<(u64, Instant)>,
     /// Who waits.
     pub(super) waiting: Vec<u64>,
+    pub(super) rotation: Option<Rotation>,
+    /// When its first byte came, and when its time is over.
+    pub(super) began: Option<SystemTime>,
+    pub(super) ends: Option<SystemTime>,
+    /// Its newest archive, where it is known.
+    pub(super) newest: Option<Archive>,
+    /// Until when a rotation that has failed is not tried again.
+    pub(super) rests: Option<Instant>,
+    index: Option<Index>,
     users: usize,
     looked: Instant,
     losses: Losses,
@@ -86,6 +104,12 @@ impl Sink {
             is_at_line_end: true,
             owner: None,
             waiting: Vec::new(),
+            rotation: None,
+            began: None,
+            ends: None,
+            newest: None,
+            rests: None,
+            index: None,
             users: 0,
             looked: Instant::now(),
             losses: Losses::default(),
@@ -94,11 +118,44 @@ impl Sink {
         sink
     }
 
-    fn take(&mut self, file: Option<File>) {
+    pub(super) fn take(&mut self, file: Option<File>) {
         self.identity = file.as_ref().and_then(|file| identity(&file.metadata().ok()?));
         self.is_at_line_end = self.identity.is_none() || ends_a_line(&self.path);
+        self.index = self.identity.and_then(|known| Index::open(&self.path, known));
+        let made = || {
+            let found = file.as_ref()?.metadata().ok()?;
+            found.created().or_else(|_| found.modified()).ok()
+        };
+        let began = self.index.as_ref().and_then(Index::began).or_else(made);
+        self.on_begun(began);
         self.file = file;
         self.looked = Instant::now();
+    }
+
+    /// Somebody has opened a file of this name, a while ago: a rotation may have made an archive of it since.
+    fn meet(&mut self, file: File) {
+        let opened = file.metadata().ok().as_ref().and_then(identity);
+        let is_known = |it| self.file.is_some() && self.identity == Some(it);
+        let Some(it) = opened.filter(|it| !is_known(*it)) else {
+            if opened.is_none() {
+                self.take(Some(file));
+            }
+            return;
+        };
+        let led_to = std::fs::metadata(&self.path).ok().as_ref().and_then(identity);
+        if led_to == Some(it) || led_to.is_none_or(|led_to| !is_known(led_to)) && self.reopen().is_err() {
+            self.take(Some(file));
+        }
+    }
+
+    /// Bytes are about to be appended behind so many others.
+    pub(super) fn note(&mut self, size: u64) {
+        if size == 0 {
+            self.on_begun(Some(SystemTime::now()));
+        }
+        if let Some(index) = &mut self.index {
+            index.note(size, u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap_or(0));
+        }
     }
 
     /// Opens the file anew by its name.
@@ -130,7 +187,10 @@ impl Sink {
     }
 
     /// The file may have been emptied.
-    pub(super) fn on_emptied(&mut self) {
+    pub(super) fn on_emptied(&mut self, bytes: u64) {
+        if let Some(index) = &mut self.index {
+            index.on_emptied(bytes);
+        }
         self.is_at_line_end |= self.mark().is_some_and(|mark| mark.size == 0);
     }
 
@@ -195,25 +255,24 @@ pub(super) struct Sinks {
     known: HashMap<SinkId, Sink>,
     names: HashMap<PathBuf, SinkId>,
     next: SinkId,
+    /// Whether the time of any of them may be over some time: where there is none, nobody looks.
+    timed: bool,
 }
 
 impl Sinks {
     /// Takes over a file for one more user; how many others it has.
-    pub(super) fn join(&mut self, path: PathBuf, file: Option<File>) -> (SinkId, usize) {
+    pub(super) fn join(&mut self, path: PathBuf, file: Option<File>, rotation: Option<Rotation>) -> (SinkId, usize) {
         let id = *self.names.entry(path.clone()).or_insert_with(|| {
             self.next += 1;
             self.next
         });
-        // Whoever opens it last has found what the name leads to now.
         let sink = self.known.entry(id).or_insert_with(|| Sink::new(path, None));
         if let Some(file) = file {
-            let is_same = sink.file.is_some()
-                && file.metadata().ok().as_ref().and_then(identity) == sink.identity
-                && sink.identity.is_some();
-            if !is_same {
-                sink.take(Some(file));
-            }
+            sink.meet(file);
         }
+        self.timed |= rotation.as_ref().is_some_and(|rotation| rotation.every.is_some());
+        sink.rotation = rotation;
+        sink.on_begun(sink.began);
         sink.users += 1;
         (id, sink.users - 1)
     }
@@ -233,12 +292,34 @@ impl Sinks {
         self.known.get_mut(&id)
     }
 
+    /// The file of this name, if it is written.
+    pub(super) fn of(&mut self, path: &Path) -> Option<&mut Sink> {
+        self.known.get_mut(self.names.get(path)?)
+    }
+
     pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Sink> {
         self.known.values_mut()
     }
+
+    /// Those whose time is over.
+    pub(super) fn over(&mut self) -> impl Iterator<Item = &mut Sink> {
+        let all = self.timed.then_some(&mut self.known);
+        all.into_iter().flat_map(HashMap::values_mut).filter(|sink| sink.is_over())
+    }
+
+    /// How long until it has to be looked whether the time of a file is over. A clock that is set anew is noticed by then.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        if !self.timed {
+            return None;
+        }
+        let now = SystemTime::now();
+        let left =
+            |sink: &Sink| sink.ends.map(|ends| ends.duration_since(now).unwrap_or(TICK).clamp(TICK, LOOK_AT_TIMES));
+        self.known.values().filter_map(left).min()
+    }
 }
 
-fn identity(found: &Metadata) -> Option<(u64, u64)> {
+pub(super) fn identity(found: &Metadata) -> Option<Identity> {
     found.is_file().then(|| (found.dev(), found.ino()))
 }
 
@@ -270,9 +351,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.log");
         let mut sinks = Sinks::default();
-        let (first, others) = sinks.join(path.clone(), Some(open_log(&path).unwrap()));
+        let (first, others) = sinks.join(path.clone(), Some(open_log(&path).unwrap()), None);
         assert_eq!(others, 0);
-        assert_eq!(sinks.join(path.clone(), None), (first, 1));
+        assert_eq!(sinks.join(path.clone(), None, None), (first, 1));
         sinks.leave(first);
         assert!(sinks.get(first).is_some());
         sinks.leave(first);

@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use crate::daemon::files::{Files, Flushed, Names};
 use crate::daemon::pump::finish::{Finished, Lost, finish};
 use crate::daemon::pump::flow::{Flow, PATIENCE, Shared, Turn};
-use crate::daemon::pump::sink::SinkId;
+use crate::daemon::pump::sink::{Health, SinkId};
 use crate::daemon::pump::window::Window;
-use crate::daemon::pump::{Age, Request, Source};
+use crate::daemon::pump::{Age, Archives, Request, Source};
 use crate::daemon::report::Report;
 use crate::logs::LastWords;
 use crate::proto::LogFile;
@@ -48,6 +50,7 @@ impl Thread {
         inbox: mpsc::Receiver<Request>,
         reports: tokio::sync::mpsc::UnboundedSender<Report>,
         window: Window,
+        files: Files,
     ) -> Thread {
         Thread {
             poller,
@@ -57,7 +60,7 @@ impl Thread {
             next_token: 0,
             tails: HashMap::new(),
             ended: VecDeque::new(),
-            shared: Shared::new(window),
+            shared: Shared::new(window, files),
             contended: Vec::new(),
         }
     }
@@ -80,6 +83,7 @@ impl Thread {
                 self.read(token);
             }
             self.settle_lines();
+            self.shared.rotate_old();
             self.tell();
         }
     }
@@ -93,11 +97,13 @@ impl Thread {
                 let lines = self.tails.get(&run).map(LastWords::lines).unwrap_or_default();
                 let _ = answer.send(lines);
             }
-            Request::Flush(paths, done) => {
+            Request::Flush(paths, archives, done) => {
                 self.drain(|flow, shared| flow.path(shared).is_some_and(|path| paths.iter().any(|it| it == path)));
-                let files = paths.into_iter().filter_map(empty).collect();
-                self.shared.sinks.all().for_each(|sink| sink.on_emptied());
-                let _ = done.send(files);
+                self.flush(paths, archives, done);
+            }
+            Request::Rotate(paths, done) => {
+                self.drain(|flow, shared| flow.path(shared).is_some_and(|path| paths.iter().any(|it| it == path)));
+                let _ = done.send(self.shared.rotate(paths));
             }
             Request::Reopen(done) => {
                 let _ = done.send(self.reopen());
@@ -122,9 +128,34 @@ impl Thread {
         true
     }
 
+    /// Empties files; the archives are left to who looks after them.
+    fn flush(&mut self, paths: Vec<PathBuf>, archives: Archives, done: oneshot::Sender<Vec<LogFile>>) {
+        let mut flushed = Vec::new();
+        let mut folders: HashMap<PathBuf, Names> = HashMap::new();
+        for path in paths {
+            let file = empty(path.clone());
+            if let (Some(sink), Some(LogFile { bytes, problem: None, .. })) = (self.shared.sinks.of(&path), &file) {
+                sink.on_emptied(*bytes);
+            }
+            let newest = match (archives, path.parent()) {
+                (Archives::Go, Some(folder)) => {
+                    let names = folders.entry(folder.to_owned());
+                    names.or_insert_with_key(|folder| Names::read(folder).unwrap_or_default()).archives(&path).pop()
+                }
+                (Archives::Go, None) | (Archives::Stay, _) => None,
+            };
+            flushed.push(Flushed { path, file, newest });
+        }
+        match archives {
+            Archives::Go => self.shared.files.flush(flushed, done),
+            // Whoever asked may have stopped waiting.
+            Archives::Stay => drop(done.send(flushed.into_iter().filter_map(|one| one.file).collect())),
+        }
+    }
+
     /// Finishes what a predecessor has begun, and tells what could not be done.
-    fn finish(&self) {
-        let finished = match finish(&self.shared.window) {
+    fn finish(&mut self) {
+        let finished = match finish(&mut self.shared.window) {
             Ok(finished) => finished,
             Err(refused) => {
                 warn!("what the previous daemon had read and not written to a log yet is lost: {refused}");
@@ -161,6 +192,8 @@ impl Thread {
             };
             self.tails.insert(source.run, tail);
         }
+        // What an earlier run has left comes before the first line of this one, and an unfinished line is gone on with.
+        self.drain(|flow, shared| flow.precedes(&source, shared));
         let (flow, is_shared) = Flow::new(source, token, matches!(age, Age::Adopted(_)), &mut self.shared);
         if is_shared {
             // Whoever was alone is not any more.
@@ -193,8 +226,8 @@ impl Thread {
         for sink in self.shared.sinks.all() {
             let path = sink.path.clone();
             files.push(match sink.reopen() {
-                Ok(bytes) => LogFile { path, bytes, problem: None },
-                Err(error) => LogFile { path, bytes: 0, problem: Some(error.to_string()) },
+                Ok(bytes) => LogFile { path, bytes, ..LogFile::default() },
+                Err(error) => LogFile { path, problem: Some(error.to_string()), ..LogFile::default() },
             });
         }
         files.sort();
@@ -271,13 +304,17 @@ impl Thread {
         let now = Instant::now();
         let owners: Vec<Instant> =
             self.contended.iter().filter_map(|id| Some(self.shared.sinks.get(*id)?.owner?.1)).collect();
-        owners.into_iter().map(|since| (since + PATIENCE).saturating_duration_since(now)).min()
+        let lines = owners.into_iter().map(|since| (since + PATIENCE).saturating_duration_since(now)).min();
+        lines.into_iter().chain(self.shared.sinks.patience()).min()
     }
 
     /// Tells others how files are.
     fn tell(&mut self) {
         for (id, health) in std::mem::take(&mut self.shared.news) {
             if let Some(sink) = self.shared.sinks.get(id) {
+                if matches!(health, Health::Failing(_)) {
+                    self.shared.files.crowded();
+                }
                 // The engine may have ended.
                 let _ = self.reports.send(Report::LogFile { path: sink.path.clone(), health });
             }
@@ -340,8 +377,8 @@ fn empty(path: PathBuf) -> Option<LogFile> {
         io::Result::Ok(Some(bytes))
     };
     match emptied() {
-        Ok(bytes) => bytes.map(|bytes| LogFile { path, bytes, problem: None }),
+        Ok(bytes) => bytes.map(|bytes| LogFile { path, bytes, ..LogFile::default() }),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => Some(LogFile { path, bytes: 0, problem: Some(error.to_string()) }),
+        Err(error) => Some(LogFile { path, problem: Some(error.to_string()), ..LogFile::default() }),
     }
 }

@@ -293,7 +293,7 @@ impl Window {
         if count == 0 {
             self.is_done(Buffer::COMMON, Span::default());
         } else if count < length {
-            self.arm(&through(count, None, target))?;
+            self.arm(&through(0..count, None, target))?;
         }
         Ok(count)
     }
@@ -301,7 +301,7 @@ impl Window {
     /// Everything that comes before such a read.
     pub(super) fn prepare(&mut self, length: usize, pipe: &impl AsFd, target: Target<'_>) -> io::Result<()> {
         let sentinel = self.plant(Buffer::COMMON, 0..length, pipe);
-        self.arm(&through(length, Some(sentinel), target))
+        self.arm(&through(0..length, Some(sentinel), target))
     }
 
     /// Reads what waits in a pipe into the buffer of its own; 0 is its end.
@@ -408,10 +408,10 @@ impl AsFd for Window {
 }
 
 /// The record of bytes that go through the common buffer.
-pub(super) fn through<'a>(length: usize, sentinel: Option<[u8; SENTINEL]>, target: Target<'a>) -> Record<'a> {
-    let to = u32::try_from(length).unwrap_or(0);
+pub(super) fn through<'a>(range: Range<usize>, sentinel: Option<[u8; SENTINEL]>, target: Target<'a>) -> Record<'a> {
+    let [from, to] = [range.start, range.end].map(|at| u32::try_from(at).unwrap_or(0));
     let then = Span::default();
-    Record { area: Area::Buffer, from: 0, to, sentinel, buffer: 0, then, targets: vec![target] }
+    Record { area: Area::Buffer, from, to, sentinel, buffer: 0, then, targets: vec![target] }
 }
 
 /// The record of lines in their new form.

@@ -213,6 +213,11 @@ impl Connection {
                 let answer = self.shared.flush(call).await;
                 self.answered(id, answer).await?;
             }
+            Call::Rotate(call) => {
+                info!(uid = self.uid, verb = %self.verb, "rotate");
+                let answer = self.shared.rotate(call).await;
+                self.answered(id, answer).await?;
+            }
             Call::ReloadLogs => {
                 let answer = self.shared.reload_logs().await;
                 self.answered(id, answer).await?;

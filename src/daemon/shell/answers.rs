@@ -91,6 +91,8 @@ impl Shell {
             | ChangeKind::Recovering(_)
             | ChangeKind::Healthy(_)
             | ChangeKind::GivenUpOn { .. }
+            | ChangeKind::Hung { .. }
+            | ChangeKind::Starved { .. }
             | ChangeKind::HealthIgnored { .. }
             | ChangeKind::HealthTrusted { .. }
             | ChangeKind::Errored { .. }

@@ -81,6 +81,9 @@ impl Shell {
             return None;
         }
         live.end = End::Told;
+        if matches!(status, ExitStatus::Signal { signal: Signal::KILL, .. }) && !*live.killing.borrow() {
+            self.starved = self.tools.ooms.has_killed(run).map(|proof| (run, proof));
+        }
         if live.place.captured {
             self.tools.sockets.ended(run);
         }
@@ -146,6 +149,8 @@ impl Shell {
         self.tools.looker.ended(run);
         self.tools.sayings.forget(run);
         self.tools.checks.forget(run);
+        self.tools.watchdogs.forget(run);
+        self.tools.ooms.forget(run);
         self.asking.remove(&run);
         self.tools.pump.direct().leave(&live.place);
         if !live.place.handed.is_empty() {

@@ -104,7 +104,8 @@ impl Shell {
         stdin: Option<OwnedFd>,
         ends: Ends,
     ) {
-        let talk = Talk::open(run, ends, &self.tools.sayings, &self.tools.reports);
+        let heard = (&self.tools.sayings, &self.tools.watchdogs);
+        let talk = Talk::open(run, ends, heard, &self.tools.reports);
         let slot = place.slot;
         // Who is asked has no need to look; and what it got has listened before it was there.
         let is_looked_at = !place.captured && place.handed.is_empty();

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use tokio::sync::mpsc as tokio_mpsc;
@@ -24,6 +25,7 @@ use crate::daemon::history::History;
 use crate::daemon::keep;
 use crate::daemon::link::Link;
 use crate::daemon::looker::Looker;
+use crate::daemon::ooms::Ooms;
 use crate::daemon::publish::Events;
 use crate::daemon::pump::{Health, Pump};
 use crate::daemon::report::Report;
@@ -34,9 +36,10 @@ use crate::daemon::shell::live::{Live, Past};
 use crate::daemon::sight::Sight;
 use crate::daemon::spawner::{Job, Task};
 use crate::daemon::store::Store;
+use crate::daemon::watchdogs::Watchdogs;
 use crate::proto::{self, EventKind, Record};
 use crate::spec::Signal;
-use crate::supervisor::{Definition, RequestId, Resolve, RunId, SlotId, Wanted, Whom};
+use crate::supervisor::{Definition, Proof, RequestId, Resolve, RunId, SlotId, Wanted, Whom};
 
 /// What the shell works with.
 pub(super) struct Tools {
@@ -52,6 +55,8 @@ pub(super) struct Tools {
     pub(super) sockets: Sockets,
     pub(super) sayings: Sayings,
     pub(super) checks: Checks,
+    pub(super) watchdogs: Watchdogs,
+    pub(super) ooms: Ooms,
     pub(super) logs: PathBuf,
 }
 
@@ -82,6 +87,8 @@ pub(super) struct Shell {
     is_closing: bool,
     /// Ended runs that the journal is to know of before they are forgotten.
     ended: Vec<Live>,
+    /// The run that the kernel has killed, until the core knows.
+    starved: Option<(RunId, Proof)>,
 }
 
 impl Shell {
@@ -102,6 +109,7 @@ impl Shell {
             is_giving_up: false,
             is_closing: false,
             ended: Vec::new(),
+            starved: None,
         }
     }
 
@@ -135,6 +143,12 @@ impl Shell {
             None => (None, (None, None)),
         };
         self.tools.events.hold_of(app, slot, event, time);
+    }
+
+    /// Archives of logs went, for want of room.
+    pub(super) fn on_logs_removed(&mut self, folder: PathBuf, archives: u64, bytes: u64) {
+        let time = self.tools.clock.epoch_millis(self.tools.clock.now());
+        self.tools.events.hold_of(None, (None, None), EventKind::LogsRemoved { folder, archives, bytes }, time);
     }
 
     /// What its owner should know; the event that tells it, unless it was told before.
@@ -212,6 +226,18 @@ impl Shell {
             Err(Errno::EPIPE) => Err("it has closed its standard input".to_owned()),
             Err(errno) => Err(format!("its standard input: {}", errno.desc())),
         }
+    }
+
+    /// Listens for a run from now on.
+    pub(super) fn guard(&self, run: RunId, limit: Duration) {
+        if self.runs.contains_key(&run) {
+            self.tools.watchdogs.guard(run, limit, self.tools.reports.clone());
+        }
+    }
+
+    /// Whether the kernel has killed a run whose end is told now.
+    pub(super) fn proof_of(&mut self, run: RunId) -> Option<Proof> {
+        self.starved.take_if(|(starved, _)| *starved == run).map(|(_, proof)| proof)
     }
 
     pub(super) fn forget(&mut self, slot: SlotId) {

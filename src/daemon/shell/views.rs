@@ -68,6 +68,7 @@ impl Shell {
             }),
             created: clock.epoch_millis(slot.created),
             restarts: slot.restarts,
+            restarts_by: convert::restarts(slot.tally),
             unstable: u32::try_from(slot.unstable).unwrap_or(u32::MAX),
             next_attempt: slot.next_attempt.map(|time| clock.epoch_millis(time)),
             reason: slot.reason.map(str::to_owned),

@@ -36,9 +36,9 @@ pub(super) struct Plan<'a> {
     pub(super) stdio: [RawFd; 3],
     /// They get the numbers behind those three.
     pub(super) listen: &'a [RawFd],
-    /// Where the child writes its number, in digits with a NUL behind them; zeros so far, and shared with the parent, which does
-    /// not look at it. Empty without such sockets.
-    pub(super) listen_pid: &'a [AtomicU8],
+    /// Where the child writes its number, in digits with a NUL behind them, and from which byte on; zeros so far, and shared with
+    /// the parent, which does not look at it.
+    pub(super) own_pids: &'a [(usize, Vec<AtomicU8>)],
     /// Ascending.
     pub(super) keep: &'a [RawFd],
     /// Where the child shares the table of descriptors: the first that it needs no copy of. Until it has a table of its own
@@ -191,7 +191,9 @@ fn work(plan: &Plan<'_>) -> Step {
             return Step::Clone;
         }
     }
-    write_listen_pid(plan.listen_pid);
+    for (from, variable) in plan.own_pids {
+        write_own_pid(variable.get(*from..).unwrap_or_default());
+    }
     if !place_descriptors(plan) {
         return Step::Descriptors;
     }
@@ -271,8 +273,8 @@ fn is_orphan(birth: &Birth) -> bool {
     is_orphan
 }
 
-/// The number of this process, as LISTEN_PID names it.
-fn write_listen_pid(room: &[AtomicU8]) {
+/// The number of this process, as LISTEN_PID and WATCHDOG_PID name it.
+fn write_own_pid(room: &[AtomicU8]) {
     // SAFETY: getpid has no arguments.
     let pid = unsafe { libc::getpid() }.unsigned_abs();
     let mut power = 1_u32;

@@ -54,6 +54,8 @@ pub struct Launch {
     /// Sockets that it gets from descriptor 3 on, with LISTEN_FDS and LISTEN_PID in its environment (sd_listen_fds(3)). The
     /// numbers of `keep` have to be above theirs.
     pub listen: Vec<OwnedFd>,
+    /// Whether it gets its own number as WATCHDOG_PID (sd_watchdog_enabled(3)).
+    pub watchdog_pid: bool,
     /// Where the child itself writes down that it is there, just before it executes the program.
     pub birth: Option<Birth>,
 }

@@ -14,8 +14,9 @@ use crate::sys::spawn::child::{Birth, Plan, Report};
 use crate::sys::spawn::gate::{Gate, GatePlan};
 use crate::sys::spawn::{Launch, SpawnError, Step};
 
-/// What the variable of the child's own number begins with, and how many digits a number has at most.
+/// What the variables of the child's own number begin with, and how many digits a number has at most.
 const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+const WATCHDOG_PID: &[u8] = b"WATCHDOG_PID=";
 const DIGITS: usize = 10;
 
 /// How many descriptors a program always has.
@@ -33,8 +34,9 @@ pub(super) struct Prepared {
     _env: Vec<CString>,
     argv_pointers: Vec<*const libc::c_char>,
     env_pointers: Vec<*const libc::c_char>,
-    /// `LISTEN_PID=` and room for the number, which only the child knows. The last pointers of the environment lead to it.
-    listen_pid: Vec<AtomicU8>,
+    /// How long each name is with its sign, the name, and room for the number, which only the child knows. The last pointers
+    /// of the environment lead to them.
+    own_pids: Vec<(usize, Vec<AtomicU8>)>,
     /// All above the numbers that they get.
     listen: Vec<RawFd>,
     /// The lowest number that nothing is put in place at.
@@ -66,11 +68,17 @@ impl Prepared {
         let mut env: Vec<CString> =
             launch.env.iter().map(|(name, value)| assignment(name, value)).collect::<Result<_, _>>()?;
         let first_free = first_free(launch)?;
-        let mut listen_pid = Vec::new();
+        let mut own_pids = Vec::new();
+        let room = |name: &[u8]| {
+            let bytes = name.iter().copied().chain([0; DIGITS + 1]);
+            (name.len(), bytes.map(AtomicU8::new).collect::<Vec<_>>())
+        };
         if !launch.listen.is_empty() {
             env.push(assignment(OsStr::new("LISTEN_FDS"), OsStr::new(&launch.listen.len().to_string()))?);
-            let room = LISTEN_PID.iter().copied().chain([0; DIGITS + 1]);
-            listen_pid = room.map(AtomicU8::new).collect();
+            own_pids.push(room(LISTEN_PID));
+        }
+        if launch.watchdog_pid {
+            own_pids.push(room(WATCHDOG_PID));
         }
         let mut moved = Vec::new();
         let mut place = |fd: &OwnedFd| out_of_the_way(fd, first_free, &mut moved);
@@ -82,8 +90,8 @@ impl Prepared {
         keep.sort_unstable();
         Ok(Prepared {
             argv_pointers: pointers(&argv),
-            env_pointers: with_last(pointers(&env), &listen_pid),
-            listen_pid,
+            env_pointers: own_pids.iter().fold(pointers(&env), |env, (_, last)| with_last(env, last)),
+            own_pids,
             listen,
             first_free,
             program,
@@ -149,7 +157,7 @@ impl Prepared {
             env: &self.env_pointers,
             stdio: self.stdio,
             listen: &self.listen,
-            listen_pid: self.listen_pid.get(LISTEN_PID.len()..).unwrap_or_default(),
+            own_pids: &self.own_pids,
             keep: &self.keep,
             alone: self.alone,
             nofile: self.nofile,

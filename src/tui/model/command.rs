@@ -65,7 +65,7 @@ impl Deed {
             Verb::Stop => Call::Stop(act(targets)),
             Verb::Delete => Call::Delete(act(targets)),
             Verb::Reset => Call::Reset(act(targets)),
-            Verb::Flush => Call::Flush(FlushCall { targets }),
+            Verb::Flush => Call::Flush(FlushCall { targets, keep_archives: false }),
             Verb::Scale(count) => Call::Scale(ScaleCall { targets, count, no_wait: false }),
             Verb::Signal(signal) => Call::Signal(SignalCall { targets, signal }),
         }

@@ -136,10 +136,13 @@ impl Stages {
             | EventKind::Recovering { .. }
             | EventKind::Healthy { .. }
             | EventKind::GivenUpOn { .. }
+            | EventKind::Hung { .. }
+            | EventKind::OutOfMemory { .. }
             | EventKind::HealthIgnored { .. }
             | EventKind::HealthTrusted { .. }
             | EventKind::LogFailing { .. }
             | EventKind::LogWritten { .. }
+            | EventKind::LogsRemoved { .. }
             | EventKind::Signalled { .. }
             | EventKind::Reset
             | EventKind::Killed { .. }

@@ -185,6 +185,7 @@ pub(crate) fn view() -> View {
         uptime: 340,
         status: Some(ExitStatus::Code(1)),
         reason: "exit code 1".into(),
+        by: None,
         stderr: vec!["Error: connect ECONNREFUSED 127.0.0.1:5432".into(), "    at db.js:12".into()],
     }];
     worker.last_exit = worker.history.first().cloned();

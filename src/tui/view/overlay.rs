@@ -47,7 +47,7 @@ fn question_lines(width: u16, deed: &Deed) -> Vec<String> {
         Verb::Stop => "It stays in the list.",
         Verb::Delete => "It stops, and the list forgets it. Its log files stay.",
         Verb::Reset => "Restart counters begin again at 0.",
-        Verb::Flush => "All lines in its log files are lost.",
+        Verb::Flush => "All lines in its log files and their archives are lost.",
         Verb::Scale(_) => "The highest instances go first, drained.",
         Verb::Signal(_) => "To the main process of each.",
     };

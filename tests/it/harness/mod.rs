@@ -375,6 +375,19 @@ impl Rsx {
         }
     }
 
+    /// Waits until a folder is as it should be.
+    #[track_caller]
+    pub(crate) fn wait_for_change(&self, folder: &Path, is_it: impl Fn() -> bool) {
+        let until = Instant::now() + LIMIT;
+        loop {
+            let watch = process::Folder::new(folder);
+            if is_it() {
+                return;
+            }
+            assert!(watch.changes_until(until), "{} is not as it should be", folder.display());
+        }
+    }
+
     /// Waits until a program has written its word into a file of the scratch folder.
     #[track_caller]
     pub(crate) fn wait_for_word(&self, name: &str) -> String {

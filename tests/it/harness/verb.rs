@@ -113,7 +113,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     #[track_caller]
-    pub(super) fn of(mut command: Command, shown: &str) -> Lines {
+    pub(crate) fn of(mut command: Command, shown: &str) -> Lines {
         let mut child = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
         let (sender, lines) = channel();
         let streams: [Box<dyn Read + Send>; 2] =

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
+use crate::daemon::files::Files;
 use crate::daemon::pump::finish::{Finished, finish};
 use crate::daemon::pump::window::{Buffer, LENGTH, Refused};
 use crate::daemon::spawner::open_log;
@@ -67,7 +68,7 @@ impl Scene {
 
     /// A successor takes over; what it has done, if anything.
     fn finish(&self) -> Option<Finished> {
-        finish(&successor(&self.window)).unwrap().pop()
+        finish(&mut successor(&self.window)).unwrap().pop()
     }
 }
 
@@ -138,6 +139,23 @@ fn a_log_that_was_moved_away_is_finished_where_it_is() {
     fs::write(scene.log(), "new\n").unwrap();
     assert!(matches!(scene.finish(), Some(Finished::Appended { bytes: 5, .. })));
     assert_eq!((fs::read_to_string(&moved).unwrap().as_str(), scene.text().as_str()), ("old\none\ntwo\n", "new\n"));
+}
+
+#[test]
+fn what_was_left_by_a_death_within_a_rotation_comes_into_the_next_file() {
+    for (written, next) in [("one\n", None), ("one\n", Some("")), ("one\ntwo\n", None)] {
+        let mut scene = Scene::new(b"old\n");
+        scene.read(b"one\ntwo\n");
+        open_log(&scene.log()).unwrap().write_all(written.as_bytes()).unwrap();
+        let archive = scene.folder.path().join("app.log.20260528T140307.123Z");
+        fs::rename(scene.log(), &archive).unwrap();
+        next.iter().for_each(|text| fs::write(scene.log(), text).unwrap());
+        let left = "one\ntwo\n".len() - written.len();
+        assert!(matches!(scene.finish(), Some(Finished::Appended { bytes, .. }) if bytes == left));
+        assert_eq!(fs::read_to_string(&archive).unwrap(), format!("old\n{written}"));
+        assert_eq!(fs::read_to_string(scene.log()).unwrap_or_default(), &"two\n"[..left]);
+        assert!(scene.finish().is_none());
+    }
 }
 
 #[test]
@@ -232,7 +250,7 @@ fn a_foreign_or_torn_window_is_refused() {
 fn adopted(mut scene: Scene, since: u64, window: Option<OwnedFd>) -> (String, Vec<String>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let (reports, mut inbox) = tokio::sync::mpsc::unbounded_channel();
-    let pump = Pump::start(reports, window).unwrap();
+    let pump = Pump::start(reports.clone(), window, Files::start(reports).unwrap()).unwrap();
     let path = scene.log();
     let files = vec![LogOut { path: path.clone(), file: Some(open_log(&path).unwrap()) }];
     let pipe = scene.pipe.try_clone().unwrap();
@@ -269,4 +287,47 @@ fn a_pump_goes_on_without_a_window_that_it_refuses() {
     scene.write(b"one\n");
     let (text, tail) = adopted(scene, 0, Some(pipe().unwrap().0.into()));
     assert_eq!((text.as_str(), tail.as_slice()), ("one\n", &["one".to_owned()][..]));
+}
+
+#[test]
+fn what_an_earlier_run_has_left_comes_before_the_first_line_of_a_later_one() {
+    // Whether the earlier one has ended does not matter, nor whether its line has.
+    for has_ended in [true, false] {
+        let mut scene = Scene::new(b"run 1 beg");
+        scene.write(b"un\n");
+        scene.write(&b"run 1 left\n".repeat(3_000));
+        let (pipe, program) = output_pipe().unwrap();
+        let mut later = File::from(program);
+        later.write_all(b"run 2\n").unwrap();
+        let mut earlier = scene.program.take();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (reports, _inbox) = tokio::sync::mpsc::unbounded_channel();
+        let window = Some(scene.window.as_fd().try_clone_to_owned().unwrap());
+        let pump = Pump::start(reports.clone(), window, Files::start(reports).unwrap()).unwrap();
+        if has_ended {
+            earlier = None;
+        }
+        for (run, pipe) in [(1, scene.pipe.try_clone().unwrap()), (2, File::from(pipe))] {
+            let file = Some(open_log(&scene.log()).unwrap());
+            let files = vec![LogOut { path: scene.log(), file }];
+            let style = style(LogForm::Raw);
+            pump.adopt(Source { run: RunId(run), stream: Stream::Out, pipe, files, style }, 0);
+        }
+        runtime.block_on(pump.settle(LIMIT));
+        let mut expected = "run 1 begun\n".to_owned() + &"run 1 left\n".repeat(3_000) + "run 2\n";
+        assert_eq!(scene.text(), expected);
+        // Neither comes into the other's line.
+        if let Some(earlier) = &mut earlier {
+            earlier.write_all(b"run 1 go").unwrap();
+            runtime.block_on(pump.settle(LIMIT));
+            later.write_all(b"run 2 too\n").unwrap();
+            runtime.block_on(pump.settle(LIMIT));
+            earlier.write_all(b"es on\n").unwrap();
+            runtime.block_on(pump.settle(LIMIT));
+            expected += "run 2 too\nrun 1 goes on\n";
+            assert_eq!(scene.text(), expected);
+        }
+        drop((earlier, later));
+        runtime.block_on(pump.finish(LIMIT));
+    }
 }

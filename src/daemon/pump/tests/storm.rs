@@ -6,6 +6,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use nix::fcntl::{FcntlArg, fcntl};
 
 use super::*;
+use crate::daemon::files::{archives, named};
+use crate::logs::Packing;
+use crate::spec::{Compression, Rotation};
 use crate::sys::testing::{Forked, become_process, end_of, let_go_by, shell, with_output};
 
 /// Makes [`storm_process`] a storm in this folder.
@@ -59,6 +62,32 @@ const LANES: [Lane; 7] = [
 ];
 
 impl Lane {
+    /// Those whose archives are looked into.
+    fn rotate(&self) -> Option<Rotation> {
+        let (size, compress) = match self.log {
+            "tiny" => (16_384, Compression::Gzip),
+            "merged" | "stamped" => (65_536, Compression::None),
+            "big" => (1 << 20, Compression::None),
+            _ => return None,
+        };
+        Some(Rotation { size: Some(size), every: None, keep: u32::MAX, total: None, compress })
+    }
+
+    /// All of its file, what was put away first.
+    fn whole(&self, folder: &Path) -> Vec<u8> {
+        let path = folder.join(self.log);
+        let mut all = Vec::new();
+        for archive in archives(&path).unwrap() {
+            let file = File::open(named(&path, archive)).unwrap();
+            match archive.packing {
+                Packing::Gzip => flate2::read::GzDecoder::new(file).read_to_end(&mut all).unwrap(),
+                Packing::Plain | Packing::Zstd => BufReader::new(file).read_to_end(&mut all).unwrap(),
+            };
+        }
+        File::open(path).unwrap().read_to_end(&mut all).unwrap();
+        all
+    }
+
     fn text(&self, number: u64) -> Vec<u8> {
         let length = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) % self.line;
         let mut line = number.to_string().into_bytes();
@@ -91,12 +120,10 @@ impl Lane {
     /// Compares the log with what was written, byte by byte.
     #[track_caller]
     fn check(&self, folder: &Path, lines: u64) {
-        let mut log = BufReader::with_capacity(1 << 20, File::open(folder.join(self.log)).unwrap());
+        let all = self.whole(folder);
         let shares = LANES.iter().filter(|lane| lane.log == self.log).count() > 1;
         let mut found = Vec::new();
         if shares || self.form != RAW {
-            let mut all = Vec::new();
-            log.read_to_end(&mut all).unwrap();
             for line in all.split_inclusive(|byte| *byte == b'\n').filter(|line| line[0] & 0x80 == self.bit) {
                 match &self.form {
                     LogForm::Raw => found.extend_from_slice(line),
@@ -110,7 +137,7 @@ impl Lane {
             }
         }
         let is_whole = shares || self.form != RAW;
-        let mut rest: Box<dyn Read> = if is_whole { Box::new(found.as_slice()) } else { Box::new(log) };
+        let mut rest: Box<dyn Read> = if is_whole { Box::new(found.as_slice()) } else { Box::new(all.as_slice()) };
         let mut line = Vec::new();
         for number in 0..lines {
             let text = self.text(number);
@@ -125,7 +152,8 @@ impl Lane {
 /// A pump in a process of its own, on all pipes; it ends with the last of them.
 fn pump(folder: &Path, window: &Window, pipes: &[File]) -> u8 {
     let (reports, mut inbox) = tokio::sync::mpsc::unbounded_channel();
-    let pump = Pump::start(reports, Some(window.as_fd().try_clone_to_owned().unwrap())).unwrap();
+    let window = Some(window.as_fd().try_clone_to_owned().unwrap());
+    let pump = Pump::start(reports.clone(), window, Files::start(reports).unwrap()).unwrap();
     for ((run, pipe), lane) in (0..).zip(pipes).zip(&LANES) {
         let path = folder.join(lane.log);
         let source = Source {
@@ -133,7 +161,7 @@ fn pump(folder: &Path, window: &Window, pipes: &[File]) -> u8 {
             stream: if run % 2 == 0 { Stream::Out } else { Stream::Error },
             pipe: pipe.try_clone().unwrap(),
             files: vec![LogOut { path: path.clone(), file: Some(open_log(&path).unwrap()) }],
-            style: style(lane.form.clone()),
+            style: Arc::new(Style { rotate: lane.rotate(), ..(*style(lane.form.clone())).clone() }),
         };
         pump.adopt(source, 0);
     }
@@ -158,8 +186,11 @@ fn storm(folder: &Path) -> u8 {
     let is_idle = || (0..LANES.len()).any(|index| board.words()[1 + index].load(SeqCst) <= 10);
     for number in (0..20 * KILLS).take_while(|number| *number < KILLS || is_idle()) {
         let pump = Forked::new(|| pump(folder, &window, &pipes));
-        // Golden steps: every part of the interval is met.
-        let_go_by(Duration::from_micros(1000 + number * 6180 % 5000));
+        // Golden steps: every part of the interval is met. Some live until archives are compressed, and where hardly
+        // anything gets done all live longer.
+        let life = 1000 + number * 6180 % 5000;
+        let life = if number % 50 == 49 { life + 150_000 } else { life * (1 + number / KILLS) };
+        let_go_by(Duration::from_micros(life));
         pump.kill();
         caught += usize::from(window.unfinished().unwrap().is_some());
     }
