@@ -52,6 +52,7 @@ fn reloads_lose_no_new_connection(server: Server) {
 }
 
 fn reloads_lose_few_kept_connections(server: Server) {
+    let _most = most();
     let Some(site) = Site::new(server, 4, "") else { return };
     let load = Load::of(site.port, Clients::kept());
     load.goes_on(STEADY);
