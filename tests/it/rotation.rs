@@ -260,21 +260,25 @@ fn flush_removes_archives_unless_they_are_to_stay() {
     rsx.script("many.sh", "seq 5000; exec sleep 1000\n");
     rsx.ecosystem("[[apps]]\nname = \"a\"\nscript = \"many.sh\"\nrotate = { size = \"8K\", compress = \"zstd\" }\n");
     rsx.ok("start ecosystem.toml");
-    rsx.wait_for_text(&rsx.log("a-out.log"), |text| text.ends_with("\n5000\n"));
-    let folder = rsx.home().join("logs");
-    rsx.wait_for_change(&folder, || files(&rsx, "a-out.log.").len() == 2 && has_only(&rsx, "a-out.log", ".zst"));
+    // Two or three, as reads happen to end.
+    let written = || {
+        rsx.wait_for_text(&rsx.log("a-out.log"), |text| text.ends_with("\n5000\n"));
+        rsx.wait_for_change(&rsx.home().join("logs"), || has_only(&rsx, "a-out.log", ".zst"));
+        files(&rsx, "a-out.log.").len()
+    };
+    let count = written();
     rsx.ok("flush a --keep-archives").says(&["emptied: 2 files, "]);
-    assert_eq!((fs::read(rsx.log("a-out.log")).unwrap().len(), files(&rsx, "a-out.log.").len()), (0, 2));
+    assert_eq!((fs::read(rsx.log("a-out.log")).unwrap().len(), files(&rsx, "a-out.log.").len()), (0, count));
     let answer = rsx.json("flush a");
     let out =
         answer["files"].as_array().unwrap().iter().find(|file| file["path"].as_str().unwrap().ends_with("out.log"));
     let out = out.unwrap();
-    assert_eq!((&out["archives"], &out["bytes"]), (&2.into(), &0.into()));
+    assert_eq!((&out["archives"], &out["bytes"]), (&count.into(), &0.into()));
     assert!(out["archived"].as_u64().unwrap() > 100 && files(&rsx, "a-out.log.").is_empty());
     assert_eq!(rsx.ok("logs a --nostream --raw --out").out, "");
     rsx.ok("restart a");
-    rsx.wait_for_change(&folder, || files(&rsx, "a-out.log.").len() == 2);
-    rsx.ok("flush").says(&["emptied: ", "removed: 2 archives, "]);
+    let count = written();
+    rsx.ok("flush").says(&["emptied: ", &format!("removed: {count} archives, ")]);
     assert!(files(&rsx, ".a-out.log.2").is_empty());
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Keeper {
     todo: VecDeque<String>,
     /// Disks are to be looked at.
     crowded: bool,
-    /// The folders that were read for this piece of work.
+    /// The folders that were read for this piece of work, as long as nothing new comes.
     folders: HashMap<PathBuf, Names>,
     /// How many archives have made room in which folder, and their bytes, and when that was told last.
     removed: BTreeMap<PathBuf, (u64, u64)>,
@@ -47,6 +47,8 @@ pub(super) struct Keeper {
 #[derive(Debug)]
 struct App {
     rotation: Rotation,
+    /// Nothing has come since it was looked what is too many.
+    is_thin: bool,
     files: BTreeMap<PathBuf, Known>,
 }
 
@@ -92,6 +94,7 @@ impl Keeper {
 
     /// Takes in what there is to do. What somebody waits for is done at once.
     pub(super) fn take(&mut self, task: Task) {
+        self.folders.clear();
         match task {
             Task::Known { app, path, rotation: None, .. } => {
                 if let Some(known) = self.apps.get_mut(&app) {
@@ -103,9 +106,12 @@ impl Keeper {
             }
             Task::Known { app, instance, path, rotation: Some(rotation), before } => {
                 self.is_to_do(&app);
-                let known =
-                    self.apps.entry(app).or_insert_with(|| App { rotation: rotation.clone(), files: BTreeMap::new() });
-                known.rotation = rotation;
+                let known = self.apps.entry(app).or_insert_with(|| App {
+                    rotation: rotation.clone(),
+                    is_thin: false,
+                    files: BTreeMap::new(),
+                });
+                (known.rotation, known.is_thin) = (rotation, false);
                 let file = known.files.entry(path).or_insert(Known { instance, before, is_tidy: false });
                 file.before = file.before.max(before);
                 self.crowded = true;
@@ -115,6 +121,7 @@ impl Keeper {
                 for (app, known) in &mut self.apps {
                     if let Some(file) = known.files.get_mut(&path) {
                         file.before = file.before.max(before);
+                        known.is_thin = false;
                         writers.push(app.clone());
                     }
                 }
@@ -155,7 +162,9 @@ impl Keeper {
         if std::mem::take(&mut self.crowded) {
             self.make_room();
         }
-        self.folders.clear();
+        if !self.is_busy() {
+            self.folders.clear();
+        }
         self.tell();
     }
 
@@ -174,13 +183,15 @@ impl Keeper {
 
     /// Looks after the archives of an app; whether nothing is left to do.
     fn tend(&mut self, app: &str) -> bool {
-        let Some(App { rotation, files }) = self.apps.get_mut(app) else { return true };
-        let (rotation, all) = (rotation.clone(), files.clone());
+        let Some(App { rotation, is_thin, files }) = self.apps.get_mut(app) else { return true };
+        let (rotation, was_thin, all) = (rotation.clone(), std::mem::replace(is_thin, true), files.clone());
         files.values_mut().for_each(|file| file.is_tidy = true);
         for (path, _) in all.iter().filter(|(_, known)| !known.is_tidy) {
             self.tidy(path, all[path].before);
         }
-        self.thin_out(app, &rotation);
+        if !was_thin {
+            self.thin_out(app, &rotation);
+        }
         for (path, known) in &all {
             if self.pack(path, rotation.compress, known.before) {
                 // It takes less room now.
