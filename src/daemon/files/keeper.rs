@@ -186,8 +186,8 @@ impl Keeper {
         let Some(App { rotation, is_thin, files }) = self.apps.get_mut(app) else { return true };
         let (rotation, was_thin, all) = (rotation.clone(), std::mem::replace(is_thin, true), files.clone());
         files.values_mut().for_each(|file| file.is_tidy = true);
-        for (path, _) in all.iter().filter(|(_, known)| !known.is_tidy) {
-            self.tidy(path, all[path].before);
+        for (path, known) in all.iter().filter(|(_, known)| !known.is_tidy) {
+            self.tidy(path, known.before);
         }
         if !was_thin {
             self.thin_out(app, &rotation);
@@ -206,7 +206,7 @@ impl Keeper {
         let (kept, found, live) = self.kept(app);
         let gone = doomed(&kept, live, rotation).into_iter().map(|index| &found[index]);
         for (path, archive) in gone {
-            info!("{} goes: its app may keep {} archives of a file", named(path, *archive).display(), rotation.keep);
+            info!("{} goes: it is more than `rotate` lets its app keep", named(path, *archive).display());
             self.remove(path, *archive);
         }
     }
